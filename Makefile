@@ -1,0 +1,37 @@
+# One command per intent, the same for a person, a pre-commit hook and CI. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TENANTS ?= demo
+export PYTHONPATH := $(CURDIR)/.rooms
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: deploy/requirements/dev.txt pyproject.toml
+	@echo "==> a virtual environment in $(VENV), with the locked packages"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements/dev.txt
+	@echo "$(CURDIR)/.rooms" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/knative_lambda.pth
+	@touch $@
+
+.PHONY: check
+check: $(VENV)/.ready ## format, lint, types, architecture
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -1
+
+.PHONY: format
+format: $(VENV)/.ready ## put every file into the one format
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+.PHONY: lock
+lock: ## choose the newest versions that fit, and lock them with hashes (needs uv)
+	@uv pip compile -q pyproject.toml --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/service.txt
+	@uv pip compile -q pyproject.toml --upgrade --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -o deploy/requirements/dev.txt

@@ -1,0 +1,1 @@
+"""How source becomes an image: contexts, identities, builders, and the settling of builds."""

@@ -1,0 +1,73 @@
+"""The `Builder` port: who turns a build context into an image.
+
+Called by `settle.py` alone. `kaniko.py` runs a Job per attempt, `local.py` builds in this machine's
+processes for the embedded mode. A builder reports what it sees; whether a build has succeeded is
+decided in `settle.py`, which asks the registry.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a `Build`: everything a builder needs to know, derived from the object alone."""
+
+    tenant: str
+    function: str
+    build: str
+    build_uid: str
+    number: int
+    runtime: str
+    context: str
+    """The store's key of the context: a canonical tar.gz with a Dockerfile at its root."""
+    destination: str
+    """The reference to push to: ``host/repository:tag``, a tag that is this attempt's alone."""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the Dockerfile, such as ``BASE``."""
+
+    @property
+    def name(self) -> str:
+        """Return the attempt's own name, which is its Job's: the build's name and the number."""
+        return f"{self.build}-{self.number}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """The attempt was started and has not ended."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Nothing is left of the attempt: it was never started, or somebody deleted it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The attempt's process ended by itself or was ended."""
+
+    exit_code: int
+    """0 where the builder says that the image was pushed."""
+    whose: Literal["user", "platform", "ours"] = "user"
+    """Whose failure it is, where it is one: only the platform's are tried again."""
+    reason: str = ""
+    """A CamelCase word for the condition, such as ``OOMKilled``, ``PodRefused``, ``DeadlineExceeded``."""
+    message: str = ""
+    """A sentence for a person."""
+
+
+class Builder(Protocol):
+    """Starts, watches and stops the attempts of builds; every method may be called twice, or late."""
+
+    def start(self, attempt: Attempt) -> None:
+        """Start the attempt; already started is success."""
+
+    def look(self, attempt: Attempt) -> Running | Ended | Lost:
+        """Return what can be seen of the attempt now, without waiting."""
+
+    def log(self, attempt: Attempt, *, limit: int) -> bytes:
+        """Return the last `limit` bytes of the attempt's output, as far as it can still be read."""
+
+    def stop(self, attempt: Attempt) -> None:
+        """End the attempt and remove it with all that belongs to it; already gone is success."""

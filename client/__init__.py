@@ -1,0 +1,1 @@
+"""The command, and what a sender of events needs."""

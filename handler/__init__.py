@@ -1,0 +1,1 @@
+"""What happens when an event arrives: from the HTTP door to the converged Function."""
