@@ -33,7 +33,7 @@ def event_schema(schema: str) -> dict[str, Any]:
 
 @cache
 def resource_schema(kind: str) -> dict[str, Any]:
-    """Return the schema of a custom resource (``Function``, ``Build``, ``DeadLetter``): structural, and JSON Schema too."""
+    """Return the schema of a custom resource (``Function``, ``Build``, ``DeadLetter``), structural and JSON Schema."""
     return _read(f"resources/{RESOURCE_VERSION}/{kind.lower()}.json")
 
 

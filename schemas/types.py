@@ -46,7 +46,7 @@ RESOURCE_DELETED = "dev.knative.apiserver.resource.delete"
 NOTIFI = "network.notifi.lambda."
 COMMAND = "io.knative.lambda.command."
 PARSER_START = NOTIFI + "parser.start"
-"""What the older family sends to a function; never taken by the receiver, but every function of that family has a Trigger on it."""
+"""What the older family sends to its functions: each has a Trigger on it, and the receiver never takes it."""
 
 OWN = (
     EventType(BUILD_START, "build.start", "in", "this is the function's source now: build it if need be, and run it"),
