@@ -1,0 +1,104 @@
+{{/* Labels of every object, and of a component of the product: (list $ "receiver"). */}}
+{{- define "labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/name: knative-lambda
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* Annotations of what a tenant keeps when it is no longer in the list. */}}
+{{- define "kept" -}}
+{{- if .Values.keepTenants -}}
+helm.sh/resource-policy: keep
+{{- end }}
+{{- end }}
+
+{{- define "deadLetterURL" -}}
+http://deadletters.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
+{{- end }}
+
+{{/* A Broker: (dict "root" $ "name" … "namespace" … "retry" … "annotations" …). */}}
+{{- define "broker" -}}
+{{- $root := .root -}}
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "labels" $root | nindent 4 }}
+  annotations:
+    eventing.knative.dev/broker.class: {{ $root.Values.eventing.brokerClass }}
+    # read when the Broker is made and never again: without it a sender waits for the subscribers, and one that gives
+    # up ends the retries
+    messaging.knative.dev/async-handler: "true"
+    {{- with .annotations }}{{ . | nindent 4 }}{{ end }}
+spec:
+  {{- with $root.Values.eventing.brokerConfig }}
+  config: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  delivery:
+    {{- toYaml (merge (dict "retry" .retry) $root.Values.eventing.delivery) | nindent 4 }}
+    deadLetterSink:
+      uri: {{ include "deadLetterURL" $root }}/{{ .namespace }}
+{{- end }}
+
+{{/* What Pod Security's `restricted` asks of a container. */}}
+{{- define "restricted" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* A Role and its binding to a ServiceAccount of the product: (dict "root" $ "account" … "namespace" … "rules" …). */}}
+{{- define "grant" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: knative-lambda-{{ .account }}
+  namespace: {{ .namespace }}
+  labels: {{- include "labels" .root | nindent 4 }}
+rules: {{- .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: knative-lambda-{{ .account }}
+  namespace: {{ .namespace }}
+  labels: {{- include "labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: knative-lambda-{{ .account }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .account }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}
+
+{{/* Refuse values that would take over somebody else's namespace, before anything is made. */}}
+{{- define "check" -}}
+{{- $product := .Release.Namespace -}}
+{{- range $tenant := .Values.tenants -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $tenant) -}}
+{{- fail (printf "tenants: %q is no name for a namespace: lower case letters, digits and hyphens, a letter first" $tenant) -}}
+{{- else if gt (len $tenant) 56 -}}
+{{- fail (printf "tenants: %q has %d characters; 56 at most, so that \"-builds\" fits behind it" $tenant (len $tenant)) -}}
+{{- else if has $product (list $tenant (printf "%s-builds" $tenant)) -}}
+{{- fail (printf "tenants: %q would be or hold the product's own namespace %q" $tenant $product) -}}
+{{- else if or (eq $tenant "default") (regexMatch "^(kube|knative)-|-system$" $tenant) -}}
+{{- fail (printf "tenants: %q is a namespace of the system" $tenant) -}}
+{{- else if has (printf "%s-builds" $tenant) $.Values.tenants -}}
+{{- fail (printf "tenants: \"%s-builds\" is the namespace for the builds of %q, and can't be a tenant too" $tenant $tenant) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.receiver.legacyTenant -}}
+{{- if not (has . $.Values.tenants) -}}
+{{- fail (printf "receiver.legacyTenant: %q is not among the tenants" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

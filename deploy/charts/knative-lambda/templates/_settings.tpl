@@ -1,0 +1,33 @@
+{{/* The receiver's environment, as handler/settings.py reads it. Never a secret: those are files. */}}
+{{- define "settings" -}}
+KNATIVE_LAMBDA_THREADS: {{ .Values.receiver.threads }}
+KNATIVE_LAMBDA_NAMESPACE: {{ .Release.Namespace }}
+KNATIVE_LAMBDA_TENANTS: {{ join "," .Values.tenants | quote }}
+KNATIVE_LAMBDA_STORE_URL: {{ .Values.store.url | quote }}
+KNATIVE_LAMBDA_STORE_ENDPOINT: {{ .Values.store.endpoint | quote }}
+KNATIVE_LAMBDA_STORE_REGION: {{ .Values.store.region | quote }}
+{{- if .Values.store.credentialsSecret }}
+KNATIVE_LAMBDA_STORE_CREDENTIALS: /var/run/secrets/knative-lambda/store
+{{- end }}
+KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
+KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
+KNATIVE_LAMBDA_REGISTRY_SECRET: {{ .Values.registry.secret | quote }}
+{{- if .Values.registry.secret }}
+DOCKER_CONFIG: /var/run/secrets/knative-lambda/registry
+{{- end }}
+KNATIVE_LAMBDA_PYTHON_BASE: {{ .Values.runtimes.python | quote }}
+KNATIVE_LAMBDA_NODE_BASE: {{ .Values.runtimes.node | quote }}
+KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
+KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
+KNATIVE_LAMBDA_BUILD_DEADLINE: {{ .Values.builds.deadlineSeconds }}
+KNATIVE_LAMBDA_BUILD_TTL: {{ .Values.builds.ttlSeconds }}
+KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
+KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
+KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
+KNATIVE_LAMBDA_DEAD_LETTER_URL: {{ include "deadLetterURL" . }}
+KNATIVE_LAMBDA_DELIVERY_RETRY: {{ .Values.functions.delivery.retry }}
+KNATIVE_LAMBDA_DELIVERY_BACKOFF_POLICY: {{ .Values.functions.delivery.backoffPolicy }}
+KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDelay }}
+KNATIVE_LAMBDA_LEGACY_TENANT: {{ .Values.receiver.legacyTenant | quote }}
+KNATIVE_LAMBDA_API: {{ .Values.receiver.api }}
+{{- end }}
