@@ -1,0 +1,87 @@
+"""A Function's source made ready to build: its context in the store, its base image pinned.
+
+Called by `start` before the Function is written, and by `converge` for Functions that a person applied. The result is
+kept on the Function, so that a base image's tag that moves rebuilds nothing by itself.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from knative_lambda.builds import archive, source
+from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.registry import Registry
+from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.storage import keys
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a Function's source was prepared into."""
+
+    of: str
+    """The hash of what was prepared: runtime, source, entrypoint, rebuild."""
+    context: str
+    """``sha256:…`` of the build context; "" where the source is an image."""
+    base: str
+    """The base image by digest; "" where the runtime has none."""
+    cause: str
+    """What asked for it: an event, or a generation of the Function. What failed is tried again for a new one."""
+
+    def dumps(self) -> str:
+        """Return the annotation's value."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def recorded(annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Inputs | None:
+    """Return what the annotations say, if it is of this very spec."""
+    try:
+        raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
+        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return inputs if inputs.of == fingerprint(spec) else None
+
+
+def fingerprint(spec: Mapping[str, Any]) -> str:
+    """Return the hash of the part of a spec that is prepared."""
+    return names.sha256({field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")})
+
+
+def put_context(
+    spec: Mapping[str, Any], function: tuple[str, str], objects: source.Objects, limits: Limits, where: str
+) -> str:
+    """Make the context of a source, put it into the store, and return its hash; `function` is tenant and name.
+
+    Raises `Refused` with every fault of the source.
+    """
+    plain = source.context(spec, objects, limits, where)
+    digest = archive.digest(plain)
+    key = keys.context(*function, digest.removeprefix("sha256:"))
+    if objects.store.stat(key) is None:
+        objects.store.put(key, archive.compress(plain))
+    return digest
+
+
+def inputs(spec: Mapping[str, Any], context: str, cause: str, before: Inputs | None, base: Callable[[], str]) -> Inputs:
+    """Return the inputs of a spec whose context is in the store ("" for a ready image).
+
+    The base image is resolved by `base` once per source: where `before` is of the same spec, its digest is kept.
+    """
+    of = fingerprint(spec)
+    if before is not None and (before.of, before.context) == (of, context):
+        return replace(before, cause=cause)
+    return Inputs(of, context, base() if context else "", cause)
+
+
+def pin(image: str, registry: Registry) -> str:
+    """Return an image reference by digest; raise `Unavailable` ("registry") where it cannot be resolved."""
+    if not image or "@" in image:
+        return image
+    digest = registry.digest(image)
+    if digest is None:
+        raise Unavailable("registry", f"there is no base image {image}")
+    repository, _, tag = image.rpartition(":")
+    return f"{image if '/' in tag else repository}@{digest}"

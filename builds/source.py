@@ -1,0 +1,135 @@
+"""A source as an event gives it, turned into a build context: one canonical tar with a Dockerfile at its root.
+
+Called by `prepare.py`. What a runtime puts around the user's files is data in `runtimes/`.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from knative_lambda.builds import archive
+from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits
+from knative_lambda.schemas.errors import Fault, Refused
+from knative_lambda.storage import keys
+from knative_lambda.storage.store import Store
+
+CODE = "function/"
+"""Where the user's files lie in the context of a runtime that has a wrapper."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Which objects of the store a source may name."""
+
+    store: Store
+    url: str
+    """The store's own URL: a full URL must start with it."""
+    prefixes: tuple[str, ...]
+    """What a key must start with."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is particular about a runtime."""
+
+    single: str
+    """The name that a source of one file gets."""
+    entrypoint: str = ""
+    """The entrypoint where none is given; "" where the runtime knows none."""
+    modules: tuple[str, ...] = ()
+    """Where the entrypoint's module may lie, ``{}`` standing for its path."""
+    dotted: bool = False
+    """Whether dots join the segments of a module's name."""
+    dependencies: tuple[str, ...] = ()
+    """The files that list dependencies: with one of them the other Dockerfile is taken."""
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "python": Runtime("main.py", "main.handle", ("{}.py", "{}/__init__.py"), True, ("requirements.txt",)),
+    "node": Runtime("index.js", "index.handle", ("{}.js", "{}.cjs", "{}.mjs"), False, ("package.json",)),
+    "dockerfile": Runtime("Dockerfile"),
+}
+
+
+def entrypoint(spec: Mapping[str, Any]) -> str:
+    """Return the entrypoint of a function: the given one, or its runtime's."""
+    given: str = spec.get("entrypoint", "")
+    return given or RUNTIMES[spec["runtime"]].entrypoint
+
+
+def check(spec: Mapping[str, Any], where: str) -> None:
+    """Raise `Refused` for what the schemas allow and this version cannot do, with every fault."""
+    faults = []
+    if spec["runtime"] not in RUNTIMES:
+        faults.append(Fault(f"{where}/runtime", f"runtime {spec['runtime']} is not supported yet"))
+    if "git" in spec["source"]:
+        faults.append(Fault(f"{where}/source/git", "source git is not supported yet"))
+    if spec.get("builder") == "layer":
+        faults.append(Fault(f"{where}/builder", "builder layer is not supported yet"))
+    if spec["runtime"] == "dockerfile" and spec.get("entrypoint"):
+        faults.append(Fault(f"{where}/entrypoint", "a Dockerfile says itself what it starts"))
+    if faults:
+        raise Refused(faults)
+
+
+def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> bytes:
+    """Return the canonical tar of the build context for a function's `runtime`, `source` and `entrypoint`.
+
+    Raises `Refused` with every fault, `Unavailable` ("store") where an object cannot be read.
+    """
+    files = _files(spec, objects, limits, f"{where}/source")
+    name = spec["runtime"]
+    if name == "dockerfile":
+        if "Dockerfile" not in files:
+            raise Refused.because(f"{where}/source", "there is no Dockerfile at the root of the source")
+        return archive.canonical(files)
+    runtime = RUNTIMES[name]
+    _check_entrypoint(entrypoint(spec), runtime, files, where)
+    recipe = "function-dependencies.Dockerfile" if files.keys() & {*runtime.dependencies} else "function.Dockerfile"
+    dockerfile = resources.files(__package__).joinpath("runtimes", name, recipe).read_bytes()
+    return archive.canonical({"Dockerfile": File(dockerfile), **{CODE + path: file for path, file in files.items()}})
+
+
+def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> Files:
+    [(form, value)] = spec["source"].items()
+    where = f"{where}/{form}"
+    if form == "inline":
+        return archive.inline(value, limits, where)
+    if form == "archive":
+        try:
+            packed = base64.b64decode(re.sub(r"\s", "", value), validate=True)
+        except binascii.Error as error:
+            raise Refused.because(where, f"not base64: {error}") from error
+        return archive.unpack(packed, limits, where)
+    key = _object_key(value, objects, where)
+    body = objects.store.get(key, limit=limits.total)
+    if body is None:
+        raise Refused.because(where, f"there is no object {key} in the store")
+    if body.startswith(GZIP_MAGIC):
+        return archive.unpack(body, limits, where)
+    return {RUNTIMES[spec["runtime"]].single: File(body)}
+
+
+def _object_key(url: str, objects: Objects, where: str) -> str:
+    """Return the key that an object's URL names: only what this function's tenant may have put there."""
+    key = url.removeprefix(objects.url.split("?")[0].rstrip("/") + "/")
+    if not key.startswith(objects.prefixes):
+        raise Refused.because(where, f"an object lies in {objects.url} below {' or '.join(objects.prefixes)}")
+    try:
+        keys.check(key)
+    except ValueError as error:
+        raise Refused.because(where, str(error)) from error
+    return key
+
+
+def _check_entrypoint(given: str, runtime: Runtime, files: Files, where: str) -> None:
+    module = given.rpartition(".")[0]
+    if runtime.dotted:
+        module = module.replace(".", "/")
+    candidates = [form.format(module) for form in runtime.modules]
+    if not any(candidate in files for candidate in candidates):
+        raise Refused.because(f"{where}/entrypoint", f"{given}: the source holds no {' or '.join(candidates)}")

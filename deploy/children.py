@@ -1,0 +1,104 @@
+"""What a Function owns, brought to what it should be, and read back.
+
+Called by `converge`. Level-based: only differences are written, what is no longer wanted goes, and what a person made
+under the same name is left alone and said so.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from knative_lambda.deploy.cluster import KINDS, KNATIVE_SERVICE, TRIGGER, Cluster, Object
+from knative_lambda.deploy.conditions import condition, owned_by
+from knative_lambda.deploy.manifests import DeploySettings, children
+from knative_lambda.schemas.errors import Refused, Temporary
+from knative_lambda.schemas.names import FUNCTION_LABEL
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a Function's Knative Service and Triggers are."""
+
+    ready: str
+    """``True``, ``False`` or ``Unknown``, as in a condition."""
+    reason: str = ""
+    message: str = ""
+    url: str = ""
+    image: str = ""
+    """The image of the newest ready revision, where the newest is ready."""
+
+
+NOTHING = Seen("Unknown", "NotDeployed", "nothing has been deployed yet")
+
+
+def deploy(function: Object, image: str, entrypoint: str, cluster: Cluster, settings: DeploySettings) -> None:
+    """Apply what the Function should own with this image, and remove Triggers that are no longer wanted.
+
+    Raises `Refused` where a name is taken by an object that is not the Function's, `Temporary` where an old child of
+    that name is still being deleted.
+    """
+    meta = function["metadata"]
+    wanted = children(function, image, entrypoint, settings)
+    for body in wanted:
+        _apply(body, meta["uid"], cluster)
+    names = {body["metadata"]["name"] for body in wanted if body["kind"] == TRIGGER.kind}
+    for found in _triggers(function, cluster):
+        if found["metadata"]["name"] not in names:
+            cluster.delete(TRIGGER, meta["namespace"], found["metadata"]["name"], uid=found["metadata"]["uid"])
+
+
+def observe(function: Object, cluster: Cluster) -> Seen:
+    """Return how the Function's children are now, in Knative's own words."""
+    meta = function["metadata"]
+    service = cluster.get(KNATIVE_SERVICE, meta["namespace"], meta["name"])
+    if service is None or not owned_by(service, meta["uid"]):
+        return NOTHING
+    status = service.get("status", {})
+    url = status.get("url", "")
+    if status.get("observedGeneration") != service["metadata"].get("generation"):
+        return Seen("Unknown", "Deploying", "Knative has not seen the newest version yet", url)
+    ready = condition(service, "Ready")
+    if ready["status"] != "True":
+        return Seen(ready["status"], ready.get("reason") or "Deploying", ready.get("message", ""), url)
+    image = service["spec"]["template"]["spec"]["containers"][0]["image"]
+    for trigger in _triggers(function, cluster):
+        told = condition(trigger, "Ready")
+        if told["status"] != "True":
+            name = trigger["metadata"]["name"]
+            message = f"Trigger {name}: {told.get('message') or 'not ready yet'}"
+            return Seen(told["status"], told.get("reason") or "TriggerNotReady", message, url, image)
+    return Seen("True", "Ready", "", url, image)
+
+
+def _triggers(function: Object, cluster: Cluster) -> list[Object]:
+    meta = function["metadata"]
+    found = cluster.list(TRIGGER, meta["namespace"], {FUNCTION_LABEL: meta["name"]})
+    return [trigger for trigger in found if owned_by(trigger, meta["uid"])]
+
+
+def _apply(body: Object, uid: str, cluster: Cluster) -> None:
+    kind = next(kind for kind in KINDS if (kind.kind, kind.api_version) == (body["kind"], body["apiVersion"]))
+    meta = body["metadata"]
+    found = cluster.get(kind, meta["namespace"], meta["name"])
+    if found is not None:
+        if found["metadata"].get("deletionTimestamp"):
+            raise Temporary(f"the old {kind.kind} {meta['name']} is still being deleted")
+        if not owned_by(found, uid):
+            raise Refused.because(
+                "/metadata/name", f"there is a {kind.kind} {meta['name']} that is not this function's"
+            )
+        if _holds(body, found):
+            return
+    cluster.apply(kind, body)
+
+
+def _holds(wanted: Any, found: Any) -> bool:
+    """Say whether everything wanted is there; what others added does not matter."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(key in found and _holds(wanted[key], found[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(wanted) == len(found)
+            and all(_holds(mine, theirs) for mine, theirs in zip(wanted, found, strict=True))
+        )
+    return bool(wanted == found)

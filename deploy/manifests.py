@@ -1,0 +1,151 @@
+"""The objects that a Function owns in its tenant's namespace, as values: pure functions, dicts out.
+
+Called by `children.py`. Nothing here reads or writes the cluster.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from knative_lambda.deploy.cluster import KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Object
+from knative_lambda.deploy.conditions import owner
+from knative_lambda.schemas import names
+
+DEFAULT_RESOURCES: Mapping[str, Any] = {
+    "requests": {"cpu": "25m", "memory": "64Mi"},
+    "limits": {"cpu": "1", "memory": "256Mi"},
+}
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What an installation decides about functions."""
+
+    broker: str = "default"
+    """The Broker in each tenant's namespace."""
+    broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"
+    """Where Brokers take events: ``<this>/<namespace>/<broker>``."""
+    dead_letter_url: str = ""
+    """The dead-letter service: exhausted events are posted to ``<this>/<tenant>``; "" has none."""
+    retry: int = 5
+    """How often a function's event is delivered again."""
+    backoff_policy: str = "exponential"
+    """``linear`` or ``exponential``."""
+    backoff_delay: str = "PT1S"
+    """ISO 8601."""
+    resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
+    """Requests and limits of a function that gives none."""
+
+
+def children(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> list[Object]:
+    """Return everything that a Function with this image should own, in the order in which it is applied."""
+    return [
+        service_account(function),
+        knative_service(function, image, entrypoint, settings),
+        *(trigger(function, attributes, settings) for attributes in function["spec"].get("triggers", [])),
+    ]
+
+
+def service_account(function: Object) -> Object:
+    """Return the function's own ServiceAccount: no rights, no token."""
+    return {**_head(SERVICE_ACCOUNT, function), "automountServiceAccountToken": False}
+
+
+def knative_service(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> Object:
+    """Return the Knative Service that runs `image`."""
+    spec, meta = function["spec"], function["metadata"]
+    scale = spec.get("scale", {})
+    annotations = {
+        "autoscaling.knative.dev/min-scale": str(scale.get("min", 0)),
+        "autoscaling.knative.dev/max-scale": str(scale.get("max", 0)),
+    }
+    container: Object = {
+        "name": "function",
+        "image": image,
+        "env": _environment(function, entrypoint, settings),
+        "envFrom": [{"secretRef": {"name": secret}} for secret in spec.get("secrets", [])],
+        "ports": [{"containerPort": 8080}],
+        "resources": spec.get("resources") or dict(settings.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
+        container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
+    return {
+        **_head(KNATIVE_SERVICE, function),
+        "spec": {
+            "template": {
+                "metadata": {"labels": {names.FUNCTION_LABEL: meta["name"]}, "annotations": annotations},
+                "spec": {
+                    "serviceAccountName": meta["name"],
+                    "enableServiceLinks": False,
+                    "containerConcurrency": scale.get("concurrency", 0),
+                    "timeoutSeconds": seconds(spec.get("timeout", "60s")),
+                    "containers": [container],
+                },
+            }
+        },
+    }
+
+
+def trigger(function: Object, attributes: Mapping[str, str], settings: DeploySettings) -> Object:
+    """Return the Trigger that brings events with these attributes to the function."""
+    meta = function["metadata"]
+    delivery: Object = {
+        "retry": settings.retry,
+        "backoffPolicy": settings.backoff_policy,
+        "backoffDelay": settings.backoff_delay,
+    }
+    if settings.dead_letter_url:
+        delivery["deadLetterSink"] = {"uri": f"{settings.dead_letter_url}/{meta['namespace']}"}
+    subscriber = {
+        "ref": {
+            "apiVersion": KNATIVE_SERVICE.api_version,
+            "kind": KNATIVE_SERVICE.kind,
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+        }
+    }
+    return {
+        **_head(TRIGGER, function, names.trigger_name(meta["name"], dict(attributes))),
+        "spec": {
+            "broker": settings.broker,
+            "filter": {"attributes": dict(attributes)},
+            "subscriber": subscriber,
+            "delivery": delivery,
+        },
+    }
+
+
+def seconds(timeout: str) -> int:
+    """Return the seconds of a function's timeout, such as ``60s`` or ``10m``."""
+    return int(timeout[:-1]) * (60 if timeout.endswith("m") else 1)
+
+
+def _head(kind: Any, function: Object, name: str = "") -> Object:
+    meta = function["metadata"]
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": name or meta["name"],
+            "namespace": meta["namespace"],
+            "labels": {names.FUNCTION_LABEL: meta["name"], "app.kubernetes.io/managed-by": names.MANAGER},
+            "ownerReferences": [owner(function)],
+        },
+    }
+
+
+def _environment(function: Object, entrypoint: str, settings: DeploySettings) -> list[Object]:
+    spec, meta = function["spec"], function["metadata"]
+    ours = {
+        "K_SINK": f"{settings.broker_url}/{meta['namespace']}/{settings.broker}",
+        "LAMBDA_TENANT": meta["namespace"],
+        "LAMBDA_FUNCTION": meta["name"],
+        **({"LAMBDA_ENTRYPOINT": entrypoint} if entrypoint else {}),
+    }
+    return [{"name": name, "value": value} for name, value in sorted({**spec.get("env", {}), **ours}.items())]

@@ -1,0 +1,115 @@
+"""Which Build a Function wants: the one of its inputs, made if need be, and no other beside it.
+
+Called by `converge`, and by the use cases that end a build. Names are derived, so that the API server's `AlreadyExists`
+is the lock; which one is wanted is written on the Function before it is made.
+"""
+
+from knative_lambda.builds import settle, source
+from knative_lambda.builds.prepare import Inputs
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
+from knative_lambda.handler.product import Product
+from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import AlreadyExists, Conflict
+
+CHAIN = 100
+"""Rebuilds of one input that are followed."""
+
+
+def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, Object | None]:
+    """Return the Function and the Build of its inputs, or None where its source is a ready image.
+
+    An older Build that still runs is superseded. Raises `Conflict` where a twin was faster.
+    """
+    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    if not inputs.context:
+        if latest is not None:
+            supersede(latest, "an image was given", product)
+        return _point(function, "", product), None
+    spec = _spec(function, inputs, product)
+    found = latest if latest and latest["spec"]["inputHash"] == spec["inputHash"] else _newest(function, spec, product)
+    if found is not None and _serves(found, function, inputs):
+        name = found["metadata"]["name"]
+    else:
+        spec["rebuild"] = found["metadata"]["uid"] if found else ""
+        name = names.build_name(
+            function["metadata"]["name"], function["metadata"]["uid"], spec["inputHash"], spec["rebuild"]
+        )
+        found = None
+    if latest is not None and latest["metadata"]["name"] != name:
+        supersede(latest, f"{name} has newer source", product)
+    function = _point(function, name, product)
+    return function, found or _make(name, function, spec, product)
+
+
+def named(function: Object, name: str, product: Product) -> Object | None:
+    """Return a Build of this very Function by its name."""
+    found = product.cluster.get(BUILD, function["metadata"]["namespace"], name) if name else None
+    return found if found and found["spec"]["functionUID"] == function["metadata"]["uid"] else None
+
+
+def supersede(build: Object, message: str, product: Product) -> None:
+    """End a Build that is not wanted any more, if it has not ended."""
+    if settle.phase(build) not in settle.TERMINAL:
+        settle.cancel(build, "Superseded", message, product.workshop, product.now())
+
+
+def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
+    meta, spec = function["metadata"], function["spec"]
+    builder = "external" if spec.get("builder") == "external" else product.builder
+    entrypoint = source.entrypoint(spec)
+    return {
+        "function": meta["name"],
+        "functionUID": meta["uid"],
+        "inputHash": names.input_hash(
+            context=inputs.context, runtime=spec["runtime"], entrypoint=entrypoint, builder=builder, base=inputs.base
+        ),
+        "runtime": spec["runtime"],
+        "context": inputs.context,
+        "base": inputs.base,
+        "entrypoint": entrypoint,
+        "builder": builder,
+        "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
+        "cause": inputs.cause,
+    }
+
+
+def _newest(function: Object, spec: Object, product: Product) -> Object | None:
+    """Follow the Builds of one input from the first, each named after the one that it replaced."""
+    meta, newest, replaced = function["metadata"], None, ""
+    for _ in range(CHAIN):
+        name = names.build_name(meta["name"], meta["uid"], spec["inputHash"], replaced)
+        found = named(function, name, product)
+        if found is None:
+            break
+        newest, replaced = found, found["metadata"]["uid"]
+    return newest
+
+
+def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
+    """Say whether a Build of the same input will do: not an earlier failure, nor an earlier success for a rebuild."""
+    same_cause: bool = build["spec"]["cause"] == inputs.cause
+    phase = settle.phase(build)
+    if phase in ("Failed", "Cancelled"):
+        return same_cause
+    return phase != "Succeeded" or same_cause or not function["spec"].get("rebuild")
+
+
+def _point(function: Object, name: str, product: Product) -> Object:
+    """Write which Build is wanted, before it is made: a Build that nobody points to is nobody's."""
+    before = function.get("status", {})
+    if before.get("latestBuild", "") == name:
+        return function
+    after = {key: value for key, value in before.items() if key != "latestBuild"}
+    if name:
+        after["latestBuild"] = name
+    return product.cluster.replace_status(FUNCTION, {**function, "status": after})
+
+
+def _make(name: str, function: Object, spec: Object, product: Product) -> Object:
+    try:
+        return product.cluster.create(BUILD, settle.manifest(name, function, spec))
+    except AlreadyExists:
+        found = named(function, name, product)
+        if found is None:
+            raise Conflict(f"Build {name} is another function's, or going") from None
+        return found

@@ -1,0 +1,88 @@
+"""The one path that every event ends in: a Function brought to what it should be, as far as it can be now.
+
+Called by every use case, with nothing but a name. Level-based: it reads what is there, computes what should be, applies
+the difference, and is right when it runs twice, late, beside its twin, or after the pod that ran it was killed.
+
+    prepared ─► a Build of this input ─► settled ─► deployed ─► observed ─► the status, and what is owed to subscribers
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from knative_lambda.builds import prepare, settle, source
+from knative_lambda.builds.prepare import Inputs
+from knative_lambda.deploy import children
+from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.handler import builds, status
+from knative_lambda.handler.product import Product
+from knative_lambda.handler.status import Told
+from knative_lambda.schemas.errors import Conflict, Refused, Temporary
+from knative_lambda.schemas.names import INPUT_ANNOTATION
+
+TRIES = 5
+
+
+def converge(tenant: str, name: str, product: Product) -> None:
+    """Bring a Function forward; one that is gone, or going, needs nothing.
+
+    Raises `Temporary` where a dependency did not answer or twins are too many: the hint comes again.
+    """
+    for _ in range(TRIES):
+        function = product.cluster.get(FUNCTION, tenant, name)
+        if function is None or function["metadata"].get("deletionTimestamp"):
+            return
+        try:
+            _bring_forward(function, product)
+        except Conflict:
+            continue
+        return
+    raise Temporary(f"too many writers of {tenant}/{name} at once")
+
+
+def _bring_forward(function: Object, product: Product) -> None:
+    try:
+        function, inputs = _prepared(function, product)
+    except Refused as refused:
+        _tell(function, status.refused(function, refused, product.now()), product)
+        return
+    function, build = builds.wanted(function, inputs, product)
+    if build is not None:
+        build = settle.settle(build, product.workshop, product.now())
+    told = Told.of(function, build)
+    if told.image:
+        try:
+            children.deploy(function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying)
+        except Refused as refused:
+            told = replace(told, deploy_fault=str(refused))
+    told = replace(told, seen=children.observe(function, product.cluster))
+    _tell(function, status.status(function, told, product.now()), product)
+
+
+def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
+    """Return the Function with its inputs: those recorded, or made now where a person applied it."""
+    meta, spec = function["metadata"], function["spec"]
+    recorded = prepare.recorded(meta.get("annotations", {}), spec)
+    if recorded is not None:
+        return function, recorded
+    source.check(spec, "/spec")
+    context = spec["source"].get("context", {}).get("hash", "")
+    if not context and "image" not in spec["source"]:
+        objects = product.objects(meta["namespace"])
+        context = prepare.put_context(spec, (meta["namespace"], meta["name"]), objects, product.limits, "/spec")
+    base = partial(prepare.pin, product.settings.bases.get(spec["runtime"], ""), product.workshop.registry)
+    inputs = prepare.inputs(spec, context, f"generation {meta.get('generation', 1)}", None, base)
+    annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}
+    return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}}), inputs
+
+
+def _entrypoint(function: Object, inputs: Inputs) -> str:
+    """Return the entrypoint that the wrapper is told; "" where the image has none of ours inside."""
+    return source.entrypoint(function["spec"]) if inputs.context else ""
+
+
+def _tell(function: Object, wanted: Object, product: Product) -> None:
+    meta = function["metadata"]
+    if wanted != function.get("status", {}):
+        product.cluster.replace_status(FUNCTION, {**function, "status": wanted})
+    if wanted.get("outbox"):
+        product.owes(meta["namespace"], meta["name"])

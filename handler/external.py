@@ -1,0 +1,50 @@
+"""build.complete and build.failed from outside: the outcome of a Build whose builder is external.
+
+Said of any other Build they change nothing: how that ended is read from the cluster and the registry.
+"""
+
+import re
+
+from knative_lambda.builds import settle
+from knative_lambda.builds.settle import Outcome
+from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.handler import builds
+from knative_lambda.handler.converge import converge
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.product import Product
+from knative_lambda.schemas import types
+from knative_lambda.schemas.errors import Refused
+
+
+def end_external_build(event: Event, product: Product) -> None:
+    """Record the outcome of an external Build, once the registry knows its image; then converge.
+
+    Raises `Refused` where the image is none of this function's, or unknown to the registry.
+    """
+    data = event.data
+    tenant, name = data["tenant"], data["name"]
+    product.require_tenant(tenant)
+    function = product.cluster.get(FUNCTION, tenant, name)
+    if function is None:
+        return
+    build = builds.named(function, data.get("build") or function.get("status", {}).get("latestBuild", ""), product)
+    if build is None or build["spec"]["builder"] != "external":
+        return
+    if event.type == types.BUILD_COMPLETE:
+        message = f"said by event {event.source} {event.id}"
+        outcome = Outcome("Succeeded", "BuiltOutside", message, image=_image(build, data["image"], product))
+    else:
+        outcome = Outcome("Failed", data["reason"], data.get("message", ""))
+    settle.finish(build, outcome, product.workshop, product.now())
+    converge(tenant, name, product)
+
+
+def _image(build: Object, reference: str, product: Product) -> str:
+    """Return the image by the digest that the registry knows; it must lie in the function's own repository."""
+    repository = build["spec"]["destination"]
+    if not re.fullmatch(re.escape(repository) + r"(:[^@/]+)?(@sha256:[0-9a-f]{64})?", reference):
+        raise Refused.because("/data/image", f"the image of this function lies in {repository}")
+    digest = product.workshop.registry.digest(reference)
+    if digest is None:
+        raise Refused.because("/data/image", f"the registry does not know {reference}")
+    return f"{repository}@{digest}"

@@ -1,0 +1,53 @@
+"""The ports that the use cases touch, joined once in `wire.py` (and in the tests, with fakes)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.settle import Workshop
+from knative_lambda.builds.source import Objects
+from knative_lambda.deploy.cluster import NAMESPACE, Cluster
+from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.handler.settings import Settings
+from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.names import TENANT_LABEL
+from knative_lambda.storage import keys
+
+
+@dataclass(frozen=True)
+class Product:
+    """Everything a use case may need beside its event."""
+
+    settings: Settings
+    workshop: Workshop
+    deploying: DeploySettings
+    now: Callable[[], datetime]
+    owes: Callable[[str, str], None]
+    """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
+    builder: str = "kaniko"
+    """What ``auto`` means here, and stands in a Build's spec."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Return the cluster."""
+        return self.workshop.cluster
+
+    @property
+    def limits(self) -> Limits:
+        """Return what a source may hold."""
+        return Limits(total=self.settings.context_limit)
+
+    def objects(self, tenant: str, *more: str) -> Objects:
+        """Return which objects of the store a source of this tenant may name; `more` are further keys."""
+        return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more))
+
+    def is_tenant(self, name: str) -> bool:
+        """Say whether a namespace is a tenant's."""
+        found = self.cluster.get(NAMESPACE, "", name)
+        return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
+
+    def require_tenant(self, name: str) -> None:
+        """Raise `Refused` where there is no such tenant."""
+        if not self.is_tenant(name):
+            raise Refused.because("/data/tenant", f"there is no tenant {name}")

@@ -1,0 +1,80 @@
+"""Reports of the sources: a hint that something changed somewhere, and where to look.
+
+Reports may be lost, late, repeated or forged, so nothing is read from them but a name. What is found there leads to a
+Function by what the objects themselves say, and the Function converges.
+"""
+
+from collections.abc import Callable, Mapping
+
+from knative_lambda.builds import settle
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, TRIGGER, Object
+from knative_lambda.handler import builds
+from knative_lambda.handler.converge import converge
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.product import Product
+from knative_lambda.schemas import names
+
+BUILDS_SUFFIX = names.builds_namespace("")
+
+
+def resource_changed(event: Event, product: Product) -> None:
+    """Converge the Function that a reported object belongs to, if it belongs to one."""
+    data = event.data
+    follow = FOLLOWED.get(data["kind"])
+    namespace, name = data.get("namespace", ""), data["name"]
+    if follow is None or not namespace:
+        return
+    follow(namespace, name, product)
+
+
+def _function(namespace: str, name: str, product: Product) -> None:
+    if product.is_tenant(namespace):
+        converge(namespace, name, product)
+
+
+def _trigger(namespace: str, name: str, product: Product) -> None:
+    found = product.cluster.get(TRIGGER, namespace, name) if product.is_tenant(namespace) else None
+    labels = found["metadata"].get("labels", {}) if found else {}
+    if names.FUNCTION_LABEL in labels:
+        converge(namespace, labels[names.FUNCTION_LABEL], product)
+
+
+def _pod(namespace: str, name: str, product: Product) -> None:
+    _job(namespace, name.rpartition("-")[0], product)
+
+
+def _job(namespace: str, name: str, product: Product) -> None:
+    tenant = namespace.removesuffix(BUILDS_SUFFIX)
+    if tenant != namespace:
+        _build(tenant, name.rpartition("-")[0], product)
+
+
+def _build(namespace: str, name: str, product: Product) -> None:
+    """Converge the Build's Function; one that the Function does not want any more is ended."""
+    if not product.is_tenant(namespace):
+        return
+    build = product.cluster.get(BUILD, namespace, name)
+    if build is None:
+        return
+    converge(namespace, build["spec"]["function"], product)
+    retire(build, product)
+
+
+def retire(build: Object, product: Product) -> None:
+    """End what still runs for a Build that nobody wants: superseded or cancelled between two steps."""
+    function = product.cluster.get(FUNCTION, build["metadata"]["namespace"], build["spec"]["function"])
+    if function is None or function["metadata"]["uid"] != build["spec"]["functionUID"]:
+        return
+    if function.get("status", {}).get("latestBuild", "") != build["metadata"]["name"]:
+        builds.supersede(build, "newer source was given", product)
+    settle.sweep_up(build, product.workshop)
+
+
+FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {
+    "Function": _function,
+    "Service": _function,
+    "Trigger": _trigger,
+    "Build": _build,
+    "Job": _job,
+    "Pod": _pod,
+}

@@ -1,0 +1,138 @@
+"""What an installation decides, read from the environment once, in one place.
+
+Called by `wire.py` at the start. All faults are reported together and stop the start; no secret is ever in the
+environment: credentials are files.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from knative_lambda.builds.archive import Limits
+from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
+
+PREFIX = "KNATIVE_LAMBDA_"
+BUILD_RESOURCES: Mapping[str, Any] = {
+    "requests": {"cpu": "200m", "memory": "256Mi"},
+    "limits": {"cpu": "2", "memory": "2Gi"},
+}
+
+
+class BadSettings(ValueError):
+    """The environment cannot be read as settings; the message has a line for each fault."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole of it; each field is ``KNATIVE_LAMBDA_<FIELD IN CAPITALS>``."""
+
+    namespace: str = "knative-lambda"
+    """The product's own namespace, where its Brokers are."""
+    tenants: tuple[str, ...] = ()
+    """The tenants that the sweep visits, separated by commas."""
+    threads: int = 10
+    """Requests handled at once."""
+    store_url: str = ""
+    """``s3://bucket/prefix``, ``minio://host/bucket/prefix``, ``file:///folder`` or ``memory://name``."""
+    store_endpoint: str = ""
+    """The address of an S3-compatible server; "" is Amazon's."""
+    store_region: str = "us-east-1"
+    """The bucket's region."""
+    store_credentials: str = ""
+    """A folder with the files ``access-key`` and ``secret-key``; "" asks the platform's own chain."""
+    registry: str = ""
+    """Host, and a prefix if need be, below which images are pushed: ``<this>/<tenant>/<function>``."""
+    registry_insecure: bool = False
+    """Speak plain HTTP to the registry."""
+    registry_secret: str = ""
+    """A kubernetes.io/dockerconfigjson Secret in each builds namespace, for build Pods to push with."""
+    registry_config: str = ""
+    """The receiver's own docker config.json, to ask the registry with."""
+    python_base: str = ""
+    """The runtime base image of Python functions."""
+    node_base: str = ""
+    """The runtime base image of Node functions."""
+    kaniko_image: str = ""
+    """The Kaniko executor."""
+    fetch_image: str = ""
+    """The product's own image, for the init container that reads the build context."""
+    build_deadline: int = 1800
+    """Seconds that an attempt of a build may take."""
+    build_ttl: int = 86400
+    """Seconds that a finished build Job is kept."""
+    build_resources: Mapping[str, Any] = field(default_factory=lambda: dict(BUILD_RESOURCES))
+    """Requests and limits of the executor, JSON."""
+    function_resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
+    """Requests and limits of a function that gives none, JSON."""
+    broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"
+    """Where Brokers take events."""
+    dead_letter_url: str = ""
+    """The dead-letter service; exhausted events of functions go to ``<this>/<tenant>``."""
+    delivery_retry: int = 5
+    """How often a function's event is delivered again."""
+    delivery_backoff_policy: str = "exponential"
+    """``linear`` or ``exponential``."""
+    delivery_backoff_delay: str = "PT1S"
+    """ISO 8601."""
+    legacy_tenant: str = ""
+    """The tenant of functions that senders of the older families name by two ids; "" refuses them."""
+    api: bool = False
+    """Serve the read model under ``/v1``."""
+    context_limit: int = Limits.total
+    """Bytes of a source once unpacked."""
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Return the base image of each runtime that has one."""
+        return {"python": self.python_base, "node": self.node_base}
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of an environment (by default this process'); raise `BadSettings` with every fault."""
+    environment = os.environ if environment is None else environment
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for name, known in Settings.__dataclass_fields__.items():
+        raw = environment.get(PREFIX + name.upper())
+        if raw is not None:
+            try:
+                values[name] = _parse(str(known.type), raw)
+            except ValueError as error:
+                faults.append(f"{PREFIX}{name.upper()}: {error}")
+    if faults:
+        raise BadSettings("\n".join(faults))
+    return Settings(**values)
+
+
+def require(settings: Settings, *fields: str) -> None:
+    """Raise `BadSettings` naming each of these fields that is empty."""
+    missing = [f"{PREFIX}{name.upper()}: is not set" for name in fields if not getattr(settings, name)]
+    if missing:
+        raise BadSettings("\n".join(missing))
+
+
+def credentials(folder: str) -> tuple[str, str]:
+    """Return the access key and the secret key that lie in a folder, or two empty strings where there is no folder."""
+    if not folder:
+        return "", ""
+    return (Path(folder, "access-key").read_text().strip(), Path(folder, "secret-key").read_text().strip())
+
+
+def _parse(kind: str, raw: str) -> Any:
+    if kind == "int":
+        return int(raw)
+    if kind == "bool":
+        if raw.lower() not in ("true", "false"):
+            raise ValueError(f"true or false, not {raw!r}")
+        return raw.lower() == "true"
+    if kind.startswith("tuple"):
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    if kind.startswith("Mapping"):
+        value = json.loads(raw)
+        if not isinstance(value, dict):
+            raise ValueError("a JSON object is needed")
+        return value
+    return raw

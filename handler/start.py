@@ -1,0 +1,103 @@
+"""build.start: this is the function's source now.
+
+The source goes to the store first, then one write of the Function is the commit point: from there on nothing needs the
+event, and any sweep can finish what it began.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from knative_lambda.builds import prepare, source
+from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.handler import order
+from knative_lambda.handler.converge import converge
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.order import Key
+from knative_lambda.handler.product import Product
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
+from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
+from knative_lambda.storage import keys
+
+WRITES = 5
+TAKEN_OVER = ("runtime", "entrypoint", "env", "secrets", "triggers", "scale", "resources", "timeout", "builder")
+
+
+def start_build(event: Event, product: Product) -> None:
+    """Make the event's source what the function should be, unless a newer event has been seen.
+
+    Raises `Refused` with every fault of the source, `Temporary` where a dependency or a twin is in the way.
+    """
+    data = event.data
+    tenant, name = data["tenant"], data["name"]
+    source.check(data, "/data")
+    product.require_tenant(tenant)
+    key = order.key_of(event, product.now())
+    context = ""
+    for _ in range(WRITES):
+        found = product.cluster.get(FUNCTION, tenant, name)
+        mark = order.buried(product.workshop.store, tenant, name)
+        stands = order.against(key, order.seen_by(found), mark)
+        if stands == "older" or (stands == "equal" and found is None):
+            return
+        if stands == "newer":
+            context = context or _context(event, product)
+            try:
+                written = _write(found, (tenant, name), wanted(data, context, key), key, product)
+            except (Conflict, AlreadyExists):
+                continue
+            if found is None and _buried_meanwhile(written, key, product):
+                return
+        converge(tenant, name, product)
+        return
+    raise Temporary(f"too many writers of {tenant}/{name} at once")
+
+
+def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
+    """Return the Function's spec that an event asks for; its source is by reference."""
+    given = data["source"]
+    spec = {field: data[field] for field in TAKEN_OVER if field in data}
+    spec["source"] = {"context": {"hash": context}} if context else {"image": given["image"]}
+    if data.get("rebuild"):
+        spec["rebuild"] = key.cause
+    return spec
+
+
+def _context(event: Event, product: Product) -> str:
+    data = event.data
+    if "image" in data["source"]:
+        return ""
+    older_family = event.received_type not in ("", event.type)
+    objects = product.objects(data["tenant"], *([keys.legacy_source("")] if older_family else []))
+    return prepare.put_context(data, (data["tenant"], data["name"]), objects, product.limits, "/data")
+
+
+def _write(found: Object | None, place: tuple[str, str], spec: Object, key: Key, product: Product) -> Object:
+    """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
+    body = found or _new(*place)
+    annotations = body["metadata"].get("annotations", {})
+    context = spec["source"].get("context", {}).get("hash", "")
+    base = partial(prepare.pin, product.settings.bases.get(spec["runtime"], ""), product.workshop.registry)
+    inputs = prepare.inputs(spec, context, key.cause, prepare.recorded(annotations, spec), base)
+    notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
+    body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
+    return product.cluster.replace(FUNCTION, body) if found else product.cluster.create(FUNCTION, body)
+
+
+def _new(tenant: str, name: str) -> Object:
+    return {
+        "apiVersion": FUNCTION.api_version,
+        "kind": FUNCTION.kind,
+        "metadata": {"namespace": tenant, "name": name},
+        "spec": {},
+    }
+
+
+def _buried_meanwhile(created: Object, key: Key, product: Product) -> bool:
+    """Take back a Function that was created while a newer delete left its mark."""
+    meta = created["metadata"]
+    mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
+    if order.standing(key, mark) == "newer":
+        return False
+    product.cluster.delete(FUNCTION, meta["namespace"], meta["name"], uid=meta["uid"])
+    return True

@@ -1,0 +1,149 @@
+"""What a Function's status says, as a value: what is true now, and the notifications that this truth owes.
+
+Called by `converge` alone. Pure: the same world gives the same status, so that a no-op writes nothing. A notification
+is owed exactly when a condition changes, in the same write that changes it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from knative_lambda.builds import settle
+from knative_lambda.deploy.children import NOTHING, Seen
+from knative_lambda.deploy.cluster import Object
+from knative_lambda.deploy.conditions import Saying, condition, told
+from knative_lambda.schemas import types
+from knative_lambda.schemas.errors import Refused
+
+OUTBOX_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a pass of `converge` found out."""
+
+    built: Saying
+    image: str = ""
+    """The image of the wanted source, once there is one."""
+    build: Object | None = None
+    deploy_fault: str = ""
+    seen: Seen = field(default=NOTHING)
+
+    @classmethod
+    def of(cls, function: Object, build: Object | None) -> "Told":
+        """Return what is known of the image: the given one, or the Build's outcome."""
+        if build is None:
+            return cls(("True", "ImageGiven", ""), function["spec"]["source"]["image"])
+        end = condition(build, "Succeeded")
+        reason = end.get("reason") or settle.phase(build)
+        return cls((end["status"], reason, end.get("message", "")), settle.image_of(build), build)
+
+
+def refused(function: Object, why: Refused, now: datetime) -> Object:
+    """Return the status of a Function whose source cannot be taken; what runs goes on running."""
+    return {
+        **function.get("status", {}),
+        "observedGeneration": function["metadata"].get("generation", 1),
+        "conditions": told(function, "Built", ("False", "SourceRefused", str(why)), now),
+    }
+
+
+def status(function: Object, found: Told, now: datetime) -> Object:
+    """Return the whole status that a Function should have."""
+    before = function.get("status", {})
+    after: dict[str, Any] = {**before, "observedGeneration": function["metadata"].get("generation", 1)}
+    seen = found.seen
+    body = {**function, "status": after}
+    for kind, saying in (
+        ("Built", found.built),
+        ("Deployed", _deployed(found, before)),
+        ("Ready", (seen.ready, seen.reason or "Ready", seen.message)),
+    ):
+        after["conditions"] = told(body, kind, saying, now)
+    if found.image:
+        after["latestReadyImage"] = found.image
+        if found.build is not None:
+            after["latestReadyBuild"] = found.build["metadata"]["name"]
+        else:
+            after.pop("latestReadyBuild", None)
+    if seen.url:
+        after["url"] = seen.url
+    if seen.ready == "True":
+        after["image"] = seen.image
+    owed = [note for note in _notes(function, after, found) if note not in before.get("outbox", [])]
+    if owed:
+        after["outbox"] = [*before.get("outbox", []), *owed][-OUTBOX_KEPT:]
+    return after
+
+
+def _deployed(found: Told, before: Object) -> Saying:
+    if found.deploy_fault:
+        return "False", "NameTaken", found.deploy_fault
+    if found.image:
+        return "True", "Applied", ""
+    if before.get("latestReadyImage"):
+        return "True", "OlderVersion", "the version before goes on running"
+    return "Unknown", "NotBuilt", "there is no image yet"
+
+
+def _notes(function: Object, after: Object, found: Told) -> list[Object]:
+    """Return what subscribers are owed for the difference between the old conditions and the new."""
+    meta = function["metadata"]
+    target = {"tenant": meta["namespace"], "name": meta["name"]}
+    changed = {
+        kind: (now["status"], now["reason"], now["message"])
+        for kind in ("Built", "Ready")
+        if (now := condition({"status": after}, kind))["status"] != condition(function, kind)["status"]
+        or (kind == "Built" and now["reason"] != condition(function, kind).get("reason"))
+    }
+    notes = []
+    if found.build is not None and "Built" in changed:
+        notes += _build_notes(target, found.build)
+    if (state := changed.get("Ready")) is not None:
+        notes += _ready_notes(target, after, meta, state)
+    return notes
+
+
+def _build_notes(target: Object, build: Object) -> list[Object]:
+    end = condition(build, "Succeeded")
+    phase = settle.phase(build)
+    kind = {
+        "Running": types.BUILD_STARTED,
+        "Succeeded": types.BUILD_COMPLETE,
+        "Failed": types.BUILD_FAILED,
+        "Cancelled": types.BUILD_CANCELLED,
+    }.get(phase)
+    if kind is None:
+        return []
+    meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
+    data = {
+        **target,
+        "build": meta["name"],
+        "uid": meta["uid"],
+        "inputHash": spec["inputHash"],
+        "builder": spec["builder"],
+        "attempt": state.get("attempt", 0),
+    }
+    if phase == "Succeeded":
+        data["image"] = state["image"]
+    else:
+        data |= {"reason": end.get("reason") or phase, "message": end.get("message", "")}
+    if state.get("log"):
+        data["log"] = state["log"]
+    return [{"id": f"{meta['uid']}.{kind}", "type": kind, "data": data}]
+
+
+def _ready_notes(target: Object, after: Object, meta: Object, state: Saying) -> list[Object]:
+    ready, reason, message = state
+    version = after.get("latestReadyBuild") or f"generation-{meta.get('generation', 1)}"
+    identity = f"{meta['uid']}.{version}"
+    data = {**target, "uid": meta["uid"], "build": after.get("latestReadyBuild", "")}
+    if ready == "True":
+        data |= {"url": after.get("url", ""), "image": after.get("image", "")}
+        kind = types.FUNCTION_READY
+    elif ready == "False":
+        data |= {"reason": reason or "NotReady", "message": message}
+        kind = types.FUNCTION_FAILED
+    else:
+        return []
+    return [{"id": f"{identity}.{kind}", "type": kind, "data": {key: value for key, value in data.items() if value}}]

@@ -1,0 +1,69 @@
+"""What things are called: every name is derived from what it names, so that the API server's own lock is ours.
+
+Called by every room. Nothing here is ever cut without its hash.
+"""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+PREFIX = "knative-lambda.dev/"
+TENANT_LABEL = PREFIX + "tenant"
+"""On a tenant's namespace: "true"."""
+FUNCTION_LABEL = PREFIX + "function"
+"""On everything that belongs to a function: its name."""
+BUILD_LABEL = PREFIX + "build"
+"""On a Job and its Pod: the Build's name."""
+BUILD_UID_LABEL = PREFIX + "build-uid"
+EVENT_ANNOTATION = PREFIX + "event"
+"""On a Function: the newest event it has seen, with its order key."""
+INPUT_ANNOTATION = PREFIX + "input"
+"""On a Function: what its source was prepared into, the context's hash and the base image's digest."""
+MANAGER = "knative-lambda"
+NAME_KEPT = 40
+"""Characters of the function's name that a Build's name shows."""
+HASH_KEPT = 16
+PLATFORM = "linux/amd64"
+
+
+def sha256(value: object) -> str:
+    """Return ``sha256:…`` of a JSON value in its one canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def input_hash(*, context: str, runtime: str, entrypoint: str, builder: str, base: str) -> str:
+    """Return the hash of everything that shapes an image."""
+    return sha256(
+        {
+            "context": context,
+            "runtime": runtime,
+            "entrypoint": entrypoint,
+            "builder": builder,
+            "base": base,
+            "platform": PLATFORM,
+        }
+    )
+
+
+def build_name(function: str, function_uid: str, inputs: str, rebuild: str) -> str:
+    """Return ``<function, 40 at most>-<16 of a hash>``; `rebuild` is the UID of the Build that it replaces, or ""."""
+    raw = hashlib.sha256(f"{function_uid}\n{inputs}\n{rebuild}".encode()).digest()
+    short = base64.b32encode(raw).decode().lower()[:HASH_KEPT]
+    return f"{function[:NAME_KEPT].rstrip('-')}-{short}"
+
+
+def builds_namespace(tenant: str) -> str:
+    """Return the namespace where a tenant's build Jobs run."""
+    return f"{tenant}-builds"
+
+
+def repository(registry: str, tenant: str, function: str) -> str:
+    """Return the repository of a function's images."""
+    return f"{registry}/{tenant}/{function}"
+
+
+def trigger_name(function: str, attributes: dict[str, Any]) -> str:
+    """Return the name of the Trigger for a filter of a function."""
+    return f"{function[:NAME_KEPT].rstrip('-')}-{sha256([function, attributes])[7 : 7 + HASH_KEPT]}"
