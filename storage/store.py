@@ -22,8 +22,8 @@ class Stored:
 class Store(Protocol):
     """A flat map of keys to bytes.
 
-    A key is one or more segments of ``[A-Za-z0-9._=-]`` joined by ``/``; no segment is ``.`` or ``..``, and no key is
-    the folder of another (a file system must be able to hold it). `BadKey` otherwise, before anything is sent.
+    A key is one or more segments of ``[A-Za-z0-9._=-]`` joined by ``/``; no segment is ``.`` or ``..``. `BadKey`
+    otherwise, before anything is sent. No key may be the folder of another: a store on a file system raises `BadKey`.
     Every method raises `Unavailable` ("store") when the store does not answer; "not found" is an answer.
     """
 
@@ -39,11 +39,17 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove `key`; already gone is success."""
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Yield what lies under the keys that start with `prefix`, in the keys' order, page by page."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
+        """Yield what lies under the keys that start with `prefix` and follow `after`, in the keys' order, page by page.
+
+        A name in the store that is no key is left out. What is written or deleted meanwhile may be seen or not.
+        """
 
     def presign(self, key: str, *, seconds: int) -> str:
-        """Return an URL that reads `key` and nothing else for `seconds`, without credentials."""
+        """Return an URL that reads `key` and nothing else for `seconds` (at most 7 days), without credentials.
+
+        It reaches as far as the store does: a folder's is ``file://…``, and one in memory only names the key.
+        """
 
 
 class BadKey(ValueError):
