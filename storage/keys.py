@@ -1,0 +1,61 @@
+"""Every key that the product uses in the store, and what a key may be.
+
+Called by `builds` and `handler` for the keys, by the stores to check them. The tenant is part of every key, so that
+no two tenants ever write the same one; `legacy_source` alone is where the senders of the older families say it is.
+"""
+
+import re
+
+from knative_lambda.storage.store import BadKey
+
+LONGEST = 900
+"""Characters of a key at most: S3 takes 1,024 bytes, and a store may put a prefix of its own before the key."""
+_SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._=-]{1,255}", re.ASCII)
+
+
+def context(tenant: str, function: str, digest_hex: str) -> str:
+    """Return the key of a build context, named by the hash of what is in it."""
+    return _join("contexts", tenant, function, f"{digest_hex}.tar.gz")
+
+
+def log(tenant: str, function: str, attempt_name: str) -> str:
+    """Return the key of the log of one attempt of a build."""
+    return _join("logs", tenant, function, f"{attempt_name}.log")
+
+
+def tombstone(tenant: str, function: str) -> str:
+    """Return the key of what remains of a deleted function: the order key of its delete."""
+    return _join("tombstones", tenant, f"{function}.json")
+
+
+def uploads(tenant: str) -> str:
+    """Return the prefix of the keys under which a tenant's senders put their sources."""
+    return _join("uploads", tenant) + "/"
+
+
+def legacy_source(parser_id: str) -> str:
+    """Return the key of a source that an event of the older families does not carry."""
+    return _join("global", "parser", parser_id)
+
+
+def is_key(name: str) -> bool:
+    """Tell whether `name` is a key."""
+    return len(name) <= LONGEST and all(_SEGMENT.fullmatch(segment) for segment in name.split("/"))
+
+
+def check(key: str) -> None:
+    """Raise `BadKey` where `key` is none."""
+    if not is_key(key):
+        raise BadKey(f"{key[:LONGEST]!r} is no key: segments of [A-Za-z0-9._=-], joined by /, none of them . or ..")
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `BadKey` where no key can start with `prefix`."""
+    check(prefix + "x")
+
+
+def _join(*segments: str) -> str:
+    for segment in segments:
+        if not _SEGMENT.fullmatch(segment):
+            raise BadKey(f"{segment[:LONGEST]!r} cannot be a segment of a key")
+    return "/".join(segments)
