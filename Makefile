@@ -35,3 +35,11 @@ format: $(VENV)/.ready ## put every file into the one format
 lock: ## choose the newest versions that fit, and lock them with hashes (needs uv)
 	@uv pip compile -q pyproject.toml --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/service.txt
 	@uv pip compile -q pyproject.toml --upgrade --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -o deploy/requirements/dev.txt
+
+.PHONY: cluster
+cluster: ## start the test cluster (Knative on this machine as root, or kind where Docker is)
+	@tests/cluster/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## stop the test cluster and throw its state away
+	@tests/cluster/cluster.sh down
