@@ -26,6 +26,9 @@ ROUTES: Mapping[str, Callable[[Event, Product], None]] = {
     types.RESOURCE_ADDED: resource_changed,
     types.RESOURCE_UPDATED: resource_changed,
     types.RESOURCE_DELETED: resource_changed,
+    types.REFERENCE_ADDED: resource_changed,
+    types.REFERENCE_UPDATED: resource_changed,
+    types.REFERENCE_DELETED: resource_changed,
 }
 
 

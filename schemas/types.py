@@ -43,6 +43,10 @@ PING = "dev.knative.sources.ping"
 RESOURCE_ADDED = "dev.knative.apiserver.resource.add"
 RESOURCE_UPDATED = "dev.knative.apiserver.resource.update"
 RESOURCE_DELETED = "dev.knative.apiserver.resource.delete"
+REFERENCE_ADDED = "dev.knative.apiserver.ref.add"
+REFERENCE_UPDATED = "dev.knative.apiserver.ref.update"
+REFERENCE_DELETED = "dev.knative.apiserver.ref.delete"
+"""ApiServerSource's types when it sends references instead of whole objects, as the chart's sources do."""
 NOTIFI = "network.notifi.lambda."
 COMMAND = "io.knative.lambda.command."
 PARSER_START = NOTIFI + "parser.start"
@@ -68,6 +72,9 @@ SOURCES = (
     EventType(RESOURCE_ADDED, "apiserver.resource", "in", "an object was made: look there"),
     EventType(RESOURCE_UPDATED, "apiserver.resource", "in", "an object was changed: look there"),
     EventType(RESOURCE_DELETED, "apiserver.resource", "in", "an object was deleted: look there"),
+    EventType(REFERENCE_ADDED, "apiserver.resource", "in", "an object was made: look there"),
+    EventType(REFERENCE_UPDATED, "apiserver.resource", "in", "an object was changed: look there"),
+    EventType(REFERENCE_DELETED, "apiserver.resource", "in", "an object was deleted: look there"),
 )
 ALIASES = (
     EventType(NOTIFI + "build.start", "legacy.build.start", "in", "as build.start", BUILD_START),
