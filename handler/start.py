@@ -68,7 +68,7 @@ def _context(event: Event, product: Product) -> str:
     if "image" in data["source"]:
         return ""
     older_family = event.received_type not in ("", event.type)
-    objects = product.objects(data["tenant"], *([keys.legacy_source("")] if older_family else []))
+    objects = product.objects(data["tenant"], *([keys.LEGACY_SOURCES] if older_family else []))
     return prepare.put_context(data, (data["tenant"], data["name"]), objects, product.limits, "/data")
 
 

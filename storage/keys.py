@@ -10,6 +10,8 @@ from knative_lambda.storage.store import BadKey
 
 LONGEST = 900
 """Characters of a key at most: S3 takes 1,024 bytes, and a store may put a prefix of its own before the key."""
+LEGACY_SOURCES = "global/parser/"
+"""The prefix of the keys where the senders of the older families keep their sources."""
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._=-]{1,255}", re.ASCII)
 
 

@@ -1,0 +1,127 @@
+"""Everything joined: settings in, a service out. The one file that knows every adapter of the cluster mode.
+
+Called by `__main__.py`. The embedded mode joins its own adapters the same way, in `dev.py`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from knative_lambda.builds.builder import Builder
+from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
+from knative_lambda.builds.settle import Workshop
+from knative_lambda.deploy.cluster import Cluster
+from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.handler import outbox
+from knative_lambda.handler.app import ReadModel
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.product import Product
+from knative_lambda.handler.read import Records
+from knative_lambda.handler.router import handle
+from knative_lambda.handler.settings import Settings, credentials, require
+from knative_lambda.schemas.guard import Guard, GuardSettings
+from knative_lambda.storage.factory import open_store
+from knative_lambda.storage.guard import GuardedStore, guarded
+from knative_lambda.storage.settings import StoreSettings
+from knative_lambda.storage.store import Store
+
+log = logging.getLogger(__name__)
+NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
+
+
+@dataclass(frozen=True)
+class GuardedRegistry:
+    """A `Registry` behind a guard."""
+
+    registry: Registry
+    guard: Guard
+
+    def digest(self, reference: str) -> str | None:
+        """See `Registry.digest`."""
+        return self.guard.find(self.registry.digest, reference)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The joined service, as the HTTP door sees it (its `Door`)."""
+
+    product: Product
+    breakers: Callable[[], dict[str, str]]
+    read: ReadModel | None
+
+    def receive(self, event: Event) -> None:
+        """Handle one event; see `router.handle`."""
+        handle(event, self.product)
+
+    def dependencies(self) -> dict[str, str]:
+        """Return each dependency's breaker: ``closed``, ``open`` or ``half-open``."""
+        return self.breakers()
+
+
+def service(settings: Settings) -> tuple[Service, outbox.Outbox]:
+    """Return the service on a real cluster, and its outbox, which is not started yet.
+
+    Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
+    """
+    require(settings, *NEEDED)
+    cluster = KubernetesCluster(KubernetesSettings(connections=settings.threads + 2))
+    store = _store(settings)
+    guard = Guard("registry", GuardSettings(attempts=2, deadline=10.0, attempt_timeout=5.0), listeners=[_tell])
+    config = Path(settings.registry_config) if settings.registry_config else None
+    registry = GuardedRegistry(HttpRegistry(RegistrySettings(settings.registry_insecure, config)), guard)
+    sender = outbox.Outbox(cluster, settings.broker_url, outbox.post())
+    product = join(settings, Workshop(cluster, kaniko(settings, cluster, store), registry, store), sender.owes)
+    records = Records(product) if settings.api else None
+    return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), sender
+
+
+def join(settings: Settings, workshop: Workshop, owes: Callable[[str, str], None], builder: str = "kaniko") -> Product:
+    """Return the product over these ports."""
+    return Product(settings, workshop, deploying(settings), lambda: datetime.now(UTC), owes, builder)
+
+
+def deploying(settings: Settings) -> DeploySettings:
+    """Return what is decided about functions."""
+    return DeploySettings(
+        broker_url=settings.broker_url,
+        dead_letter_url=settings.dead_letter_url,
+        retry=settings.delivery_retry,
+        backoff_policy=settings.delivery_backoff_policy,
+        backoff_delay=settings.delivery_backoff_delay,
+        resources=settings.function_resources,
+    )
+
+
+def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
+    """Return the builder that runs Kaniko Jobs."""
+    decided = KanikoSettings(
+        image=settings.kaniko_image,
+        fetch_image=settings.fetch_image,
+        insecure=settings.registry_insecure,
+        registry_secret=settings.registry_secret,
+        deadline=settings.build_deadline,
+        ttl=settings.build_ttl,
+        resources=settings.build_resources,
+    )
+    return Kaniko(cluster, store, decided)
+
+
+def _store(settings: Settings) -> GuardedStore:
+    access_key, secret_key = credentials(settings.store_credentials)
+    decided = StoreSettings(
+        url=settings.store_url,
+        endpoint=settings.store_endpoint,
+        region=settings.store_region,
+        access_key=access_key,
+        secret_key=secret_key,
+    )
+    return guarded(open_store(settings.store_url, decided), decided, listeners=[_tell])
+
+
+def _tell(dependency: str, state: str) -> None:
+    log.warning("the breaker of %s is %s", dependency, state)

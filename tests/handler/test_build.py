@@ -1,0 +1,322 @@
+"""The way of one build, over fakes: what a sender, and a reader of `Function.status`, would notice."""
+
+from typing import Any
+
+import pytest
+from support.world import DIGEST, World, versions
+
+from knative_lambda.builds.builder import Ended
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative_lambda.schemas import types
+from knative_lambda.schemas.errors import Refused, Unavailable
+
+OTHER = "sha256:" + "e" * 64
+
+
+def test_a_source_becomes_a_function_that_answers(world: World) -> None:
+    world.start(triggers=[{"type": "demo.hello", "source": "/shop"}])
+    assert world.condition("Built")[:2] == ("Unknown", "Running")
+    world.finish()
+    assert world.condition("Built")[:2] == ("True", "Built")
+    assert world.condition("Deployed")[0] == "True"
+    assert world.condition("Ready")[0] == "Unknown"
+    world.knative()
+    status = world.function()["status"]
+    assert world.condition("Ready")[0] == "True"
+    assert status["image"] == f"registry/acme/hello@{DIGEST}" == world.service_image()
+    assert status["url"] == "http://hello"
+    assert status["latestBuild"] == status["latestReadyBuild"]
+    assert world.cluster.get(SERVICE_ACCOUNT, "acme", "hello")
+    assert [trigger["spec"]["filter"]["attributes"] for trigger in world.triggers()] == [
+        {"type": "demo.hello", "source": "/shop"}
+    ]
+
+
+def test_the_function_holds_no_source_but_a_reference(world: World) -> None:
+    world.start()
+    function = world.function()
+    assert list(function["spec"]["source"]) == ["context"]
+    assert "def handle" not in str(function)
+    digest = function["spec"]["source"]["context"]["hash"].removeprefix("sha256:")
+    assert world.store.get(f"contexts/acme/hello/{digest}.tar.gz", limit=10_000)
+
+
+def test_the_same_event_again_makes_no_second_build(world: World) -> None:
+    event = world.start()
+    for _ in range(3):
+        world.send(event.type, event.data, id=event.id, time=event.time)
+    assert len(world.builds()) == world.builder.starts == 1
+
+
+def test_the_same_source_again_writes_only_the_order(world: World) -> None:
+    world.live()
+    before = world.function()
+    world.start()
+    after = world.function()
+    assert world.builder.starts == 1
+    assert after["status"] == before["status"]
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert after["metadata"]["annotations"] != before["metadata"]["annotations"]
+
+
+def test_a_new_version_replaces_the_old_once_it_is_built(world: World) -> None:
+    one, two = versions("one", "two")
+    world.live(source=one)
+    world.start(source=two)
+    assert world.service_image().endswith(DIGEST), "the old version runs while the new one is built"
+    world.finish(digest=OTHER)
+    assert world.service_image().endswith(OTHER)
+    assert len(world.builds()) == 2
+
+
+def test_newer_source_supersedes_a_build_that_runs(world: World) -> None:
+    one, two = versions("one", "two")
+    world.start(source=one)
+    first, attempt = world.build(), world.attempt()
+    world.start(source=two)
+    old = world.cluster.get(BUILD, "acme", first["metadata"]["name"])
+    assert old is not None
+    assert old["status"]["phase"] == "Cancelled"
+    assert old["status"]["conditions"][0]["reason"] == "Superseded"
+    assert attempt not in world.builder.started, "its Job is gone"
+    world.report("Pod", "acme-builds", f"{attempt}-late")
+    assert world.builder.starts == 2, "a late report of the old build starts nothing"
+
+
+def test_a_failed_build_says_why_and_the_old_version_keeps_answering(world: World) -> None:
+    one, two = versions("one", "two")
+    world.live(source=one)
+    world.start(source=two)
+    world.fail(Ended(1, "user", "BuildFailed", "exit code 1"), b"first line\nERROR: no such package\n")
+    state, reason, message = world.condition("Built")
+    assert (state, reason) == ("False", "BuildFailed")
+    assert "ERROR: no such package" in message
+    assert world.condition("Ready")[0] == "True"
+    assert world.service_image().endswith(DIGEST)
+    assert (
+        world.store.get(f"logs/acme/hello/{world.attempt()}.log", limit=1000) == b"first line\nERROR: no such package\n"
+    )
+
+
+def test_a_users_failure_is_tried_again_only_for_a_new_event(world: World) -> None:
+    event = world.start()
+    world.fail(Ended(1, "user", "BuildFailed"))
+    world.send(event.type, event.data, id=event.id, time=event.time)
+    world.tick()
+    assert world.builder.starts == 1
+    world.start()
+    assert world.builder.starts == 2
+    assert world.build()["spec"]["rebuild"] == world.builds()[0]["metadata"]["uid"] or len(world.builds()) == 2
+
+
+def test_a_platforms_failure_is_tried_again_three_times_at_most(world: World) -> None:
+    world.start()
+    for _ in range(3):
+        assert world.condition("Built")[0] == "Unknown"
+        world.fail(Ended(1, "platform", "Evicted", "the node was low on memory"))
+    assert world.condition("Built")[:2] == ("False", "Evicted")
+    assert world.builder.starts == 3
+    assert [past["number"] for past in world.build()["status"]["attempts"]] == [1, 2]
+
+
+def test_an_exit_code_of_zero_proves_nothing_when_the_registry_knows_no_image(world: World) -> None:
+    world.start()
+    world.fail(Ended(0))
+    assert world.condition("Built")[:2] == ("False", "ImageMissing")
+
+
+def test_a_build_whose_job_was_deleted_after_its_push_has_succeeded(world: World) -> None:
+    world.start()
+    attempt = world.attempt()
+    world.builder.started.clear()
+    world.registry.known[f"registry/acme/hello:{attempt}"] = DIGEST
+    world.tick()
+    assert world.condition("Built")[0] == "True"
+
+
+def test_a_build_whose_job_was_deleted_is_started_again(world: World) -> None:
+    world.start()
+    world.builder.started.clear()
+    world.tick()
+    assert world.builder.starts == 2
+    assert world.build()["status"]["attempt"] == 1
+
+
+def test_a_rebuild_makes_a_fresh_image_of_the_same_input(world: World) -> None:
+    world.live()
+    event = world.start(rebuild=True)
+    world.send(event.type, event.data, id=event.id, time=event.time)
+    assert world.builder.starts == 2
+    world.finish(digest=OTHER)
+    assert world.service_image().endswith(OTHER)
+    world.start()
+    assert world.service_image().endswith(OTHER), "the same source without a rebuild keeps the newest image"
+    assert world.builder.starts == 2
+
+
+def test_a_base_image_whose_tag_moved_rebuilds_nothing_by_itself(world: World) -> None:
+    world.live()
+    world.registry.known["registry/python:1"] = OTHER
+    world.start()
+    assert world.builder.starts == 1
+    (two,) = versions("two")
+    world.start(source=two)
+    assert world.build()["spec"]["base"] == f"registry/python@{OTHER}", "new source takes the base as it is now"
+
+
+def test_a_ready_image_is_deployed_without_a_build(world: World) -> None:
+    image = f"registry/any/thing@{DIGEST}"
+    world.start(source={"image": image})
+    assert world.builds() == []
+    assert world.service_image() == image
+    assert world.condition("Built")[:2] == ("True", "ImageGiven")
+
+
+def test_triggers_that_are_no_longer_wanted_go_and_those_of_a_person_stay(world: World) -> None:
+    world.live(triggers=[{"type": "a"}, {"type": "b"}])
+    made = {**world.triggers()[0], "metadata": {"name": "by-hand", "namespace": "acme", "labels": {}}}
+    world.cluster.create(TRIGGER, made)
+    world.start(triggers=[{"type": "b"}])
+    assert [trigger["spec"]["filter"]["attributes"]["type"] for trigger in world.triggers()] == ["b"]
+    assert world.cluster.get(TRIGGER, "acme", "by-hand")
+
+
+def test_a_knative_service_that_a_person_made_is_left_alone(world: World) -> None:
+    theirs = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "spec": {"template": {}}}
+    world.cluster.create(KNATIVE_SERVICE, {**theirs, "metadata": {"name": "hello", "namespace": "acme"}})
+    world.start()
+    world.finish()
+    state, reason, message = world.condition("Deployed")
+    assert (state, reason) == ("False", "NameTaken")
+    assert "not this function's" in message
+
+
+def test_knatives_own_reason_is_told(world: World) -> None:
+    world.start()
+    world.finish()
+    world.knative(ready="False", reason="RevisionFailed", message="container failed to start")
+    assert world.condition("Ready") == ("False", "RevisionFailed", "container failed to start")
+    assert world.outbox()[-1] == "function.failed"
+
+
+def test_a_function_applied_by_hand_converges_like_one_sent_as_an_event(world: World) -> None:
+    spec = {"runtime": "python", "source": {"inline": {"main.py": "def handle(event, context): ...\n"}}}
+    meta = {"name": "hello", "namespace": "acme"}
+    world.cluster.create(
+        FUNCTION, {"apiVersion": FUNCTION.api_version, "kind": "Function", "metadata": meta, "spec": spec}
+    )
+    world.report("Function", "acme", "hello")
+    world.finish()
+    world.knative()
+    assert world.condition("Ready")[0] == "True"
+    assert world.function()["spec"] == spec, "what the person wrote stays as it is"
+
+
+def test_a_function_applied_by_hand_with_a_bad_source_says_so_in_its_status(world: World) -> None:
+    spec = {"runtime": "python", "source": {"inline": {"../main.py": ""}}}
+    meta = {"name": "hello", "namespace": "acme"}
+    world.cluster.create(
+        FUNCTION, {"apiVersion": FUNCTION.api_version, "kind": "Function", "metadata": meta, "spec": spec}
+    )
+    world.report("Function", "acme", "hello")
+    assert world.condition("Built")[:2] == ("False", "SourceRefused")
+
+
+def test_what_the_handler_did_not_finish_the_sweep_finishes(world: World) -> None:
+    """The store goes away between the record and the rest; nothing but the clock brings the function on."""
+    world.start()
+    attempt = world.attempt()
+    world.registry.known[f"registry/acme/hello:{attempt}"] = DIGEST
+    world.builder.ends[attempt] = Ended(0)
+    world.tick()
+    assert world.condition("Built")[0] == "True"
+
+
+def test_one_tenants_functions_are_not_anothers(world: World) -> None:
+    world.start()
+    world.start(tenant="other")
+    assert {build["spec"]["destination"] for tenant in ("acme", "other") for build in world.builds(tenant)} == {
+        "registry/acme/hello",
+        "registry/other/hello",
+    }
+    assert world.builder.starts == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"tenant": "nobody"}, "/data/tenant"),
+        ({"runtime": "go"}, "/data/runtime"),
+        ({"builder": "layer"}, "/data/builder"),
+        ({"source": {"git": {"url": "https://example.test/x"}}}, "/data/source/git"),
+        ({"source": {"object": "uploads/other/x.tar.gz"}}, "/data/source/object"),
+        ({"source": {"object": "contexts/acme/hello/x.tar.gz"}}, "/data/source/object"),
+        ({"source": {"object": "uploads/acme/../other/x"}}, "/data/source/object"),
+        ({"source": {"object": "global/parser/x"}}, "/data/source/object"),
+        ({"source": {"object": "https://example.test/x"}}, "/data/source/object"),
+        ({"source": {"object": "uploads/acme/missing.tar.gz"}}, "/data/source/object"),
+        ({"entrypoint": "other.handle"}, "/data/entrypoint"),
+        ({"runtime": "dockerfile"}, "/data/source"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_anything_is_stored(
+    world: World, fields: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        world.start(**fields)
+    assert [fault.where for fault in refused.value.faults] == [where]
+    assert world.functions() == []
+    assert list(world.store.list("contexts/")) == []
+
+
+def test_a_missing_base_image_is_temporary_and_nothing_is_half_made(world: World) -> None:
+    del world.registry.known["registry/python:1"]
+    with pytest.raises(Unavailable, match="no base image"):
+        world.start()
+    assert world.functions() == []
+
+
+def test_an_object_in_the_store_is_a_source(world: World) -> None:
+    world.store.put("uploads/acme/hello.py", b"def handle(event, context): ...\n")
+    world.start(source={"object": "memory://world/uploads/acme/hello.py"})
+    by_url = world.function()["spec"]["source"]
+    world.start(source={"inline": {"main.py": "def handle(event, context): ...\n"}})
+    assert world.function()["spec"]["source"] == by_url, "equal sources have equal hashes, however they came"
+
+
+def test_cancelling_stops_the_build_and_leaves_what_runs(world: World) -> None:
+    one, two = versions("one", "two")
+    world.live(source=one)
+    world.start(source=two)
+    attempt = world.attempt()
+    world.send(types.BUILD_CANCEL, {"tenant": "acme", "name": "hello"})
+    assert world.condition("Built")[:2] == ("False", "Cancelled")
+    assert attempt not in world.builder.started
+    assert world.condition("Ready")[0] == "True"
+    world.tick()
+    assert world.builder.starts == 2, "nothing starts it again"
+    world.start(source=two)
+    assert world.builder.starts == 3, "but a newer event does"
+
+
+def test_an_outside_builder_says_the_outcome_and_the_registry_must_know_the_image(world: World) -> None:
+    world.start(builder="external")
+    assert world.builder.starts == 0
+    build = world.build()["metadata"]["name"]
+    complete = {"tenant": "acme", "name": "hello", "build": build, "image": "registry/acme/hello:mine"}
+    with pytest.raises(Refused, match="does not know"):
+        world.send(types.BUILD_COMPLETE, complete)
+    world.registry.known["registry/acme/hello:mine"] = OTHER
+    world.send(types.BUILD_COMPLETE, complete)
+    assert world.service_image() == f"registry/acme/hello@{OTHER}"
+    world.start(builder="external", rebuild=True)
+    stolen = {**complete, "build": world.build()["metadata"]["name"], "image": "registry/other/hello:mine"}
+    with pytest.raises(Refused, match="lies in"):
+        world.send(types.BUILD_COMPLETE, stolen)
+
+
+def test_a_word_from_outside_changes_nothing_for_a_build_of_ours(world: World) -> None:
+    world.start()
+    build = world.build()["metadata"]["name"]
+    world.send(types.BUILD_FAILED, {"tenant": "acme", "name": "hello", "build": build, "reason": "Forged"})
+    assert world.build()["status"]["phase"] == "Running"

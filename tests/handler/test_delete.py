@@ -1,0 +1,142 @@
+"""Removing a function, and the order of its events."""
+
+from datetime import timedelta
+
+import pytest
+from support.world import World, versions
+
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative_lambda.schemas import types
+from knative_lambda.schemas.errors import Refused
+
+
+def left(world: World) -> list[str]:
+    kinds = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER)
+    found = [f"{kind.kind} {body['metadata']['name']}" for kind in kinds for body in world.cluster.list(kind, "acme")]
+    return found + [f"Job {body['metadata']['name']}" for body in world.cluster.list(JOB, "acme-builds")]
+
+
+def test_a_delete_leaves_nothing_behind(world: World) -> None:
+    world.live(triggers=[{"type": "demo"}])
+    world.delete()
+    assert left(world) == []
+
+
+def test_a_second_delete_and_a_delete_of_nothing_are_fine(world: World) -> None:
+    world.live()
+    event = world.delete()
+    world.send(event.type, event.data, id=event.id, time=event.time)
+    world.delete()
+    world.delete("never-there")
+    assert left(world) == []
+
+
+def test_a_delete_while_building_removes_the_job_too(world: World) -> None:
+    world.start()
+    labels = {"knative-lambda.dev/function": "hello", "knative-lambda.dev/build-uid": world.build()["metadata"]["uid"]}
+    meta = {"name": world.attempt(), "namespace": "acme-builds", "labels": labels}
+    world.cluster.create(JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {}})
+    world.delete()
+    assert left(world) == []
+
+
+def test_the_jobs_of_a_build_that_is_gone_are_swept(world: World) -> None:
+    labels = {"knative-lambda.dev/build-uid": "gone", "knative-lambda.dev/build": "hello-x"}
+    meta = {"name": "hello-x-1", "namespace": "acme-builds", "labels": labels}
+    world.cluster.create(JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {}})
+    world.tick()
+    assert left(world) == []
+
+
+def test_a_late_older_start_does_not_bring_a_function_back(world: World) -> None:
+    event = world.start()
+    world.delete()
+    world.send(event.type, event.data, id=event.id, time=event.time)
+    assert left(world) == []
+
+
+def test_a_newer_start_after_a_delete_begins_clean(world: World) -> None:
+    world.live()
+    old = world.function()["metadata"]["uid"]
+    world.delete()
+    world.live()
+    assert world.function()["metadata"]["uid"] != old
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_an_older_delete_does_not_remove_newer_source(world: World) -> None:
+    early = world.time
+    world.live()
+    world.delete(time=early)
+    assert world.functions() == ["hello"]
+
+
+def test_an_older_start_changes_nothing(world: World) -> None:
+    one, two = versions("one", "two")
+    early = world.time
+    world.start(source=two)
+    wanted = world.function()["spec"]
+    world.start(source=one, time=early)
+    assert world.function()["spec"] == wanted
+
+
+def test_a_sequence_orders_events_whatever_their_times(world: World) -> None:
+    one, two = versions("one", "two")
+    world.start(source=two, sequence=8)
+    wanted = world.function()["spec"]
+    world.start(source=one, sequence=7)
+    assert world.function()["spec"] == wanted
+    world.delete(data={"sequence": 9}, time=None)
+    assert world.functions() == []
+    world.start(sequence=9)
+    assert world.functions() == [], "an equal key only converges, and there is nothing to converge"
+    world.start(sequence=10, time=None)
+    assert world.functions() == ["hello"]
+
+
+def test_a_function_that_has_seen_a_sequence_takes_no_event_without_one(world: World) -> None:
+    world.start(sequence=1)
+    with pytest.raises(Refused, match="sequence"):
+        world.start()
+    with pytest.raises(Refused, match="sequence"):
+        world.delete()
+
+
+def test_an_event_that_nothing_orders_is_refused(world: World) -> None:
+    with pytest.raises(Refused, match="neither"):
+        world.start(time=None)
+
+
+def test_a_time_too_far_ahead_is_refused(world: World) -> None:
+    with pytest.raises(Refused, match="ahead"):
+        world.start(time=world.time + timedelta(minutes=6))
+    world.start(time=world.time + timedelta(minutes=4))
+
+
+def test_a_delete_that_was_cut_off_is_finished_by_the_next_delivery(world: World) -> None:
+    world.start()
+    event = world.delete()
+    world.start(name="bystander")
+    again = World()
+    again.start()
+    again.store.put("tombstones/acme/hello.json", world.store.get("tombstones/acme/hello.json", limit=1000) or b"")
+    again.time = world.time
+    again.send(event.type, event.data, id=event.id, time=event.time)
+    assert again.functions() == []
+
+
+def test_a_delete_that_was_cut_off_is_finished_by_the_sweep(world: World) -> None:
+    """The mark was written, the pod died, and the event never came again."""
+    world.start()
+    gone = World()
+    gone.start()
+    gone.delete(time=gone.time + timedelta(seconds=1))
+    world.store.put("tombstones/acme/hello.json", gone.store.get("tombstones/acme/hello.json", limit=1000) or b"")
+    world.tick()
+    assert left(world) == []
+
+
+def test_events_of_an_unknown_tenant_are_refused(world: World) -> None:
+    for kind in (types.FUNCTION_DELETE, types.BUILD_CANCEL):
+        with pytest.raises(Refused, match="no tenant"):
+            world.send(kind, {"tenant": "nobody", "name": "hello"})

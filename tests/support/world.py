@@ -1,0 +1,209 @@
+"""A whole product over fakes, for the tests of the use cases: events in, objects out, and a clock to turn."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.settle import Workshop
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Object
+from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.product import Product
+from knative_lambda.handler.router import handle
+from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.wire import deploying
+from knative_lambda.schemas import names, types
+from knative_lambda.schemas.catalogue import event_faults, resource_faults
+from knative_lambda.schemas.errors import Refused
+from knative_lambda.storage.memory import MemoryStore
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PYTHON = {"main.py": "def handle(event, context):\n    return {}\n"}
+DIGEST = "sha256:" + "d" * 64
+
+
+@dataclass
+class FakeRegistry:
+    """A registry that knows what it is told."""
+
+    known: dict[str, str] = field(default_factory=dict)
+
+    def digest(self, reference: str) -> str | None:
+        return self.known.get(reference)
+
+
+@dataclass
+class FakeBuilder:
+    """A builder whose attempts end when the test says so."""
+
+    started: dict[str, Attempt] = field(default_factory=dict)
+    ends: dict[str, Ended] = field(default_factory=dict)
+    logs: dict[str, bytes] = field(default_factory=dict)
+    starts: int = 0
+
+    def start(self, attempt: Attempt) -> None:
+        if attempt.name not in self.started:
+            self.started[attempt.name] = attempt
+            self.starts += 1
+
+    def look(self, attempt: Attempt) -> Running | Ended | Lost:
+        if attempt.name not in self.started:
+            return Lost()
+        return self.ends.get(attempt.name, Running())
+
+    def log(self, attempt: Attempt, *, limit: int) -> bytes:
+        return self.logs.get(attempt.name, b"")[-limit:]
+
+    def stop(self, attempt: Attempt) -> None:
+        self.started.pop(attempt.name, None)
+
+
+class World:
+    """The product over fakes, with the tenants `acme` and `other`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.time = START
+        self.cluster = MemoryCluster(validate=_validate, now=lambda: self.time)
+        for tenant in ("acme", "other"):
+            self.namespace(tenant, {names.TENANT_LABEL: "true"})
+            self.namespace(names.builds_namespace(tenant), {})
+        self.store = MemoryStore()
+        self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
+        self.builder = FakeBuilder()
+        self.owing: list[tuple[str, str]] = []
+        self.settings = Settings(
+            tenants=("acme", "other"),
+            store_url="memory://world",
+            registry="registry",
+            python_base="registry/python:1",
+            node_base="registry/node:1",
+            dead_letter_url="http://deadletters",
+            **settings,
+        )
+        self.product = Product(
+            self.settings,
+            Workshop(self.cluster, self.builder, self.registry, self.store),
+            deploying(self.settings),
+            lambda: self.time,
+            lambda tenant, name: self.owing.append((tenant, name)),
+        )
+
+    def namespace(self, name: str, labels: dict[str, str]) -> None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.cluster.create(NAMESPACE, body)
+
+    def send(self, kind: str, data: Any, **attributes: Any) -> Event:
+        """Hand an event to the router as the gate would; each one is a second later than the one before."""
+        self.time += timedelta(seconds=1)
+        schema = types.TYPES[kind].schema
+        assert not event_faults(schema, data), "a test sends what the gate would let in"
+        event = Event(
+            **{
+                "id": f"e-{self.time:%H%M%S}",
+                "source": "/tests",
+                "type": kind,
+                "received_type": kind,
+                "data": data,
+                "time": self.time,
+                **attributes,
+            }
+        )
+        handle(event, self.product)
+        return event
+
+    def start(self, name: str = "hello", *, tenant: str = "acme", **data: Any) -> Event:
+        """Send a build.start; attributes of the event are given as ``at`` (its time) and ``id``."""
+        attributes = {key: data.pop(key) for key in ("time", "id") if key in data}
+        whole = {"tenant": tenant, "name": name, "runtime": "python", "source": {"inline": PYTHON}, **data}
+        return self.send(types.BUILD_START, whole, **attributes)
+
+    def delete(self, name: str = "hello", **attributes: Any) -> Event:
+        data = {"tenant": "acme", "name": name, **attributes.pop("data", {})}
+        return self.send(types.FUNCTION_DELETE, data, **attributes)
+
+    def tick(self) -> None:
+        self.send(types.PING, {})
+
+    def function(self, name: str = "hello", tenant: str = "acme") -> Object:
+        found = self.cluster.get(FUNCTION, tenant, name)
+        assert found is not None, f"there is no Function {name}"
+        return found
+
+    def functions(self) -> list[str]:
+        return [found["metadata"]["name"] for found in self.cluster.list(FUNCTION, "acme")]
+
+    def builds(self, tenant: str = "acme") -> list[Object]:
+        return self.cluster.list(BUILD, tenant)
+
+    def build(self, name: str = "hello") -> Object:
+        """Return the Build that a Function wants."""
+        found = self.cluster.get(BUILD, "acme", self.function(name)["status"]["latestBuild"])
+        assert found is not None
+        return found
+
+    def condition(self, kind: str, name: str = "hello") -> tuple[str, str, str]:
+        for found in self.function(name).get("status", {}).get("conditions", []):
+            if found["type"] == kind:
+                return found["status"], found["reason"], found["message"]
+        return "Unknown", "", ""
+
+    def attempt(self, name: str = "hello") -> str:
+        build = self.build(name)
+        return f"{build['metadata']['name']}-{build['status']['attempt']}"
+
+    def finish(self, name: str = "hello", *, digest: str = DIGEST) -> None:
+        """Let the wanted Build's attempt push its image and end, and report its Pod."""
+        attempt = self.attempt(name)
+        self.registry.known[f"registry/acme/{name}:{attempt}"] = digest
+        self.builder.ends[attempt] = Ended(0)
+        self.report("Pod", "acme-builds", f"{attempt}-abcde")
+
+    def fail(self, end: Ended, log: bytes = b"", name: str = "hello") -> None:
+        attempt = self.attempt(name)
+        self.builder.ends[attempt], self.builder.logs[attempt] = end, log
+        self.report("Pod", "acme-builds", f"{attempt}-abcde")
+
+    def report(self, kind: str, namespace: str, name: str) -> None:
+        self.send(types.RESOURCE_UPDATED, {"kind": kind, "namespace": namespace, "name": name})
+
+    def knative(self, name: str = "hello", *, ready: str = "True", reason: str = "", message: str = "") -> None:
+        """Play Knative: say of the function's Service and Triggers how they are, and report it."""
+        service = self.cluster.get(KNATIVE_SERVICE, "acme", name)
+        assert service is not None, "there is no Knative Service"
+        told = [{"type": "Ready", "status": ready, "reason": reason, "message": message}]
+        status = {"observedGeneration": service["metadata"]["generation"], "conditions": told, "url": f"http://{name}"}
+        self.cluster.replace_status(KNATIVE_SERVICE, {**service, "status": status})
+        for trigger in self.triggers(name):
+            told = [{"type": "Ready", "status": "True", "reason": "", "message": ""}]
+            self.cluster.replace_status(TRIGGER, {**trigger, "status": {"conditions": told}})
+        self.report("Service", "acme", name)
+
+    def triggers(self, name: str = "hello") -> list[Object]:
+        return self.cluster.list(TRIGGER, "acme", {names.FUNCTION_LABEL: name})
+
+    def service_image(self, name: str = "hello") -> str:
+        service = self.cluster.get(KNATIVE_SERVICE, "acme", name)
+        assert service is not None, "there is no Knative Service"
+        image: str = service["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image
+
+    def live(self, name: str = "hello", **data: Any) -> None:
+        """Bring a function up: source, image, Knative."""
+        self.start(name, **data)
+        self.finish(name)
+        self.knative(name)
+
+    def outbox(self, name: str = "hello") -> list[str]:
+        return [note["type"].removeprefix(types.PREFIX) for note in self.function(name)["status"].get("outbox", [])]
+
+
+def _validate(kind: Any, body: Object) -> None:
+    if kind.group == FUNCTION.group and (faults := resource_faults(kind.kind, body)):
+        raise Refused(faults)
+
+
+def versions(*greetings: str) -> Iterable[dict[str, Any]]:
+    """Return sources that differ."""
+    return ({"inline": {"main.py": f"def handle(event, context):\n    return {text!r}\n"}} for text in greetings)
