@@ -1,0 +1,163 @@
+"""What an image of the embedded mode is made of: wrapper, dependencies, code, each a layer.
+
+Called by `local.py`, which runs the package manager that is named here. A layer is an uncompressed tar, equal for equal
+content.
+"""
+
+import hashlib
+import io
+import json
+import platform
+import re
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from knative_lambda.builds import archive
+from knative_lambda.builds.archive import File, Files
+from knative_lambda.builds.source import CODE
+from knative_lambda.schemas.errors import Refused
+
+WRAPPER = "runtime/"
+WRAPPER_SUFFIXES = (".py", ".js", ".cjs", ".mjs", ".json")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a runtime's images are made."""
+
+    program: str
+    """What must be on this machine."""
+    command: tuple[str, ...]
+    """What the image runs, in the folder of the code."""
+    environment: tuple[str, ...]
+    """``NAME=value``, as in an image's config."""
+    lists: tuple[str, ...]
+    """The files that list dependencies; the first has them wanted."""
+    install: tuple[str, ...]
+    """Installs them, run in the folder of the code."""
+    locked_install: tuple[str, ...]
+    """The same where the last of `lists` is there."""
+    installed: str
+    """Where they are then, beside the folder of the code or in it; the same place in the image."""
+
+    def wanted(self, files: Files) -> bool:
+        """Say whether the code lists dependencies."""
+        return CODE + self.lists[0] in files
+
+    def installer(self, files: Files) -> tuple[str, ...]:
+        """Return the command that installs the dependencies."""
+        return self.locked_install if CODE + self.lists[-1] in files else self.install
+
+
+PIP = (
+    *(sys.executable, "-m", "pip", "install", "--target", "../dependencies", "--no-compile", "--no-input"),
+    *(
+        "--disable-pip-version-check",
+        "--no-warn-script-location",
+        "--root-user-action=ignore",
+        "-r",
+        "requirements.txt",
+    ),
+)
+NPM_FLAGS = ("--omit=dev", "--no-audit", "--no-fund", "--no-bin-links", "--no-update-notifier")
+RECIPES: Mapping[str, Recipe] = {
+    "python": Recipe(
+        program=sys.executable,
+        command=("python3", "../runtime/serve.py"),
+        environment=("LAMBDA_CODE=.", "LAMBDA_DEPENDENCIES=../dependencies", "PYTHONUNBUFFERED=1"),
+        lists=("requirements.txt",),
+        install=PIP,
+        locked_install=PIP,
+        installed="dependencies/",
+    ),
+    "node": Recipe(
+        program="npm",
+        command=("node", "../runtime/serve.js"),
+        environment=("LAMBDA_CODE=.", "NODE_ENV=production"),
+        lists=("package.json", "package-lock.json"),
+        install=("npm", "install", *NPM_FLAGS, "--no-package-lock"),
+        locked_install=("npm", "ci", *NPM_FLAGS),
+        installed=CODE + "node_modules/",
+    ),
+}
+
+
+def missing(recipe: Recipe) -> str:
+    """Return why images of this recipe can't be made here, or ""."""
+    return "" if shutil.which(recipe.program) else f"{recipe.program} is not on this machine"
+
+
+def config(recipe: Recipe) -> dict[str, Any]:
+    """Return what the image runs, as in an OCI image's config."""
+    return {
+        "Cmd": list(recipe.command),
+        "Env": list(recipe.environment),
+        "WorkingDir": f"/{CODE.removesuffix('/')}",
+    }
+
+
+def wrapper_layer(runtime: Path) -> bytes:
+    """Return the layer of a runtime's wrapper, whose files lie in `runtime`."""
+    return archive.canonical(
+        {
+            WRAPPER + path.relative_to(runtime).as_posix(): File(path.read_bytes())
+            for path in runtime.rglob("*")
+            if path.suffix in WRAPPER_SUFFIXES and path.is_file()
+        }
+    )
+
+
+def code_layer(files: Files) -> bytes:
+    """Return the layer of a context's code."""
+    return archive.canonical({path: file for path, file in files.items() if path.startswith(CODE)})
+
+
+def write_code(files: Files, folder: Path) -> None:
+    """Write a context's code into `folder`, for the package manager."""
+    for path, file in files.items():
+        if path.startswith(CODE):
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.body)
+
+
+def dependencies_key(runtime: str, tenant: str, files: Files) -> str:
+    """Return the hash of what decides which packages are installed; no two tenants share one."""
+    recipe = RECIPES[runtime]
+    listed = {path: files[CODE + path].body for path in recipe.lists if CODE + path in files}
+    if not all(_self_contained(body) for body in listed.values()):
+        listed = {path: file.body for path, file in files.items() if path.startswith(CODE)}
+    machine = (runtime, tenant, sys.version, platform.platform())
+    digests = [(path, hashlib.sha256(body).hexdigest()) for path, body in sorted(listed.items())]
+    return hashlib.sha256(json.dumps([machine, digests]).encode()).hexdigest()
+
+
+def write_dependencies_layer(recipe: Recipe, folder: Path, target: Path) -> None:
+    """Write the layer of what was installed in `folder`; raise `Refused` for what no layer can hold."""
+    root = folder / recipe.installed
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in _plain_files(root):
+            entry = tarfile.TarInfo(str(PurePosixPath(recipe.installed) / path.relative_to(root).as_posix()))
+            body = path.read_bytes()
+            entry.size = len(body)
+            entry.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            tar.addfile(entry, io.BytesIO(body))
+
+
+def _plain_files(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            raise Refused.because(f"/{path.relative_to(root.parent)}", "the package is a link, which no image can hold")
+        if path.is_file():
+            yield path
+
+
+def _self_contained(body: bytes) -> bool:
+    """Say whether a list names packages only, no other files beside it."""
+    text = body.decode(errors="replace")
+    return not re.search(r"^\s*(-|\.)|file:|link:|\"workspaces\"", text, re.MULTILINE)
