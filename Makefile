@@ -43,3 +43,11 @@ cluster: ## start the test cluster (Knative on this machine as root, or kind whe
 .PHONY: cluster-down
 cluster-down: ## stop the test cluster and throw its state away
 	@tests/cluster/cluster.sh down
+
+.PHONY: crds
+crds: $(VENV)/.ready ## write the chart's custom resources and event types anew from schemas/
+	@$(BIN)/python -m knative_lambda.deploy.crds
+
+.PHONY: deploy
+deploy: ## install or upgrade on the current kubeconfig: make deploy TENANTS="demo acme"
+	@TENANTS="$(TENANTS)" deploy/install.sh

@@ -13,7 +13,7 @@ KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/pa
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ .Values.registry.secret | quote }}
 {{- if .Values.registry.secret }}
-DOCKER_CONFIG: /var/run/secrets/knative-lambda/registry
+KNATIVE_LAMBDA_REGISTRY_CONFIG: /var/run/secrets/knative-lambda/registry/config.json
 {{- end }}
 KNATIVE_LAMBDA_PYTHON_BASE: {{ .Values.runtimes.python | quote }}
 KNATIVE_LAMBDA_NODE_BASE: {{ .Values.runtimes.node | quote }}
