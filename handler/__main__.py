@@ -1,0 +1,88 @@
+"""The service's processes: ``python -m knative_lambda.handler serve | deadletters | dev``.
+
+What a process needs is imported where it begins, in the one worker: the process above it stays small, and no process
+loads what only another one uses.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from knative_lambda.handler import logs
+from knative_lambda.handler.server import ServerSettings, serve
+from knative_lambda.handler.settings import BadSettings, Settings, read
+
+WRONG = 2
+"""Exit code where the settings are wrong."""
+
+
+def receiver(settings: Settings) -> None:
+    """Take events on a cluster until told to stop."""
+    state: dict[str, Any] = {"draining": False}
+
+    def make_app() -> Callable[..., Any]:
+        from knative_lambda.handler import wire  # noqa: PLC0415 - see the module's docstring
+        from knative_lambda.handler.app import HttpSettings, create_app  # noqa: PLC0415 - the same
+
+        service, state["outbox"] = wire.service(settings)
+        state["outbox"].start()
+        return create_app(service, HttpSettings(), draining=lambda: bool(state["draining"]))
+
+    serve(
+        make_app,
+        ServerSettings(port=int(os.environ.get("PORT", "8080")), threads=settings.threads),
+        stopping=lambda: state.update(draining=True),
+        stopped=lambda: state["outbox"].stop(timeout=5.0),
+    )
+
+
+def dead_letters(settings: Settings) -> None:
+    """Keep events that nobody could handle until told to stop."""
+
+    def make_app() -> Callable[..., Any]:
+        from knative_lambda.deploy.kubernetes import KubernetesCluster  # noqa: PLC0415 - see the module's docstring
+        from knative_lambda.handler import deadletters  # noqa: PLC0415 - the same
+
+        namespaces = frozenset({settings.namespace, *settings.tenants})
+        return deadletters.create_app(KubernetesCluster(), namespaces, lambda: datetime.now(UTC))
+
+    serve(make_app, ServerSettings(port=int(os.environ.get("PORT", "8080")), threads=4))
+
+
+def develop(arguments: argparse.Namespace) -> None:
+    """Run everything on this machine until told to stop."""
+    from knative_lambda.handler import dev  # noqa: PLC0415 - see the module's docstring
+
+    dev.run(arguments.port, arguments.data.resolve(), arguments.sink, arguments.tenants.split(","))
+
+
+def main() -> int:
+    """Run the process that the command line names; return its exit code."""
+    parser = argparse.ArgumentParser(prog="knative-lambda-service", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="take events on a cluster")
+    commands.add_parser("deadletters", help="keep events that nobody could handle")
+    local = commands.add_parser("dev", help="run everything on this machine, without a cluster")
+    local.add_argument("--port", type=int, default=8480, help="the one port (default: %(default)s)")
+    local.add_argument("--data", type=Path, default=Path(".knative-lambda"), help="the folder (default: %(default)s)")
+    local.add_argument("--sink", default="", help="an URL that gets every event of the tenants' brokers too")
+    local.add_argument("--tenants", default="demo", help="the tenants, separated by commas (default: %(default)s)")
+    arguments = parser.parse_args()
+    logs.configure(sys.stdout)
+    try:
+        if arguments.command == "dev":
+            develop(arguments)
+        else:
+            {"serve": receiver, "deadletters": dead_letters}[arguments.command](read())
+    except BadSettings as faults:
+        sys.stderr.write(f"the settings are wrong:\n{faults}\n")
+        return WRONG
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

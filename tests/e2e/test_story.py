@@ -1,0 +1,153 @@
+"""The main path on a real cluster: an event brings a source, the function answers events, a delete removes it.
+
+Every story begins with the receiver at zero, and speaks to the product through brokers alone.
+"""
+
+import itertools
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TENANT, Live, within
+
+from knative_lambda.deploy.cluster import DEAD_LETTER
+from knative_lambda.schemas import types
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def example(name: str) -> dict[str, Any]:
+    """Return an example's files as an inline source."""
+    folder = EXAMPLES / name
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
+    return {"inline": {str(path.relative_to(folder)): path.read_text() for path in files}}
+
+
+def greeting(version: str) -> dict[str, Any]:
+    code = f"def handle(event, context):\n    return {{'version': {version!r}, 'n': event.data['n']}}\n"
+    return {"inline": {"main.py": code}}
+
+
+@pytest.fixture(autouse=True)
+def from_zero(live: Live) -> None:
+    live.receiver_at_zero()
+
+
+def test_a_python_function_with_a_dependency_answers_and_a_delete_leaves_nothing(live: Live) -> None:
+    live.start("python-hello", runtime="python", source=example("python-hello"))
+    live.ready("python-hello")
+    reply = live.answer("python-hello", {"name": "python"}, lambda data: "python" in json.dumps(data))
+    assert any(isinstance(value, str) and value[:1].isdigit() for value in reply.values()), f"the version: {reply}"
+    live.delete("python-hello")
+
+
+def test_a_node_function_with_a_dependency_answers(live: Live) -> None:
+    live.start("node-hello", runtime="node", source=example("node-hello"))
+    live.ready("node-hello")
+    live.answer("node-hello", {"name": "node"}, lambda data: "node" in json.dumps(data))
+    live.delete("node-hello")
+
+
+def test_a_dockerfile_function_answers(live: Live) -> None:
+    source = example("dockerfile-hello")
+    dockerfile = source["inline"]["Dockerfile"]
+    base = dockerfile.split("FROM ", 1)[1].split()[0]
+    source["inline"]["Dockerfile"] = dockerfile.replace(base, os.environ["PYTHON_BASE"], 1)
+    live.start("dockerfile-hello", runtime="dockerfile", source=source)
+    live.ready("dockerfile-hello")
+    live.answer("dockerfile-hello", {"name": "dockerfile"}, lambda data: "dockerfile" in json.dumps(data))
+    live.delete("dockerfile-hello")
+
+
+def test_a_new_version_replaces_the_old_and_no_event_is_lost(live: Live) -> None:
+    live.start("ledger", runtime="python", source=greeting("one"), scale={"min": 1})
+    old = live.ready("ledger")
+    ledger: list[int] = []
+    enough = threading.Event()
+
+    def send() -> None:
+        for n in itertools.count():
+            if enough.is_set():
+                return
+            live.call("ledger", {"n": n})
+            ledger.append(n)
+            time.sleep(0.2)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        within(30, "the old version answers", lambda: answered(live, "one"))
+        live.start("ledger", runtime="python", source=greeting("two"), scale={"min": 1})
+        live.ready("ledger", image_other_than=old)
+        within(60, "the new version answers", lambda: answered(live, "two"))
+        time.sleep(3)
+    finally:
+        enough.set()
+        sender.join()
+    within(60, "every event was answered", lambda: answered(live, "one") | answered(live, "two") >= {*ledger})
+    assert len(ledger) > 20
+    live.delete("ledger")
+
+
+def answered(live: Live, version: str) -> set[int]:
+    return {data["n"] for data in live.collector.results() if isinstance(data, dict) and data.get("version") == version}
+
+
+def test_an_event_of_the_older_family_does_the_same(live: Live) -> None:
+    """The function gets its events by the older family's own type, source and subject."""
+    ids = {"third_party_id": TENANT, "parser_id": "parser-1"}
+    source = {"source": "network.notifi.demo", "subject": "parser-1"}
+    code = "exports.handle = async (event) => ({ parsed: event.data.text });\n"
+    start = {**ids, "source": {"inline": {"index.js": code}}}
+    live.command("network.notifi.lambda.build.start", start, **source)
+    live.ready("parser-1")
+    live.post(TENANT, types.PARSER_START, {"text": "older family"}, **source)
+    within(60, "the parser answers", lambda: {"parsed": "older family"} in live.collector.results())
+    live.command("network.notifi.lambda.service.delete", ids, **source)
+    within(120, "nothing is left of it", lambda: not live.left_of("parser-1"), every=1)
+
+
+def test_a_failing_build_says_why_while_the_old_version_keeps_answering(live: Live) -> None:
+    live.start("fails", runtime="python", source=greeting("good"))
+    live.ready("fails")
+    broken = {"inline": {**greeting("bad")["inline"], "requirements.txt": "no-such-package-anywhere==1.0\n"}}
+    live.start("fails", runtime="python", source=broken)
+    built = within(
+        180, "the build fails", lambda: (c := live.condition("fails", "Built")).get("status") == "False" and c
+    )
+    assert built["reason"] == "BuildFailed"
+    assert "no-such-package-anywhere" in built["message"], "the last lines of the log are there"
+    reply = live.answer("fails", {"n": 7}, lambda data: isinstance(data, dict) and data.get("n") == 7)
+    assert reply["version"] == "good"
+    live.delete("fails")
+
+
+def test_a_deleted_function_is_not_brought_back_by_an_older_event(live: Live) -> None:
+    early = "2026-01-01T00:00:00Z"
+    live.start("gone", runtime="python", source=greeting("one"))
+    within(60, "it is being built", lambda: live.function("gone"))
+    live.delete("gone")
+    live.command(
+        types.BUILD_START,
+        {"tenant": TENANT, "name": "gone", "runtime": "python", "source": greeting("one")},
+        time=early,
+    )
+    time.sleep(5)
+    assert live.left_of("gone") == []
+
+
+def test_a_refused_event_is_kept_with_the_reason(live: Live) -> None:
+    before = {letter["metadata"]["name"] for letter in live.cluster.list(DEAD_LETTER, "knative-lambda")}
+    live.command(types.BUILD_START, {"tenant": TENANT, "name": "Not A Name"})
+
+    def look() -> Any:
+        found = live.cluster.list(DEAD_LETTER, "knative-lambda")
+        return [letter for letter in found if letter["metadata"]["name"] not in before]
+
+    [letter] = within(120, "the event is kept", look)
+    assert letter["spec"]["code"] == 422
+    assert "Not A Name" in letter["spec"]["message"] or "name" in letter["spec"]["message"]
