@@ -1,8 +1,8 @@
 """The `Cluster` port: the Kubernetes objects that are the product's only memory.
 
 Called by every room that reads or writes the cluster. `kubernetes.py` speaks to an API server,
-`embedded/objects.py` keeps the objects in SQLite, `memory.py` is the tests' fake; one contract suite
-runs on all three. Objects are plain dicts as the API server returns them.
+`embedded/objects.py` keeps the objects in SQLite, `memory.py` is the same without a file, for tests;
+one contract suite runs on all three. Objects are plain dicts as the API server returns them.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,8 @@ class Cluster(Protocol):
     """What the product asks of a cluster.
 
     Every method raises `Unavailable` ("cluster") when the cluster does not answer (or answers 429 or 5xx), and
-    `Refused` when it says that the object is invalid or forbidden (400, 403, 422), with its own words in the fault.
+    `Refused` when it says that the object is invalid or forbidden (400, 403, 422), with its own words in the fault. A
+    quota that is used up, or a namespace that is being deleted, is `Temporary`. What is no name is refused unsent.
     `namespace` is "" for kinds that have none.
     """
 
@@ -90,7 +91,8 @@ class Cluster(Protocol):
         """Write the fields of `body` as ours (server-side apply, forced): create it, or change what differs.
 
         A field that an earlier `apply` set and this one does not is removed; fields that others set stay. An equal
-        second `apply` changes nothing, not even the `resourceVersion`.
+        second `apply` changes nothing, not even the `resourceVersion`. With a `uid` or `resourceVersion`
+        in its metadata, raise `Conflict` where the object of that name is another one, or another version.
         """
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
