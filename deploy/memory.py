@@ -1,0 +1,29 @@
+"""A `Cluster` in memory, for tests: the embedded mode's, and what its Pods have written."""
+
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from knative_lambda.deploy.cluster import NAMESPACE, Kind, Object
+from knative_lambda.deploy.embedded.objects import SQLiteCluster
+
+
+class MemoryCluster(SQLiteCluster):
+    """A `Cluster` that begins with these namespaces; `logs` maps namespace, Pod and container to a log."""
+
+    def __init__(
+        self,
+        *namespaces: str,
+        validate: Callable[[Kind, Object], None] = lambda _kind, _body: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        super().__init__(":memory:", validate=validate, now=now)
+        weakref.finalize(self, self._db.close)
+        self.logs: dict[tuple[str, str, str], bytes] = {}
+        for name in namespaces:
+            self.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:
+        """Return the last `limit` bytes at most of what `logs` holds."""
+        log = self.logs.get((namespace, pod, container))
+        return None if log is None else log[max(0, len(log) - limit) :]
