@@ -1,0 +1,187 @@
+"""The `Cluster` port over a Kubernetes API server.
+
+Joined by `handler` when it runs on a cluster. Of the `kubernetes` package only the authentication, the TLS and the
+connections are used: its models refuse fields that they don't know and cost memory, so objects travel as plain JSON
+and the API server validates them (`fieldValidation=Strict`). Nothing is retried here, and every request ends in time.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from kubernetes import config
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+from knative_lambda.deploy.answers import Answer, lean
+from knative_lambda.deploy.cluster import POD, Kind, Object
+from knative_lambda.deploy.objects import check, check_address, check_labels, check_new, check_read
+from knative_lambda.schemas.errors import Conflict, Unavailable
+
+_HEADERS = {"User-Agent": "knative-lambda", "Accept": "application/json"}
+_WRITE = {"fieldManager": "knative-lambda", "fieldValidation": "Strict"}
+_PAGE = "500"
+_CHUNK_BYTES = 64 * 1024
+# the first: nothing was written yet; the second: the container has not started
+_NO_LOG = (HTTPStatus.NO_CONTENT, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+
+
+@dataclass(frozen=True)
+class KubernetesSettings:
+    """Which API server, and how it is spoken to."""
+
+    kubeconfig: str = ""
+    """Path of a kubeconfig. Default: the pod's own ServiceAccount or, outside of a pod, what kubectl would take."""
+    context: str = ""
+    """Name of a context in the kubeconfig. Default: its current one."""
+    timeout: float = 10.0
+    """Seconds that the API server has to answer: less than a Trigger's 30, so that there is time left to say 503."""
+    connections: int = 16
+    """Connections kept open: no fewer than the threads that call, or some connect anew for every request."""
+
+
+class KubernetesCluster:
+    """A `Cluster` that is one; any thread may call it."""
+
+    def __init__(self, settings: KubernetesSettings | None = None) -> None:
+        settings = settings or KubernetesSettings()
+        self._timeout = settings.timeout
+        self._configuration = _configuration(settings)
+        self._client = ApiClient(self._configuration)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.rest_client.close()
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return the object, or None where there is none or it may not be seen."""
+        answer = self._send("GET", _path(kind, namespace, name))
+        return None if answer.is_missing or answer.is_hidden else answer.object()
+
+    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects of a namespace whose labels include `labels`, by name."""
+        labels = labels or {}
+        check_labels(labels)
+        query = {"limit": _PAGE, "labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+        found: list[Object] = []
+        while True:
+            page = self._send("GET", _path(kind, namespace), query).object()
+            # an item of a list does not say what it is
+            found += ({"apiVersion": kind.api_version, "kind": kind.kind} | lean(item) for item in page["items"])
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return found
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        """Create the object and return it as stored; raise `AlreadyExists` where the name is taken."""
+        namespace, _ = check_new(kind, body)
+        return self._send("POST", _path(kind, namespace), _WRITE, body).object()
+
+    def replace(self, kind: Kind, body: Object) -> Object:
+        """Write metadata and spec of an object that was read before."""
+        return self._put(_path(kind, *check_read(kind, body)), body)
+
+    def replace_status(self, kind: Kind, body: Object) -> Object:
+        """Write the status of an object that was read before, and nothing else."""
+        return self._put(_path(kind, *check_read(kind, body)) + "/status", body)
+
+    def apply(self, kind: Kind, body: Object) -> Object:
+        """Write the fields of `body` as ours."""
+        path, query = _path(kind, *check(kind, body)), _WRITE | {"force": "true"}
+        return self._send("PATCH", path, query, body, "application/apply-patch+yaml").object()
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Delete the object and, in the background, what it owns; already gone is success."""
+        # without a policy a Job leaves its Pod behind, running
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        answer = self._send("DELETE", _path(kind, namespace, name), body=options)
+        if not answer.is_missing:
+            answer.object()
+
+    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:
+        """Return the last `limit` bytes at most of a container's log, or None where there is none to read."""
+        # limitBytes would give the first bytes; as a line has at least one byte, the last `limit` lines are enough
+        query = {"container": container, "tailLines": str(limit)}
+        with self._open("GET", _path(POD, namespace, pod) + "/log", query) as response:
+            if response.status in _NO_LOG:
+                return None
+            if response.status != HTTPStatus.OK:
+                raise Answer.parse(response.status, response.headers, response.data).error()
+            tail = bytearray()
+            for chunk in response.stream(_CHUNK_BYTES):
+                tail += chunk
+                del tail[: max(0, len(tail) - limit)]
+            return bytes(tail)
+
+    def _put(self, path: str, body: Object) -> Object:
+        answer = self._send("PUT", path, _WRITE, body)
+        if answer.is_missing:
+            raise Conflict(answer.message)
+        return answer.object()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        with self._open(method, path, query, body, content_type) as response:
+            return Answer.parse(response.status, response.headers, response.data)
+
+    @contextlib.contextmanager
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Iterator[BaseHTTPResponse]:
+        given = urlencode({key: value for key, value in (query or {}).items() if value})
+        url = f"{self._configuration.host}{path}?{given}"
+        try:
+            # asked for each time: this is what reads a ServiceAccount's token again after it was rotated
+            token = self._configuration.get_api_key_with_prefix("BearerToken")
+            headers = _HEADERS | {"Content-Type": content_type} | ({"Authorization": token} if token else {})
+            response = self._client.call_api(method, url, headers, body, _request_timeout=self._timeout).response
+            with contextlib.closing(response):
+                yield response
+        except (ApiException, HTTPError, config.ConfigException, OSError) as error:
+            raise Unavailable("cluster", f"{method} {path}: {error}") from error
+
+
+def _configuration(settings: KubernetesSettings) -> Configuration:
+    configuration = Configuration(connection_pool_maxsize=settings.connections)
+    configuration.retries = False  # the caller's caller sends again, and knows what may be sent twice
+    try:
+        if settings.kubeconfig:
+            _load_kubeconfig(configuration, settings)
+        else:
+            try:
+                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the package's own lack
+            except config.ConfigException:  # not in a pod
+                _load_kubeconfig(configuration, settings)
+    except (config.ConfigException, OSError) as error:
+        raise Unavailable("cluster", str(error)) from error
+    return configuration
+
+
+def _load_kubeconfig(configuration: Configuration, settings: KubernetesSettings) -> None:
+    file, context = settings.kubeconfig or None, settings.context or None
+    config.load_kube_config(file, context, configuration, persist_config=False)  # type: ignore[no-untyped-call] # the same
+
+
+def _path(kind: Kind, namespace: str, name: str | None = None) -> str:
+    check_address(kind, namespace, name)
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    place = f"/namespaces/{namespace}" if kind.namespaced else ""
+    return f"{root}{place}/{kind.plural}" + (f"/{name}" if name else "")
