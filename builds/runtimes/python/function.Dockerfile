@@ -1,0 +1,4 @@
+# A Python function without dependencies. Nothing is run, so that a builder need not even unpack the base.
+ARG BASE
+FROM ${BASE}
+COPY function/ /function/

@@ -1,0 +1,78 @@
+"""One delivery: a request's headers and body in, the reply out.
+
+Called by `server.py`, from as many threads as there are requests. Whatever the function does, there is a
+reply: a broker takes 4xx as final, and delivers again after a 500.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+
+from .binding import Malformed, Unsupported, read
+from .context import Context, trace_id
+from .event import Event
+from .function import Function
+from .log import handling, traceback_of
+from .reply import NoReply, Reply, problem, reply_to
+from .settings import Settings
+
+Headers = Iterable[tuple[str, str]]
+
+
+class Delivery:
+    """Hands events to a function, at most `settings.concurrency` at once."""
+
+    def __init__(self, function: Function, settings: Settings) -> None:
+        self._function = function
+        self._settings = settings
+        self._log = logging.getLogger(settings.name)
+        self._slot = (
+            threading.BoundedSemaphore(settings.concurrency) if settings.concurrency else contextlib.nullcontext()
+        )
+
+    def __call__(self, headers: Headers, body: bytes) -> Reply:
+        """Return the reply to a request."""
+        pairs = list(headers)
+        try:
+            event = read(pairs, body)
+        except Malformed as error:
+            return problem(400, "the request is no well-formed CloudEvent", error.faults)
+        except Unsupported as error:
+            return problem(415, str(error))
+        context = self._context(event, {name.lower(): value for name, value in pairs}.get("traceparent", ""))
+        told = {"event_id": event.id, "event_type": event.type, "trace_id": trace_id(context.traceparent)}
+        token = handling.set(told)
+        try:
+            return self._handled(event, context)
+        finally:
+            handling.reset(token)
+
+    def _handled(self, event: Event, context: Context) -> Reply:
+        try:
+            with self._slot:
+                value = self._function(event, context)
+            return reply_to(value, context)
+        except NoReply as error:
+            self._log.error("the function returned a %s, which cannot be sent: %s", type(value).__name__, error)
+            return problem(500, "the function's return value is neither a CloudEvent nor JSON")
+        except BaseException as error:  # noqa: BLE001 - a function's sys.exit() must not end the process for the others
+            kind = type(error).__name__
+            fields = {"exception": kind, "traceback": traceback_of(error)}
+            self._log.error("the function raised %s: %s", kind, error, extra={"fields": fields})
+            return problem(500, kind)
+
+    def _context(self, event: Event, traceparent: str) -> Context:
+        settings = self._settings
+        return Context(
+            name=settings.name,
+            tenant=settings.tenant,
+            revision=settings.revision,
+            deadline=datetime.now(timezone.utc) + timedelta(seconds=settings.timeout),
+            traceparent=traceparent or str(event.get("traceparent", "")),
+            log=self._log,
+            cause=event,
+        )

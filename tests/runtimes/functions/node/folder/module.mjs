@@ -1,0 +1,2 @@
+export const handle = async (event) => event.data;
+export default handle;

@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def handle(event: Any, _context: Any) -> Any:
+    return event.data

@@ -1,0 +1,53 @@
+"""What the Dockerfiles in the runtimes' folders promise to the builders, which take them as they are."""
+
+from pathlib import Path
+
+import pytest
+from support.wrappers import RUNTIMES
+
+NUMERIC_USER = "USER 65532:65532"
+
+
+def instructions(path: Path) -> list[str]:
+    text = path.read_text().replace("\\\n", "")
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("runtime", ["python", "node"])
+class TestImages:
+    def test_a_function_without_dependencies_is_built_without_running_anything(self, runtime: str) -> None:
+        """Kaniko then has no base image to unpack."""
+        assert instructions(RUNTIMES / runtime / "function.Dockerfile") == [
+            "ARG BASE",
+            "FROM ${BASE}",
+            "COPY function/ /function/",
+        ]
+
+    def test_a_change_of_code_keeps_the_layer_of_dependencies(self, runtime: str) -> None:
+        """Only the lists of packages are there when they are installed, as root; the function runs as somebody else."""
+        steps = instructions(RUNTIMES / runtime / "function-dependencies.Dockerfile")
+        [run] = [at for at, step in enumerate(steps) if step.startswith("RUN ")]
+        copied = [step.split()[1:-1] for step in steps[:run] if step.startswith("COPY ")]
+        assert [name for names in copied for name in names] == {
+            "python": ["function/requirements*.txt"],
+            "node": ["function/package*.json", "function/.npmrc*"],
+        }[runtime]
+        assert "USER 0:0" in steps[:run]
+        assert steps[run + 1 :] == [NUMERIC_USER, "COPY function/ /function/"]
+
+    def test_the_base_image_holds_the_whole_wrapper_and_runs_it_as_a_user_with_a_number(self, runtime: str) -> None:
+        steps = instructions(RUNTIMES / runtime / "Dockerfile")
+        assert steps[:2] == ["ARG BASE", "FROM ${BASE}"]
+        copied = {
+            RUNTIMES / runtime / name for step in steps if step.startswith("COPY ") for name in step.split()[1:-1]
+        }
+        wrapper = [
+            path
+            for pattern in ("*.py", "*.js", "*.json")
+            for path in (RUNTIMES / runtime).rglob(pattern)
+            if "__pycache__" not in path.parts
+        ]
+        assert wrapper
+        assert [path for path in wrapper if not copied & {path, *path.parents}] == []
+        program = {"python": '["python3", "/runtime/serve.py"]', "node": '["node", "/runtime/serve.js"]'}[runtime]
+        assert steps[-3:] == ["WORKDIR /function", NUMERIC_USER, f"ENTRYPOINT {program}"]
