@@ -64,7 +64,7 @@ PIP = (
         "requirements.txt",
     ),
 )
-NPM_FLAGS = ("--omit=dev", "--no-audit", "--no-fund", "--no-bin-links", "--no-update-notifier")
+NPM_FLAGS = ("--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier")
 RECIPES: Mapping[str, Recipe] = {
     "python": Recipe(
         program=sys.executable,
@@ -151,6 +151,8 @@ def write_dependencies_layer(recipe: Recipe, folder: Path, target: Path) -> None
 
 def _plain_files(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
+        if path.parent.name == ".bin":  # npm's links to commands, for the time of the installation
+            continue
         if path.is_symlink():
             raise Refused.because(f"/{path.relative_to(root.parent)}", "the package is a link, which no image can hold")
         if path.is_file():

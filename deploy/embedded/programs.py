@@ -1,0 +1,100 @@
+"""How a revision's template and its image become a program to run, as Knative and the kubelet would have it.
+
+Called by `serving.py`.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from knative_lambda.deploy.cluster import Object
+from knative_lambda.deploy.embedded.process import Program, StartFailed
+from knative_lambda.deploy.embedded.revision import Limits
+from knative_lambda.schemas.errors import Refused
+
+INHERITED = ("LANG", "LC_ALL", "TZ")
+"""What functions get of this process' own environment, beside PATH: nothing that could be a secret."""
+
+
+class Images(Protocol):
+    """Where images are: a registry that is a folder."""
+
+    def config(self, digest: str) -> Mapping[str, Any] | None:
+        """Return what the image runs (``Cmd``, ``Env``, ``WorkingDir``), or None where there is no such image."""
+
+    def unpack(self, digest: str, target: Path) -> None:
+        """Write the image's files into the new folder `target`, whole or not at all; already there is success."""
+
+
+def program(template: Object, place: tuple[str, str, str], images: Images, folder: Path) -> Program:
+    """Return the program of a revision, its image unpacked below `folder`; `place` is namespace, service, revision.
+
+    Raises `StartFailed` for an image that is not here, a Secret without a file, or what this mode can't do.
+    """
+    namespace, service, revision = place
+    container = template["spec"]["containers"][0]
+    image: str = container["image"]
+    digest = image.partition("@")[2]
+    config = images.config(digest) if digest else None
+    if config is None:
+        raise StartFailed(f'Unable to fetch image "{image}": the embedded mode runs only what it has built itself')
+    root = folder / "images" / digest.removeprefix("sha256:")
+    try:
+        images.unpack(digest, root)
+    except Refused as error:
+        raise StartFailed(f'Unable to unpack image "{image}": {error}') from error
+    home = folder / "homes" / namespace / service
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        **{name: os.environ[name] for name in INHERITED if name in os.environ},
+        **dict(pair.split("=", 1) for pair in config.get("Env", [])),
+        **_secrets(container, namespace, folder),
+        **_variables(container),
+        "K_SERVICE": service,
+        "K_CONFIGURATION": service,
+        "K_REVISION": revision,
+    }
+    return Program(
+        command=(*config.get("Entrypoint", []), *config.get("Cmd", [])),
+        folder=root / config.get("WorkingDir", "/").lstrip("/"),
+        environment=environment,
+        probe=container.get("readinessProbe", {}).get("httpGet", {}).get("path", ""),
+    )
+
+
+def limits(template: Object, *, idle: float, start_timeout: float) -> Limits:
+    """Return how a revision is run, as its template says."""
+    annotations = template.get("metadata", {}).get("annotations", {})
+    return Limits(
+        concurrency=template["spec"].get("containerConcurrency", 0),
+        timeout=float(template["spec"].get("timeoutSeconds", 300)),
+        start_timeout=start_timeout,
+        idle=idle,
+        min_scale=int(annotations.get("autoscaling.knative.dev/min-scale", "0")),
+    )
+
+
+def _variables(container: Object) -> dict[str, str]:
+    variables = container.get("env", [])
+    if unknown := [variable["name"] for variable in variables if "valueFrom" in variable]:
+        raise StartFailed(f"the embedded mode knows no valueFrom: {', '.join(unknown)}")
+    return {variable["name"]: variable.get("value", "") for variable in variables}
+
+
+def _secrets(container: Object, namespace: str, folder: Path) -> dict[str, str]:
+    """Return what the Secrets of `envFrom` say: here a Secret is a file of ``NAME=value`` lines."""
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        name = source.get("secretRef", {}).get("name", "")
+        path = folder / "secrets" / namespace / f"{name}.env"
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise StartFailed(f'secret "{name}" not found: the embedded mode reads it from {path}') from error
+        found |= dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return found
