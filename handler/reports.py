@@ -21,10 +21,9 @@ def resource_changed(event: Event, product: Product) -> None:
     """Converge the Function that a reported object belongs to, if it belongs to one."""
     data = event.data
     follow = FOLLOWED.get(data["kind"])
-    namespace, name = data.get("namespace", ""), data["name"]
-    if follow is None or not namespace:
-        return
-    follow(namespace, name, product)
+    place = data if "name" in data else data["metadata"]  # a reference, or a whole object
+    if follow is not None and place.get("namespace"):
+        follow(place["namespace"], place["name"], product)
 
 
 def _function(namespace: str, name: str, product: Product) -> None:

@@ -1,0 +1,250 @@
+"""The HTTP door: events in, problems out, and the read model under ``/v1``.
+
+Called by `wire.py` (or a test) with what lies behind the door. Flask is imported here for the receiver; a broker takes
+any body of a success for a broken event, so an accepted event is answered with none.
+"""
+
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, Protocol, TypeVar
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from knative_lambda.handler import intake, problems
+from knative_lambda.handler.batches import together
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.problems import Problem
+from knative_lambda.schemas import catalogue
+from knative_lambda.schemas.errors import Malformed, ProductError, Refused, TooLarge
+
+PIECE = 64 * 1024
+log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+Thing = TypeVar("Thing")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class ReadModel(Protocol):
+    """What runs and what is being built; None where there is no such thing."""
+
+    def list_functions(self, tenant: str) -> list[dict[str, Any]] | None:
+        """Return a tenant's Functions."""
+
+    def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
+        """Return a Function."""
+
+    def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
+        """Return a Build."""
+
+    def get_log(self, tenant: str, name: str) -> bytes | None:
+        """Return the log of a Build's last attempt."""
+
+
+class Door(Protocol):
+    """What lies behind the HTTP door."""
+
+    @property
+    def read(self) -> ReadModel | None:
+        """Return what ``/v1`` reads, or None where it is not served."""
+
+    def receive(self, event: Event) -> None:
+        """Do what an event asks for; raise the errors of `schemas/errors.py` where that cannot be done."""
+
+    def dependencies(self) -> Mapping[str, str]:
+        """Return the state of the breaker of each dependency: ``closed``, ``open`` or ``half-open``."""
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the door decides."""
+
+    limits: Limits = field(default_factory=Limits)
+    """What a request may hold."""
+
+
+def create_app(door: Door, settings: HttpSettings, *, draining: Callable[[], bool] = lambda: False) -> Flask:
+    """Return the WSGI application; `draining` says whether the process has been told to stop."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    app.before_request(_correlate)
+    app.after_request(_name_correlation)
+    app.register_error_handler(Exception, _failed)
+    events = _Events(door, settings.limits)
+    for path in ("/", "/events"):
+        app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
+    _add_health(app, door, draining)
+    _add_records(app, door)
+    return app
+
+
+class _Events:
+    """The path that events come in by."""
+
+    def __init__(self, door: Door, limits: Limits) -> None:
+        self._door = door
+        self._limits = limits
+
+    def receive(self) -> Response:
+        """Handle the events of a request, every one of them, and answer with nothing, or with what is wrong."""
+        try:
+            found = intake.read(dict(request.headers.items()), _body(request.stream, self._limits.body), self._limits)
+        except Refused as error:
+            problem = problems.of(error)
+            log.warning("not let in", extra={"fields": _fields() | {"status": problem.status, "why": problem.detail}})
+            return _answer(problem)
+        errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
+        if errors:
+            batch = intake.is_batch(request.headers.get("Content-Type", ""))
+            return _answer(problems.of(together(errors) if batch else errors[0][1]))
+        accepted = Response(status=202)
+        del accepted.headers["Content-Type"]
+        return accepted
+
+    def _handle(self, event: Event) -> Exception | None:
+        """Let an event be handled, log its one line, and return the error that it met."""
+        met: Exception | None = None
+        status, level = 202, logging.INFO
+        began = time.perf_counter()
+        try:
+            self._door.receive(event)
+        except Exception as error:  # noqa: BLE001 - a bug in one event of a batch must not keep the others from being handled
+            met = error
+            status = problems.of(error).status
+            level = logging.WARNING if isinstance(error, ProductError) else logging.ERROR
+        fields = _fields() | {
+            "event_id": event.id,
+            "event_type": event.type,
+            "event_source": event.source,
+            "event_subject": event.subject,
+            "status": status,
+            "milliseconds": round((time.perf_counter() - began) * 1000, 1),
+            "why": str(met) if isinstance(met, ProductError) else "",
+        }
+        log.log(
+            level,
+            "handled" if met is None else "not handled",
+            extra={"fields": fields},
+            exc_info=level == logging.ERROR and met,
+        )
+        return met
+
+
+def _body(stream: IO[bytes], limit: int) -> bytes:
+    """Return the request's body, never reading much beyond `limit` bytes, whatever its length is said to be."""
+    said = request.content_length
+    too_large = TooLarge.because("body", f"is larger than {limit} bytes")
+    if said is not None and said > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        while len(body) <= limit and (piece := stream.read(PIECE)):
+            body += piece
+    except Exception as error:  # the server's own exceptions of a client that stalled, left, or broke its chunks
+        raise Malformed.because("body", "the request ended before its body did") from error
+    if len(body) > limit:
+        raise too_large
+    if said is not None and len(body) < said:
+        raise Malformed.because("body", "the request ended before its body did")
+    return bytes(body)
+
+
+def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
+    @app.get("/health/live")
+    def live() -> Response:
+        return _json({"status": "live"})
+
+    @app.get("/health/ready")
+    def ready() -> Response:
+        return _json({"status": "draining"}, 503) if draining() else _json({"status": "ready"})
+
+    @app.get("/health/dependencies")
+    def dependencies() -> Response:
+        states = dict(door.dependencies())
+        healthy = all(state == "closed" for state in states.values())
+        return _json({"status": "ok" if healthy else "degraded", "dependencies": states}, 200 if healthy else 503)
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return _json(catalogue.openapi())
+
+
+def _add_records(app: Flask, door: Door) -> None:
+    """Add the paths of `schemas/openapi.json`."""
+
+    @app.get("/v1/tenants/<tenant>/functions")
+    def functions(tenant: str) -> Response:
+        return _json({"items": _found(_records(door, tenant).list_functions(tenant))})
+
+    @app.get("/v1/tenants/<tenant>/functions/<name>")
+    def function(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_function(tenant, name)))
+
+    @app.get("/v1/tenants/<tenant>/builds/<name>")
+    def build(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_build(tenant, name)))
+
+    @app.get("/v1/tenants/<tenant>/builds/<name>/log")
+    def build_log(tenant: str, name: str) -> Response:
+        found = _found(_records(door, tenant, name).get_log(tenant, name))
+        return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _records(door: Door, *names: str) -> ReadModel:
+    if door.read is None:
+        raise NotFound("The records under /v1 are not enabled here.")
+    if not all(_LABEL.fullmatch(name) for name in names):
+        raise NotFound
+    return door.read
+
+
+def _found(thing: Thing | None) -> Thing:
+    if thing is None:
+        raise NotFound
+    return thing
+
+
+def _correlate() -> None:
+    """Give the request the id that its log lines and its answer bear: the caller's, where it has a proper one."""
+    given = request.headers.get("X-Request-Id", "")
+    trace = _TRACEPARENT.fullmatch(request.headers.get("Traceparent", ""))
+    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else uuid.uuid4().hex
+
+
+def _name_correlation(response: Response) -> Response:
+    response.headers["X-Correlation-Id"] = g.correlation_id
+    return response
+
+
+def _failed(error: Exception) -> Response:
+    """Answer what no view has answered: an unknown path or method, a dependency that is away, a bug."""
+    if isinstance(error, HTTPException) and error.code is not None:
+        headers = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
+        slug = error.name.lower().replace(" ", "-")
+        return _answer(Problem(error.code, slug, error.name, error.description or "", headers=headers))
+    problem = problems.of(error)
+    bug = not isinstance(error, ProductError)
+    fields = _fields() | {"path": request.path, "status": problem.status, "why": "" if bug else problem.detail}
+    log.log(logging.ERROR if bug else logging.WARNING, "not answered", extra={"fields": fields}, exc_info=bug and error)
+    return _answer(problem)
+
+
+def _answer(problem: Problem) -> Response:
+    body = json.dumps(problem.body(g.correlation_id))
+    return Response(body, problem.status, problem.headers, content_type=problems.CONTENT_TYPE)
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(json.dumps(document), status, content_type="application/json")
+
+
+def _fields() -> dict[str, Any]:
+    return {"correlation_id": g.correlation_id}

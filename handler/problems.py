@@ -1,0 +1,58 @@
+"""Errors as answers: the status that says what to do next, and problem JSON (RFC 9457) that says what is wrong.
+
+Called by `app.py` alone. Nothing of an unexpected exception leaves the process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from knative_lambda.schemas.errors import Fault, Malformed, Refused, Temporary, TooLarge
+
+ROOT = "https://knative-lambda.dev/problems/"
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is answered instead of a success."""
+
+    status: int
+    slug: str
+    """The end of the problem's type, an URL."""
+    title: str
+    detail: str
+    faults: tuple[Fault, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self, correlation_id: str) -> dict[str, Any]:
+        """Return the problem as JSON, with the id under which the log has more."""
+        return {
+            "type": ROOT + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "faults": [{"where": fault.where, "message": fault.message} for fault in self.faults],
+            "correlation_id": correlation_id,
+        }
+
+
+def of(error: Exception) -> Problem:
+    """Return the problem that an error is to the sender: 400, 413, 422, 503 or 500."""
+    if isinstance(error, Temporary):
+        headers = {"Retry-After": str(error.retry_after)}
+        return Problem(503, "unavailable", "Not now: send it again later", str(error), headers=headers)
+    if not isinstance(error, Refused):
+        detail = "An error of this service; its log has more under the correlation id."
+        return Problem(500, "internal", "An error of this service", detail)
+    if isinstance(error, Malformed):
+        return _refusal(400, "malformed", "This is no CloudEvent", error)
+    if isinstance(error, TooLarge):
+        return _refusal(413, "too-large", "This is over a limit", error)
+    return _refusal(422, "refused", "This event is never accepted as it is", error)
+
+
+def _refusal(status: int, slug: str, title: str, error: Refused) -> Problem:
+    more = len(error.faults) - 1
+    first = next((f"{fault.where}: {fault.message}" for fault in error.faults), title)
+    return Problem(status, slug, title, first + (f" (and {more} more)" if more > 0 else ""), error.faults)
