@@ -8,6 +8,7 @@ presigned URL), and neither its termination message nor its log is believed.
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, Cluster, Object
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists
+from knative_lambda.schemas.errors import AlreadyExists, Refused, Unavailable
 from knative_lambda.storage.store import Store
 
 EXECUTOR = "kaniko"
@@ -81,13 +82,17 @@ class Kaniko:
         return _job_ended(found) or self._refused(found) or Running()
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
-        """Return the executor's output; the init container's where the executor never ran."""
+        """Return the executor's output; the init container's where the executor never ran.
+
+        A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it.
+        """
         namespace = names.builds_namespace(attempt.tenant)
         for pod in self._pods(attempt):
             for container in (EXECUTOR, FETCHER):
-                log = self.cluster.pod_log(namespace, pod["metadata"]["name"], container, limit=limit)
-                if log:
-                    return log
+                with suppress(Unavailable, Refused):
+                    log = self.cluster.pod_log(namespace, pod["metadata"]["name"], container, limit=limit)
+                    if log:
+                        return log
         return b""
 
     def stop(self, attempt: Attempt) -> None:

@@ -1,0 +1,69 @@
+"""A receiver behind which nothing lies, as a process of its own: what `test_app_server.py` starts, stops and looks at.
+
+An event of the subject ``hold`` is answered once the process has been told to stop. Its life is told on the output.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+
+from flask import Flask
+
+from knative_lambda.handler import app as http
+from knative_lambda.handler import logs
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.server import ServerSettings, serve
+
+
+def say(**what: object) -> None:
+    """Print a line with one system call, so that a signal handler may do it too."""
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+class HoldingDoor:
+    """Holds events back until the process has been told to stop."""
+
+    read = None
+
+    def __init__(self, release: threading.Event) -> None:
+        self._release = release
+
+    def receive(self, event: Event) -> None:
+        if event.subject == "hold":
+            say(life="arrived")
+            self._release.wait()
+
+    def dependencies(self) -> Mapping[str, str]:
+        return {}
+
+
+def main() -> None:
+    """Serve on the port and with the heartbeat file in the folder that the arguments name."""
+    port, tmp_dir, fails = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    logs.configure(sys.stdout)
+    told = threading.Event()
+
+    def make_app() -> Flask:
+        if fails:
+            raise RuntimeError
+        say(life="made", pid=os.getpid())
+        settings = http.HttpSettings(Limits(body=100_000))
+        return http.create_app(HoldingDoor(told), settings, draining=told.is_set)
+
+    def stopping() -> None:
+        say(life="stopping")
+        told.set()
+
+    serve(
+        make_app,
+        ServerSettings(host="127.0.0.1", port=port, threads=4, read_timeout=1, tmp_dir=tmp_dir),
+        started=lambda: say(life="started"),
+        stopping=stopping,
+        stopped=lambda: say(life="stopped"),
+    )
+
+
+main()

@@ -1,0 +1,184 @@
+"""The receiver as the process it is: it answers what is in flight when it is told to stop, and then ends well."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("serve_door.py")
+HEADERS = {
+    "Ce-Specversion": "1.0",
+    "Ce-Id": "1",
+    "Ce-Source": "/shop",
+    "Ce-Type": "dev.knative.sources.ping",
+    "Content-Type": "application/json",
+}
+HEAD = "POST / HTTP/1.1\r\nHost: x\r\n" + "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+
+
+@dataclass
+class Receiver:
+    """A receiver that was started, and the lines it prints."""
+
+    process: subprocess.Popen[str]
+    port: int
+    home: Path
+
+    def line(self) -> dict[str, Any]:
+        """Return the next line of its output."""
+        assert self.process.stdout
+        text = self.process.stdout.readline()
+        assert text, "the receiver ended"
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def life(self, expected: str) -> dict[str, Any]:
+        """Read its output up to this moment of its life."""
+        while (found := self.line()).get("life") != expected:
+            pass
+        return found
+
+    def ask(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer
+
+    def say(self, raw: bytes, *, last: bool = False) -> int:
+        """Send bytes, the last ones or with more to come, and return the status of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(raw)
+            if last:
+                connection.shutdown(socket.SHUT_WR)
+            return int(connection.makefile("rb").readline().split()[1])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+def start(folder: Path, *arguments: str) -> Receiver:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tmp_dir = folder / "tmp"
+    tmp_dir.mkdir()
+    home = folder / "home"
+    home.mkdir()
+    command = [sys.executable, str(SCRIPT), str(port), str(tmp_dir), *arguments]
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "WEB_CONCURRENCY": "3"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=home)
+    return Receiver(process, port, home)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Receiver]:
+    receiver = start(folder)
+    try:
+        yield receiver
+    finally:
+        receiver.process.kill()
+        receiver.process.wait()
+        assert receiver.process.stdout
+        receiver.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """Yield a receiver that has started, for tests that leave it running."""
+    with started(tmp_path_factory.mktemp("receiver")) as receiver:
+        receiver.life("started")
+        yield receiver
+
+
+def test_requests_in_flight_are_answered_before_it_ends(tmp_path: Path) -> None:
+    with started(tmp_path) as receiver, ThreadPoolExecutor() as senders:
+        receiver.life("started")
+        held = {**HEADERS, "Ce-Subject": "hold"}
+        answers = [senders.submit(receiver.ask, "POST", "/", held, b"{}") for _ in range(3)]
+        for _ in answers:
+            receiver.life("arrived")
+        assert receiver.stop() == 0
+        assert [answer.result().status for answer in answers] == [202, 202, 202]
+        receiver.life("stopping")
+        receiver.life("stopped")
+
+
+def test_one_worker_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None:
+    """No control socket, no file beside the heartbeat's, which has no name: the root file system may be read-only."""
+    with started(tmp_path) as receiver:
+        made = receiver.life("made")
+        assert made["pid"] != receiver.process.pid
+        receiver.life("started")
+        assert list(receiver.home.iterdir()) == []
+        assert list((tmp_path / "tmp").iterdir()) == []
+        heartbeat = [os.readlink(link) for link in Path(f"/proc/{made['pid']}/fd").iterdir() if link.is_symlink()]
+        assert any(target.startswith(str(tmp_path / "tmp")) for target in heartbeat)
+        assert receiver.stop() == 0
+        assert receiver.process.stdout
+        assert '"made"' not in receiver.process.stdout.read()
+
+
+def test_an_app_that_cannot_be_made_ends_the_process(tmp_path: Path) -> None:
+    receiver = start(tmp_path, "fail")
+    output, _ = receiver.process.communicate(timeout=60)
+    assert receiver.process.returncode not in (0, None)
+    assert all(json.loads(line)["msg"] for line in output.splitlines())
+    assert "RuntimeError" in output
+
+
+def test_each_event_has_one_line_of_json_and_no_request_another(shared: Receiver) -> None:
+    assert shared.ask("POST", "/", {**HEADERS, "X-Request-Id": "first"}, b"{}").status == 202
+    assert shared.ask("GET", "/health/ready", {}).status == 200
+    assert shared.ask("POST", "/events", {**HEADERS, "X-Request-Id": "second"}, b"{}").status == 202
+    assert [shared.line()["correlation_id"] for _ in range(2)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "last", "status"),
+    [
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", False, 202),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n" + "8000\r\n" + "x" * 0x8000 + "\r\n8000\r\n" + "x" * 0x8000 + "\r\n",
+            True,
+            400,
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\n" + ("8000\r\n" + "x" * 0x8000 + "\r\n") * 5, False, 413),
+        ("Transfer-Encoding: chunked\r\n\r\nbroken\r\n", False, 400),
+        ("Content-Length: 100001\r\n\r\n", False, 413),
+        ("Content-Length: 100\r\n\r\n{", True, 400),
+        ("Content-Length: 100\r\n\r\n{", False, 400),
+        ("Script_Name: /x\r\nScript-Name: /x\r\nSCRIPT_NAME: /x\r\nContent-Length: 2\r\n\r\n{}", False, 202),
+        ("Content-Length: junk\r\n\r\n{}", False, 400),
+        ("Ce_Id: 2\r\nContent-Length: 2\r\n\r\n{}", False, 202),
+    ],
+    ids=[
+        "chunked",
+        "left in a chunk",
+        "chunked over the limit",
+        "broken chunk",
+        "declared over the limit",
+        "left early",
+        "silent",
+        "another script name",
+        "no length",
+        "underscore",
+    ],
+)
+def test_no_way_of_sending_is_an_error_of_ours(shared: Receiver, raw: str, last: bool, status: int) -> None:  # noqa: FBT001 - a column of the table
+    assert shared.say((HEAD + raw).encode(), last=last) == status
+    assert shared.ask("GET", "/health/live", {}).status == 200
