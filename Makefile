@@ -20,6 +20,19 @@ $(VENV)/.ready: deploy/requirements/dev.txt pyproject.toml
 	@echo "$(CURDIR)/.rooms" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/knative_lambda.pth
 	@touch $@
 
+.PHONY: demo
+demo: $(VENV)/.ready ## the main job on this machine, without a cluster: functions built, called, replaced, removed
+	@$(BIN)/python -m knative_lambda.client.demo
+
+.PHONY: test
+test: $(VENV)/.ready ## every test that needs no cluster
+	@echo "==> tests"
+	@$(BIN)/pytest
+
+.PHONY: e2e
+e2e: $(VENV)/.ready ## the same story on a real cluster, which this starts (as root)
+	@tests/e2e/run.sh
+
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
