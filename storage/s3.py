@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import boto3.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
 from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.storage import bounded, keys
@@ -64,7 +63,7 @@ class S3Store:
                 # An answer to HEAD has no body, and so does not tell a missing key from a missing bucket.
                 self._client.head_bucket(Bucket=self._bucket)
                 return None
-            return Stored(key, answer["ContentLength"], answer["LastModified"].astimezone(UTC))
+            return _stored(key, answer.get("ContentLength"), answer.get("LastModified"))
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -79,10 +78,12 @@ class S3Store:
         with self._answered():
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, StartAfter=start):
+                if "IsTruncated" not in page:  # boto3 takes anything for a list, and then for an empty one
+                    raise Unavailable("store", f"bucket {self._bucket}: the answer is no list")
                 for found in page.get("Contents", ()):
                     key = found["Key"].removeprefix(self._prefix)
                     if keys.is_key(key):
-                        yield Stored(key, found["Size"], found["LastModified"].astimezone(UTC))
+                        yield _stored(key, found.get("Size"), found.get("LastModified"))
 
     def presign(self, key: str, *, seconds: int) -> str:
         """See `Store.presign`."""
@@ -94,14 +95,14 @@ class S3Store:
 
     @contextmanager
     def _answered(self) -> Iterator[None]:
-        """Turn what boto3 raises into our errors."""
+        """Turn what boto3 raises into our errors: an answer that it cannot read ends as an error of its parser."""
         try:
             yield
         except ClientError as error:
             if _code(error) in _FOLDER:
                 raise BadKey("a key is the folder of another") from error
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ValueError) as error:
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
 
 
@@ -126,6 +127,12 @@ def _client(settings: StoreSettings) -> "S3Client":
             s3={"addressing_style": "path" if custom else "auto"},
         ),
     )
+
+
+def _stored(key: str, size: int | None, modified: datetime | None) -> Stored:
+    if size is None or modified is None:
+        raise ValueError(f"the server does not say how large {key} is and when it was written")
+    return Stored(key, size, modified.astimezone(UTC))
 
 
 def _code(error: ClientError) -> str:

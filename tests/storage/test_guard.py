@@ -119,7 +119,7 @@ def test_a_pause_is_drawn_by_chance_below_its_bound(time: Time) -> None:
 
 
 def test_no_attempt_begins_that_might_end_after_the_deadline(time: Time) -> None:
-    """An attempt takes 3 seconds here and a pause a half: a third attempt would end after 10 of the 9 seconds."""
+    """An attempt takes 3 seconds here and a pause a half: a third attempt would end after 10 seconds of 9.7."""
     began = []
 
     def slow() -> None:
@@ -128,7 +128,7 @@ def test_no_attempt_begins_that_might_end_after_the_deadline(time: Time) -> None
         raise down()
 
     with pytest.raises(Unavailable):
-        guard(time, attempts=9, deadline=9, attempt_timeout=3, first_pause=0.5, longest_pause=0.5).call(slow)
+        guard(time, attempts=9, deadline=9.7, attempt_timeout=3, first_pause=0.5, longest_pause=0.5).call(slow)
     assert began == [1000, 1003.5]
 
 
@@ -251,22 +251,29 @@ def test_of_many_callers_one_probes_and_the_others_fail_at_once(time: Time) -> N
     assert it.state == "closed"
 
 
-def test_a_call_from_before_the_outage_does_not_close_the_breaker(time: Time) -> None:
-    """Its success is old news."""
+@pytest.mark.parametrize("outcome", ["done", down()])
+@pytest.mark.parametrize("state", ["open", "half-open"])
+def test_how_a_call_from_before_the_outage_ends_is_old_news(time: Time, state: str, outcome: object) -> None:
+    """Only a probe decides whether an outage is over."""
     it = guard(time, failures=1, reset=10)
     begun, end = threading.Event(), threading.Event()
 
-    def slow() -> None:
+    def slow() -> object:
         begun.set()
         end.wait(SECONDS)
+        return Dependency(outcome)()
 
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(it.call, slow)
         assert begun.wait(SECONDS)
         _ignore(it, down())
+        if state == "half-open":
+            time.now += 10
+            _ignore(it, BadKey("a"))
+        assert it.state == state
         end.set()
-        call.result(SECONDS)
-    assert it.state == "open"
+        call.exception(SECONDS)
+    assert it.state == state
 
 
 def test_listeners_hear_of_every_change(time: Time) -> None:

@@ -32,6 +32,7 @@ class BadServer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.server.requests += 1  # type: ignore[attr-defined]
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         getattr(self, "answer_" + self.path[1:].partition("/")[0].partition("?")[0])()
 
@@ -55,15 +56,36 @@ class BadServer(http.server.BaseHTTPRequestHandler):
     def answer_closing(self) -> None:
         self.close_connection = True
 
-    def answer_garbage(self) -> None:
+    def answer_binary(self) -> None:
         self._send(200, b"\xff<not>XML")
+
+    def answer_page(self) -> None:
+        self._send(200, b"<html><br>welcome to this network</html>")
+
+    def answer_other(self) -> None:
+        self._send(200, b"<html><body>welcome to this network</body></html>")
+
+    def answer_empty(self) -> None:
+        self._send(200, b"")
+
+    def answer_dated(self) -> None:
+        self._send(200, b"", date="some day")
 
     def answer_cutting(self) -> None:
         self._send(200, b"only the beginning", length=1000)
         self.close_connection = True
 
-    def _send(self, status: int, body: bytes, kind: str = "application/xml", length: int | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        kind: str = "application/xml",
+        length: int | None = None,
+        date: str | None = None,
+    ) -> None:
         self.send_response(status)
+        if date:
+            self.send_header("Last-Modified", date)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
@@ -74,16 +96,23 @@ class BadServer(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def bad_server() -> Iterator[str]:
-    """Yield the endpoint of a server whose buckets are named for what goes wrong."""
+def bad_server_itself() -> Iterator[http.server.HTTPServer]:
+    """Yield a server whose buckets are named for what goes wrong."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), BadServer) as server:
+        server.requests = 0  # type: ignore[attr-defined]
         server.done = threading.Event()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server
         server.done.set()  # type: ignore[attr-defined]
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def bad_server(bad_server_itself: http.server.HTTPServer) -> str:
+    """Return the endpoint of that server."""
+    return f"http://127.0.0.1:{bad_server_itself.server_port}"
 
 
 @pytest.mark.parametrize("fault", ["failing", "refusing", "proxied", "conflict", "hanging", "closing"])
@@ -97,6 +126,17 @@ def test_a_server_that_does_not_do_its_work_is_unavailable(connect: Connect, bad
         assert caught.value.__cause__ is not None, "the vendor's own words are kept for the log"
 
 
+def test_a_client_does_not_try_again_by_itself(
+    connect: Connect, bad_server_itself: http.server.HTTPServer, bad_server: str
+) -> None:
+    """That is for the guard, who knows the deadline."""
+    for fault in ("failing", "closing"):
+        before = bad_server_itself.requests  # type: ignore[attr-defined]
+        with pytest.raises(Unavailable):
+            connect(bad_server, bucket=fault).get("a", limit=1)
+        assert bad_server_itself.requests == before + 1  # type: ignore[attr-defined]
+
+
 def test_a_refusal_says_why(connect: Connect, bad_server: str) -> None:
     with pytest.raises(Unavailable, match=r"AccessDenied.*not yours"):
         connect(bad_server, bucket="refusing").get("a", limit=1)
@@ -108,11 +148,17 @@ def test_an_object_that_ends_too_early_is_unavailable(connect: Connect, bad_serv
         connect(bad_server, bucket="cutting").get("a", limit=10_000)
 
 
-@pytest.mark.parametrize("fault", ["garbage", "cutting"])
+@pytest.mark.parametrize("fault", ["binary", "page", "other", "empty", "cutting"])
 def test_a_list_that_cannot_be_read_is_unavailable(connect: Connect, bad_server: str, fault: str) -> None:
     """What goes by lists deletes what is not in them, so a broken one must not look like a short one."""
     with pytest.raises(Unavailable):
         list(connect(bad_server, bucket=fault).list(""))
+
+
+@pytest.mark.parametrize("fault", ["empty", "dated"])
+def test_a_stat_that_cannot_be_read_is_unavailable(connect: Connect, bad_server: str, fault: str) -> None:
+    with pytest.raises(Unavailable):
+        connect(bad_server, bucket=fault).stat("a")
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
