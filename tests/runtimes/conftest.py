@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from support.wrappers import COMMANDS, Runtime, Served
 
-IDENTITY = {"K_SERVICE": "hello", "K_REVISION": "hello-00001", "LAMBDA_TENANT": "acme"}
+IDENTITY = {"K_SERVICE": "hello", "K_REVISION": "hello-00001", "LAMBDA_TENANT": "acme", "LAMBDA_TIMEOUT": "1000"}
 
 
 def _runtime(name: str, stack: ExitStack) -> Runtime:

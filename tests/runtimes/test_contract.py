@@ -324,11 +324,12 @@ class TestAnswering:
         name = {"python": "LookupError", "node": "RangeError"}[runtime.name]
         assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
         assert (answer.json()["detail"], b"1234" in answer.body) == (name, False)
+        assert served.send("fail", id="8").status == 500
+        assert served.lines(event_id="8")  # so all of the first one's are there
         [line] = served.lines(event_id="7")
         assert (line["level"], line["event_type"], line["trace_id"]) == ("ERROR", "fail", TRACE_ID)
         assert "the password is 1234" in line["traceback"]
         assert {"python": "main.py", "node": "index.js"}[runtime.name] in line["traceback"].split("\n")[1]
-        assert served.send("fail").status == 500
 
 
 class TestContext:
@@ -340,7 +341,7 @@ class TestContext:
             "tenant": "acme",
             "revision": "hello-00001",
             "traceparent": TRACE,
-            "seconds": pytest.approx(60, abs=5),
+            "seconds": pytest.approx(1000, abs=100),
         }
 
     def test_what_a_function_logs_bears_the_event_and_the_trace(self, served: Served) -> None:
@@ -439,7 +440,8 @@ class TestRunning:
 
     def test_no_more_events_are_handled_at_once_than_allowed(self, runtime: Runtime) -> None:
         served = runtime.serve(LAMBDA_CONCURRENCY="2")
-        assert max(answer.json() for answer in _at_once(served, "crowd", 8)) == 2
+        assert [answer.json() for answer in _at_once(served, "meet", 2)] == ["met", "met"]
+        assert max(answer.json() for answer in _at_once(served, "crowd", 8)) <= 2
 
     def test_sigterm_lets_what_runs_finish_and_takes_nothing_new(self, runtime: Runtime, tmp_path: Path) -> None:
         served = runtime.serve()

@@ -16,7 +16,7 @@ def instructions(path: Path) -> list[str]:
 @pytest.mark.parametrize("runtime", ["python", "node"])
 class TestImages:
     def test_a_function_without_dependencies_is_built_without_running_anything(self, runtime: str) -> None:
-        """Kaniko then has no base image to unpack."""
+        """So it is one layer upon the base, which a builder can append without looking at the rest."""
         assert instructions(RUNTIMES / runtime / "function.Dockerfile") == [
             "ARG BASE",
             "FROM ${BASE}",

@@ -90,17 +90,18 @@ class Served:
         with self._changed:
             self._changed.notify_all()
 
-    def lines(self, **fields: str) -> list[dict[str, Any]]:
-        """Return the log's lines so far that have these fields."""
-        with self._changed:
-            return [line for line in self._lines if fields.items() <= line.items()]
-
     def line(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return the first line of the log that is `wanted`, once it is there."""
         with self._changed:
             found = self._changed.wait_for(lambda: [line for line in self._lines if wanted(line)], PATIENCE)
             assert found, self._lines
             return found[0]
+
+    def lines(self, **fields: str) -> list[dict[str, Any]]:
+        """Return the log's lines that have these fields, once there is one."""
+        self.line(lambda line: fields.items() <= line.items())
+        with self._changed:
+            return [line for line in self._lines if fields.items() <= line.items()]
 
     def connect(self, host: str = "127.0.0.1") -> Connection:
         return Connection(self.port, host)

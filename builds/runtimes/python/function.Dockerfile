@@ -1,4 +1,4 @@
-# A Python function without dependencies. Nothing is run, so that a builder need not even unpack the base.
+# A Python function without dependencies. Nothing is run: it is one layer more upon the base.
 ARG BASE
 FROM ${BASE}
 COPY function/ /function/
