@@ -99,7 +99,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         raw = environment.get(PREFIX + name.upper())
         if raw is not None:
             try:
-                values[name] = _parse(str(known.type), raw)
+                values[name] = _parse(getattr(known.type, "__name__", ""), raw)
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")
     if faults:
@@ -128,9 +128,9 @@ def _parse(kind: str, raw: str) -> Any:
         if raw.lower() not in ("true", "false"):
             raise ValueError(f"true or false, not {raw!r}")
         return raw.lower() == "true"
-    if kind.startswith("tuple"):
+    if kind == "tuple":
         return tuple(part.strip() for part in raw.split(",") if part.strip())
-    if kind.startswith("Mapping"):
+    if kind == "Mapping":
         value = json.loads(raw)
         if not isinstance(value, dict):
             raise ValueError("a JSON object is needed")
