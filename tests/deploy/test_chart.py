@@ -1,0 +1,252 @@
+"""What the chart installs, as Helm renders it."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from support.chart import CHART, PRODUCT, REQUIRED, render, run_helm
+
+from knative_lambda.deploy.cluster import Object
+from knative_lambda.handler import settings
+from knative_lambda.schemas.types import SOURCES, TYPES
+
+VALUES = {
+    "default": {},
+    "dev": {"files": ("values-dev.yaml",)},
+    "two tenants": {"tenants": ["demo", "acme"], "receiver": {"legacyTenant": "acme"}},
+    "no tenant": {"tenants": []},
+    "everything": {
+        "tenants": ["demo"],
+        "imagePullSecrets": ["pull"],
+        "registry": {"prefix": "r.test:5000/fn", "insecure": True, "secret": "push"},
+        "eventing": {"brokerConfig": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "kafka", "name": "broker"}},
+        "receiver": {"serviceAccountAnnotations": {"cloud.test/role": "lambda"}, "api": True},
+    },
+}
+
+
+@pytest.fixture(params=VALUES)
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    return render(**VALUES[request.param])
+
+
+def of(objects: list[Object], kind: str, namespace: str | None = None) -> list[Object]:
+    """Return the objects of a kind, of one namespace or of all."""
+    found = [item for item in objects if item["kind"] == kind]
+    return [item for item in found if namespace is None or item["metadata"].get("namespace") == namespace]
+
+
+def one(objects: list[Object], kind: str, name: str, namespace: str = PRODUCT) -> Object:
+    (found,) = [item for item in of(objects, kind, namespace) if item["metadata"]["name"] == name]
+    return found
+
+
+def container(service: Object) -> Any:
+    (found,) = service["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(service: Object) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(service)["env"]}
+
+
+def granted(objects: list[Object], account: str, namespace: str) -> dict[str, set[str]]:
+    """Return what an account of the product may do in a namespace: resource to verbs."""
+    verbs: dict[str, set[str]] = {}
+    for binding in of(objects, "RoleBinding", namespace):
+        (subject,) = binding["subjects"]
+        if (subject["name"], subject["namespace"]) == (account, PRODUCT):
+            for rule in one(objects, "Role", binding["roleRef"]["name"], namespace)["rules"]:
+                for resource in rule["resources"]:
+                    verbs.setdefault(resource, set()).update(rule["verbs"])
+    return verbs
+
+
+def test_the_chart_passes_lint_without_a_warning() -> None:
+    done = run_helm("lint", "--strict", str(CHART), values=REQUIRED)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_object_is_there_twice_and_each_says_where_it_belongs(objects: list[Object]) -> None:
+    names = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects]
+    assert not [name for name, count in Counter(names).items() if count > 1]
+    assert {item["kind"] for item in objects if "namespace" not in item["metadata"]} <= {
+        "Namespace",
+        "CustomResourceDefinition",
+    }
+
+
+def test_every_container_has_requests_and_limits_and_is_restricted(objects: list[Object]) -> None:
+    services = of(objects, "Service")
+    assert {item["metadata"]["name"] for item in services} == {"receiver", "deadletters"}
+    for service in services:
+        resources, context = container(service)["resources"], container(service)["securityContext"]
+        assert {"cpu", "memory"} <= resources["requests"].keys()
+        assert "memory" in resources["limits"]
+        assert context["runAsNonRoot"] is True
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_nobody_gets_rights_on_the_whole_cluster_on_everything_or_on_secrets(objects: list[Object]) -> None:
+    assert not of(objects, "ClusterRole") + of(objects, "ClusterRoleBinding")
+    for role in of(objects, "Role"):
+        for rule in role["rules"]:
+            assert "*" not in {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}
+            assert "secrets" not in rule["resources"]
+
+
+def test_no_secret_is_rendered_and_none_comes_through_the_environment(objects: list[Object]) -> None:
+    """Credentials are files of Secrets that the chart only names."""
+    assert not of(objects, "Secret")
+    for service in of(objects, "Service"):
+        assert all(entry.keys() == {"name", "value"} for entry in container(service)["env"])
+        assert "envFrom" not in container(service)
+
+
+def test_the_receiver_can_read_every_setting_that_the_chart_gives_it(objects: list[Object]) -> None:
+    given = environment(one(objects, "Service", "receiver"))
+    known = {settings.PREFIX + name.upper() for name in settings.Settings.__dataclass_fields__}
+    assert given.keys() <= known
+    read = settings.read(given)
+    assert read.threads == one(objects, "Service", "receiver")["spec"]["template"]["spec"]["containerConcurrency"]
+    assert read.build_resources["limits"]["memory"] == "2Gi"
+    assert read.dead_letter_url == f"http://deadletters.{PRODUCT}.svc.cluster.local"
+
+
+def test_the_services_are_reached_from_inside_only_and_scale_to_zero(objects: list[Object]) -> None:
+    for service in of(objects, "Service"):
+        assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+        annotations = service["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["autoscaling.knative.dev/min-scale"] == "0"
+        assert annotations["autoscaling.knative.dev/target-burst-capacity"] == "-1"
+
+
+def test_each_received_type_has_one_trigger_on_the_broker_that_it_comes_through(objects: list[Object]) -> None:
+    reports = {source.type for source in SOURCES}
+    wanted = {(name, "cluster" if name in reports else "default") for name, known in TYPES.items() if known.received}
+    triggers = of(objects, "Trigger")
+    assert {(item["spec"]["filter"]["attributes"]["type"], item["spec"]["broker"]) for item in triggers} == wanted
+    assert len(triggers) == len(wanted)
+    for trigger in triggers:
+        assert trigger["spec"]["subscriber"]["ref"]["name"] == "receiver"
+        assert trigger["spec"]["subscriber"]["uri"] == "/events"
+
+
+def test_brokers_answer_before_their_subscribers_do_and_keep_what_nobody_could_handle(objects: list[Object]) -> None:
+    """The annotation is read when a Broker is made and never again, so the chart has to have it from the first."""
+    brokers = of(objects, "Broker")
+    assert {"default", "cluster"} == {item["metadata"]["name"] for item in of(brokers, "Broker", PRODUCT)}
+    for broker in brokers:
+        assert broker["metadata"]["annotations"]["messaging.knative.dev/async-handler"] == "true"
+        delivery, namespace = broker["spec"]["delivery"], broker["metadata"]["namespace"]
+        assert delivery["deadLetterSink"]["uri"] == f"http://deadletters.{PRODUCT}.svc.cluster.local/{namespace}"
+        assert delivery["retry"] == (10 if namespace == PRODUCT else 5)
+        assert (delivery["backoffPolicy"], delivery["backoffDelay"], delivery["timeout"]) == (
+            "exponential",
+            "PT1S",
+            "PT30S",
+        )
+
+
+def test_a_source_selects_exactly_the_namespaces_where_its_account_may_read_what_it_reports() -> None:
+    """A selected namespace without its RoleBinding stops the reports of all; Helm writes custom resources last."""
+    objects = render(tenants=["demo", "acme"])
+    selected = set()
+    for source in of(objects, "ApiServerSource", PRODUCT):
+        assert source["spec"]["mode"] == "Reference"
+        (expression,) = source["spec"]["namespaceSelector"]["matchExpressions"]
+        assert (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "In")
+        for namespace in expression["values"]:
+            selected.add(namespace)
+            verbs = granted(objects, source["spec"]["serviceAccountName"], namespace)
+            reported = {f"{resource['kind'].lower()}s" for resource in source["spec"]["resources"]}
+            assert verbs == {resource: {"get", "list", "watch"} for resource in reported}
+    assert selected == {"demo", "demo-builds", "acme", "acme-builds"}
+
+
+def test_without_tenants_there_is_nothing_to_report() -> None:
+    """An empty selector would select every namespace of the cluster."""
+    assert not of(render(tenants=[]), "ApiServerSource")
+
+
+def test_the_dead_letter_service_may_only_create_dead_letters() -> None:
+    objects = render(tenants=["demo", "acme"])
+    for namespace in (PRODUCT, "demo", "acme"):
+        assert granted(objects, "deadletters", namespace) == {"deadletters": {"create"}}
+    assert not granted(objects, "deadletters", "demo-builds")
+
+
+def test_the_receiver_has_no_rights_in_its_own_namespace_and_makes_no_pods() -> None:
+    objects = render(tenants=["demo"])
+    assert not granted(objects, "receiver", PRODUCT)
+    assert "pods" not in granted(objects, "receiver", "demo")
+    assert granted(objects, "receiver", "demo-builds")["pods"] == {"get", "list"}
+
+
+def test_a_tenant_is_a_restricted_namespace_and_one_for_its_builds_with_a_quota(objects: list[Object]) -> None:
+    tenants = {
+        item["metadata"]["name"]: item["metadata"]["labels"]
+        for item in of(objects, "Namespace")
+        if item["metadata"]["labels"].get("knative-lambda.dev/tenant") == "true"
+    }
+    for tenant, labels in tenants.items():
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+        builds = f"{tenant}-builds"
+        (namespace,) = [item for item in of(objects, "Namespace") if item["metadata"]["name"] == builds]
+        assert namespace["metadata"]["labels"]["knative-lambda.dev/builds-of"] == tenant
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+        assert of(objects, "ResourceQuota", builds)
+        assert of(objects, "LimitRange", builds)
+        assert one(objects, "ServiceAccount", "builder", builds)["automountServiceAccountToken"] is False
+
+
+def test_an_uninstall_leaves_peoples_functions_unless_the_values_say_otherwise() -> None:
+    """Kept is what a function needs to go on: its definition, its namespace, the Broker its events come from."""
+
+    def kept(objects: list[Object]) -> set[tuple[str, str]]:
+        return {
+            (item["kind"], item["metadata"]["name"])
+            for item in objects
+            if (item["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") == "keep"
+        }
+
+    definitions = {
+        ("CustomResourceDefinition", f"{plural}.knative-lambda.dev")
+        for plural in ("functions", "builds", "deadletters")
+    }
+    tenants = {
+        ("Namespace", "demo"),
+        ("Namespace", "demo-builds"),
+        ("Broker", "default"),
+        ("NetworkPolicy", "functions"),
+    }
+    assert kept(render()) == definitions | tenants
+    assert kept(render(keepTenants=False)) == definitions
+
+
+def test_network_policies_cover_every_pod_of_every_namespace_unless_switched_off() -> None:
+    covered = {
+        item["metadata"]["namespace"]
+        for item in of(render(tenants=["demo"]), "NetworkPolicy")
+        if item["spec"]["podSelector"] == {} and item["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    }
+    assert covered == {PRODUCT, "demo", "demo-builds"}
+    assert not of(render(networkPolicies={"enabled": False}), "NetworkPolicy")
+
+
+def test_the_store_key_is_mounted_only_where_there_is_one() -> None:
+    """A pod with a cloud identity has no Secret to mount."""
+    with_key = one(render(), "Service", "receiver")
+    assert environment(with_key)["KNATIVE_LAMBDA_STORE_CREDENTIALS"] in {
+        mount["mountPath"] for mount in container(with_key)["volumeMounts"]
+    }
+    without = one(render(store={"credentialsSecret": ""}), "Service", "receiver")
+    assert "KNATIVE_LAMBDA_STORE_CREDENTIALS" not in environment(without)
+    assert [volume["name"] for volume in without["spec"]["template"]["spec"]["volumes"]] == ["tmp"]
+
+
+def test_the_custom_resources_can_be_left_to_somebody_else() -> None:
+    assert not of(render(crds={"enabled": False}), "CustomResourceDefinition")

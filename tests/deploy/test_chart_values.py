@@ -1,0 +1,82 @@
+"""What the chart refuses, and how it says so."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from support.chart import CHART, REQUIRED, refusal
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"tenants": "demo"}, "/tenants"),
+        ({"tenants": [1]}, "/tenants/0"),
+        ({"tenants": ["demo", "demo"]}, "/tenants"),
+        ({"keepTenants": "yes"}, "/keepTenants"),
+        ({"tenant": ["demo"]}, "tenant"),
+        ({"receiver": {"threads": "10"}}, "/receiver/threads"),
+        ({"receiver": {"threads": 0}}, "/receiver/threads"),
+        ({"receiver": {"replicas": 2}}, "replicas"),
+        ({"receiver": {"resources": {"limits": {"memory": 512}}}}, "/receiver/resources/limits/memory"),
+        ({"store": {"url": "ftp://bucket"}}, "/store/url"),
+        ({"store": {"endpoint": "http://key:secret@store.test"}}, "/store/endpoint"),
+        ({"store": {"secretKey": "hush"}}, "secretKey"),
+        ({"builds": {"kanikoImage": ""}}, "/builds/kanikoImage"),
+        ({"eventing": {"delivery": {"backoffDelay": "1s"}}}, "/eventing/delivery/backoffDelay"),
+        ({"eventing": {"sweep": "often"}}, "/eventing/sweep"),
+        ({"networkPolicies": {"enabled": 1}}, "/networkPolicies/enabled"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_or_name_is_refused_by_where_it_is(values: dict[str, Any], where: str) -> None:
+    assert where in refusal(**(REQUIRED | values))
+
+
+@pytest.mark.parametrize(
+    ("tenants", "why"),
+    [
+        (["knative-lambda"], "the product's own namespace"),
+        (["default"], "a namespace of the system"),
+        (["kube-system"], "a namespace of the system"),
+        (["knative-serving"], "a namespace of the system"),
+        (["istio-system"], "a namespace of the system"),
+        (["a" * 57], "56 at most"),
+        (["Demo"], "is no name for a namespace"),
+        (["demo", "demo-builds"], "can't be a tenant too"),
+    ],
+)
+def test_a_tenant_that_would_take_somebody_elses_namespace_is_refused(tenants: list[str], why: str) -> None:
+    assert why in refusal(**REQUIRED, tenants=tenants)
+
+
+def test_a_product_in_the_builds_namespace_of_a_tenant_is_refused() -> None:
+    assert "the product's own namespace" in refusal("demo-builds", **REQUIRED, tenants=["demo"])
+
+
+def test_the_older_families_tenant_must_be_one() -> None:
+    assert "is not among the tenants" in refusal(**REQUIRED, tenants=["demo"], receiver={"legacyTenant": "acme"})
+
+
+@pytest.mark.parametrize(("missing", "named"), [("image", "image:"), ("registry", "registry.prefix:")])
+def test_what_has_no_default_is_asked_for_by_name(missing: str, named: str) -> None:
+    assert named in refusal(**{key: value for key, value in REQUIRED.items() if key != missing})
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    """Every object that has fields of its own refuses others, so that a misspelt value is told."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(value: Any, described: Any, where: str) -> None:
+        if "$ref" in described:
+            described = schema["definitions"][described["$ref"].rpartition("/")[2]]
+        if "properties" not in described:
+            return
+        assert described["additionalProperties"] is False, where
+        for name, inner in value.items():
+            assert name in described["properties"], f"{where}.{name}"
+            compare(inner, described["properties"][name], f"{where}.{name}")
+
+    compare(values, schema, "")
+    assert set(schema["properties"]) - {"global"} == set(values)
