@@ -13,15 +13,6 @@ NAMESPACE=${NAMESPACE:-knative-lambda}
 chart=deploy/charts/knative-lambda
 release=knative-lambda
 
-say() { printf '==> %s\n' "$*" >&2; }
-fail() {
-  printf '%s\n' "$@" >&2
-  exit 1
-}
-s3() { # the key stays off the command line, where every process of the machine could read it
-  curl -sS -o /dev/null --config <(printf 'user = "%s:%s"\n' "$S3_ACCESS_KEY" "${S3_SECRET_KEY:-}") \
-    --aws-sigv4 aws:amz:us-east-1:s3 "$@"
-}
 is_test_cluster() { # the current kubeconfig is the one that the test cluster's scripts wrote
   local current=${KUBECONFIG:-}
   [ -n "$current" ] && [ "$(. tests/cluster/env.sh && echo "$KUBECONFIG")" = "$current" ]
@@ -36,6 +27,15 @@ if is_test_cluster; then
   REGISTRY_INSECURE=true
   values+=(-f "$chart/values-dev.yaml")
 fi
+say() { printf '==> %s\n' "$*" >&2; }
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+s3() { # the key stays off the command line, where every process of the machine could read it
+  curl -sS -o /dev/null --config <(printf 'user = "%s:%s"\n' "$S3_ACCESS_KEY" "${S3_SECRET_KEY:-}") \
+    --aws-sigv4 aws:amz:us-east-1:s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$@"
+}
 for tool in kubectl helm curl; do command -v $tool >/dev/null || fail "$tool is not on PATH"; done
 kubectl get --raw /readyz >/dev/null || fail "the cluster of the current kubeconfig does not answer; 'make cluster' starts a test cluster"
 for crd in services.serving.knative.dev brokers.eventing.knative.dev apiserversources.sources.knative.dev; do
@@ -53,7 +53,7 @@ for name in IMAGE REGISTRY STORE_URL; do
 done
 
 say "namespace $NAMESPACE"
-kubectl apply -f - >/dev/null <<Y
+kubectl apply --server-side --force-conflicts -f - >/dev/null <<Y
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -63,7 +63,7 @@ Y
 secret=
 if [ -n "${S3_ACCESS_KEY:-}" ]; then
   secret=knative-lambda-store
-  kubectl apply -f - >/dev/null <<Y
+  kubectl apply --server-side --force-conflicts -f - >/dev/null <<Y
 apiVersion: v1
 kind: Secret
 metadata: {name: $secret, namespace: $NAMESPACE}
@@ -109,10 +109,18 @@ unready() { # what of the product's own is not ready, and why
   kubectl get ksvc,broker,trigger,apiserversource,pingsource -n "$NAMESPACE" -l app.kubernetes.io/instance=$release -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.status.conditions[?(@.type=="Ready")].status} {.metadata.generation}/{.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].message}{"\n"}{end}' |
     awk '{split($3, seen, "/")} $2 != "True" || seen[1] != seen[2]'
 }
+crashed() { # the service's container that ends again and again
+  kubectl get pods -n "$NAMESPACE" -l serving.knative.dev/service -o jsonpath='{range .items[*]}{.metadata.name} {.status.containerStatuses[?(@.state.waiting.reason=="CrashLoopBackOff")].name}{"\n"}{end}' |
+    awk 'NF == 2 {print; exit}'
+}
 for second in $(seq 0 180); do
   waiting=$(unready)
   [ -n "$waiting" ] || break
-  [ $((second % 10)) != 5 ] || say "waiting for $(wc -l <<<"$waiting"): $(cut -d' ' -f1 <<<"$waiting" | head -3 | paste -sd' ')"
+  if read -r pod container < <(crashed); then
+    kubectl logs -n "$NAMESPACE" "$pod" -c "$container" --tail=20 >&2
+    fail "" "the container $container does not stay up: see above"
+  fi
+  [ $((second % 10)) != 5 ] || say "waiting for $(cut -d/ -f1 <<<"$waiting" | sort | uniq -c | awk '{print $1, $2}' | paste -sd, | sed 's/,/, /g')"
   sleep 1
 done
 [ -z "$waiting" ] || fail "$waiting" "" "not ready after 3 minutes; kubectl describe says more"
