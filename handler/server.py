@@ -97,7 +97,6 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
         "loglevel": "warning",
         # Knative's proxy comes from 127.0.0.1, and passes on what strangers send: nobody's headers may set the path.
         "forwarded_allow_ips": "",
-        "forwarder_headers": "",
         "proc_name": "knative-lambda",
     }
 

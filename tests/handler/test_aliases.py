@@ -139,7 +139,7 @@ def test_names_that_lose_something_end_in_a_hash(parts: tuple[str, ...]) -> None
 IDENTIFIERS = st.text(st.sampled_from("abAB-_.01é "), min_size=1, max_size=12) | st.text(min_size=1, max_size=80)
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=250, deadline=None, database=None)
 @given(left=st.tuples(IDENTIFIERS, IDENTIFIERS), right=st.tuples(IDENTIFIERS, IDENTIFIERS))
 @example(("a-b", "c"), ("a", "b-c"))
 @example(("enterprise", "parser-001" + "x" * 60), ("enterprise", "parser-001" + "x" * 61))

@@ -80,7 +80,8 @@ def start(folder: Path, *arguments: str) -> Receiver:
     home = folder / "home"
     home.mkdir()
     command = [sys.executable, str(SCRIPT), str(port), str(tmp_dir), *arguments]
-    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "WEB_CONCURRENCY": "3"}
+    environment = {**os.environ, "HOME": str(home), "WEB_CONCURRENCY": "3"}
+    environment.pop("XDG_RUNTIME_DIR", None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=home)
     return Receiver(process, port, home)
 
@@ -91,10 +92,8 @@ def started(folder: Path) -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
-        receiver.process.kill()
-        receiver.process.wait()
-        assert receiver.process.stdout
-        receiver.process.stdout.close()
+        receiver.process.terminate()
+        receiver.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +123,11 @@ def test_one_worker_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None
         made = receiver.life("made")
         assert made["pid"] != receiver.process.pid
         receiver.life("started")
-        assert list(receiver.home.iterdir()) == []
         assert list((tmp_path / "tmp").iterdir()) == []
-        heartbeat = [os.readlink(link) for link in Path(f"/proc/{made['pid']}/fd").iterdir() if link.is_symlink()]
+        heartbeat = [str(link.readlink()) for link in Path(f"/proc/{made['pid']}/fd").iterdir() if link.is_symlink()]
         assert any(target.startswith(str(tmp_path / "tmp")) for target in heartbeat)
         assert receiver.stop() == 0
+        assert list(receiver.home.iterdir()) == []
         assert receiver.process.stdout
         assert '"made"' not in receiver.process.stdout.read()
 
@@ -137,7 +136,7 @@ def test_an_app_that_cannot_be_made_ends_the_process(tmp_path: Path) -> None:
     receiver = start(tmp_path, "fail")
     output, _ = receiver.process.communicate(timeout=60)
     assert receiver.process.returncode not in (0, None)
-    assert all(json.loads(line)["msg"] for line in output.splitlines())
+    assert all(json.loads(line) for line in output.splitlines())
     assert "RuntimeError" in output
 
 

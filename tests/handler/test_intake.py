@@ -150,7 +150,16 @@ def test_an_attribute_that_is_null_is_one_that_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["/shop", "https://10.96.0.1:443", "urn:x:y", "network.notifi.acme", "//host/a?b#c", "http://[::1]/", "?q"],
+    [
+        "/shop",
+        "https://10.96.0.1:443",
+        "urn:x:y",
+        "network.notifi.acme",
+        "//host/a?b#c",
+        "http://[::1]/",
+        "?q",
+        "http:",
+    ],
 )
 def test_every_uri_reference_is_a_source(source: str) -> None:
     assert read(structured({**ATTRIBUTES, "source": source}, TARGET))[0].source == source
@@ -291,7 +300,7 @@ def test_json_that_is_doubtful_is_refused_wherever_it_stands(text: str) -> None:
 
 
 def test_brackets_within_strings_do_not_nest() -> None:
-    source = {"inline": {"main.py": "[" * 500 + '\\"' + "{" * 500}}
+    source = {"inline": {"main.py": "[" * 500 + '\\"' + "{" * 500, "end.py": "\\", "more.py": "[" * 500}}
     data = {**TARGET, "runtime": "python", "source": source}
     assert read(structured({**ATTRIBUTES, "type": START}, data))[0].data == data
 
