@@ -25,6 +25,7 @@ HOPS = 255
 ERROR_DATA_LIMIT = 1024
 """Bytes of the last answer that a dead letter carries."""
 IDLE_SECONDS = 5.0
+GRACE_SECONDS = 2.0
 WORKERS = 8
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,15 @@ class Eventing:
         for thread in self._threads:
             thread.start()
 
-    def close(self) -> None:
-        """Deliver no more, and wait for what is under way; what is left is kept."""
+    def close(self, grace: float = GRACE_SECONDS) -> None:
+        """Deliver no more; what is under way for longer than `grace` seconds is delivered again by the next process."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        deadline = time.monotonic() + grace
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._deliveries.close()
 
     def publish(self, namespace: str, broker: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -113,6 +115,8 @@ class Eventing:
         try:
             self._try(delivery)
         except Exception:
+            if self._closed:  # the file was closed before the answer came
+                return
             # the cluster's file is locked, or a bug: the event is the user's, and stays
             log.exception("delivery %s could not be tried", delivery.id)
             self._deliveries.postpone(delivery, delivery.attempt, self._clock() + IDLE_SECONDS)

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,8 +131,8 @@ class Serving:
         for _ in range(2):  # what was being started when the first round went by ends in the second
             with self._lock:
                 services = list(self._services.values())
-            for service in services:
-                service.close()
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(_Service.close, services))
             self._queue.close()
         if self._scaler.is_alive():
             self._scaler.join()

@@ -378,6 +378,30 @@ def test_what_was_not_delivered_is_delivered_after_a_restart_when_it_is_due(benc
     assert len(bench.received["all"]) == 2
 
 
+def test_closing_does_not_wait_for_a_subscriber_that_takes_its_time(tmp_path: Path) -> None:
+    """The event is kept, and delivered again by whoever comes next."""
+    bench = Bench(tmp_path)
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(_request: Request) -> Response:
+        asked.set()
+        answer.wait(30)
+        return Response(202)
+
+    bench.trigger("all", slow)
+    bench.eventing.start()
+    bench.publish()
+    assert asked.wait(20)
+
+    bench.eventing.close(grace=0.01)
+
+    assert not answer.is_set()
+    deliveries = Deliveries(bench.path)
+    assert deliveries.pending() == 1
+    answer.set()
+    deliveries.close()
+
+
 def test_an_acknowledged_event_outlives_its_process(tmp_path: Path) -> None:
     """The program below takes an event and kills itself in the middle of delivering it."""
     program = textwrap.dedent(

@@ -21,6 +21,7 @@ from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, NAMESPACE, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
+from knative_lambda.deploy.embedded.process import FunctionLog
 from knative_lambda.deploy.embedded.serving import Serving, ServingSettings
 from knative_lambda.deploy.embedded.transport import Request, Response
 
@@ -368,9 +369,18 @@ def test_what_a_function_prints_is_kept_in_its_log_and_echoed(bench: Bench) -> N
     assert (bench.folder / "serving" / "logs" / "demo" / "hello.log").read_text() == "starting one\n"
 
 
-def test_a_killed_parent_leaves_no_process(bench: Bench, tmp_path: Path) -> None:
+def test_a_log_is_begun_anew_when_it_is_full_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    log = FunctionLog(tmp_path / "hello.log", limit=10)
+
+    for number in range(5):
+        log.append(f"line {number}\n".encode())
+
+    assert (tmp_path / "hello.log").read_text() == "line 4\n"
+    assert (tmp_path / "hello.log.1").read_text() == "line 2\nline 3\n"
+
+
+def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
     """The program below is a parent of its own, because the test cannot kill itself."""
-    bench.layout.push("embedded.local/demo/hello:1", [], {})
     server = tmp_path / "server.py"
     server.write_text(SERVER)
     parent = textwrap.dedent(
