@@ -183,7 +183,7 @@ def test_the_receiver_has_no_rights_in_its_own_namespace_and_makes_no_pods() -> 
     objects = render(tenants=["demo"])
     assert not granted(objects, "receiver", PRODUCT)
     assert "pods" not in granted(objects, "receiver", "demo")
-    assert granted(objects, "receiver", "demo-builds")["pods"] == {"get", "list"}
+    assert granted(objects, "receiver", "demo-builds")["pods"] == {"list"}
 
 
 def test_a_tenant_is_a_restricted_namespace_and_one_for_its_builds_with_a_quota(objects: list[Object]) -> None:
