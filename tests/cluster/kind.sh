@@ -21,6 +21,7 @@ container() { # name image-and-docker-flags...: running, made if need be
   docker run -d --name "$container" --restart unless-stopped --network "$network" "$@" >/dev/null
 }
 copy() { # image name-in-the-registry; Docker speaks plain HTTP to localhost only
+  curl -fs "http://localhost:5001/v2/${2%%:*}/tags/list" >/dev/null && return
   docker pull -q "$1" >/dev/null
   docker tag "$1" "localhost:5001/$2"
   docker push -q "localhost:5001/$2" >/dev/null
@@ -36,7 +37,7 @@ up() {
   docker network inspect $network >/dev/null 2>&1 || docker network create --subnet 10.98.0.0/24 $network >/dev/null
   container $name-registry --ip $registry_ip -p 127.0.0.1:5001:5000 -e REGISTRY_STORAGE_DELETE_ENABLED=true registry:2
   container $name-s3 --ip $s3_ip -e ROOT_ACCESS_KEY="$S3_ACCESS_KEY" -e ROOT_SECRET_KEY="$S3_SECRET_KEY" \
-    versity/versitygw:latest --port :7070 posix /tmp
+    --tmpfs /meta --tmpfs /data versity/versitygw:v1.8.0 --port :7070 posix --sidecar /meta /data
   kind get clusters 2>/dev/null | grep -qx $name || kind create cluster --name $name --image "$node_image" --kubeconfig "$KUBECONFIG"
   kind export kubeconfig --name $name --kubeconfig "$KUBECONFIG" >/dev/null 2>&1
   local certs=/etc/containerd/certs.d/$registry_ip:5000
