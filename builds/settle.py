@@ -160,7 +160,8 @@ def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop,
 
 def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
     key, lines = _keep_log(attempt, workshop)
-    message = "\n".join(part for part in (end.message, lines) if part)[-MESSAGE_SHOWN:]
+    said = "" if end.message in lines else end.message
+    message = "\n".join(part for part in (said, lines) if part)[-MESSAGE_SHOWN:]
     reason = end.reason or "BuildFailed"
     if end.whose == "platform" and attempt.number < ATTEMPTS:
         past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]

@@ -65,7 +65,7 @@ def observe(function: Object, cluster: Cluster) -> Seen:
         if told["status"] != "True":
             name = trigger["metadata"]["name"]
             message = f"Trigger {name}: {told.get('message') or 'not ready yet'}"
-            return Seen(told["status"], told.get("reason") or "TriggerNotReady", message, url, image)
+            return Seen("Unknown", "TriggerNotReady", message, url)  # until its subscriber is known it says False, too
     return Seen("True", "Ready", "", url, image)
 
 

@@ -75,6 +75,7 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
     }
     if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
         container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
+        container["securityContext"]["runAsGroup"] = 65532  # an image's own group is not taken over by Kubernetes
     return {
         **_head(KNATIVE_SERVICE, function),
         "spec": {
@@ -145,7 +146,7 @@ def _environment(function: Object, entrypoint: str, settings: DeploySettings) ->
     ours = {
         "K_SINK": f"{settings.broker_url}/{meta['namespace']}/{settings.broker}",
         "LAMBDA_TENANT": meta["namespace"],
-        "LAMBDA_FUNCTION": meta["name"],
+        "LAMBDA_TIMEOUT": str(seconds(spec.get("timeout", "60s"))),
         **({"LAMBDA_ENTRYPOINT": entrypoint} if entrypoint else {}),
     }
     return [{"name": name, "value": value} for name, value in sorted({**spec.get("env", {}), **ours}.items())]

@@ -1,163 +1,15 @@
 """A real cluster with the product on it: `make e2e` brings both, and says where they are in the environment."""
 
-import http.server
-import json
 import os
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import urllib3
+from support.live import TENANT, Collector, Live, within
 
-from knative_lambda.deploy.cluster import (
-    BUILD,
-    FUNCTION,
-    JOB,
-    KNATIVE_SERVICE,
-    POD,
-    SERVICE_ACCOUNT,
-    TRIGGER,
-    Object,
-)
-from knative_lambda.deploy.kubernetes import KubernetesCluster
-from knative_lambda.schemas import names, types
+from knative_lambda.deploy.cluster import TRIGGER
 
-TENANT = "demo"
-HOST = "10.99.0.1"
 NEEDED = ("KUBECONFIG", "BROKER_INGRESS", "REGISTRY", "PYTHON_BASE")
-
-
-def within(seconds: float, what: str, look: Callable[[], Any], every: float = 0.2) -> Any:
-    """Return what `look` finds once it finds something; fail with `what` after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(every)
-    pytest.fail(f"{what}: not within {seconds:.0f} s")
-
-
-class Collector:
-    """Gets every event of the tenant's Broker, by a Trigger of its own."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[dict[str, str], Any]] = []
-        collector = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                attributes = {
-                    name.lower()[3:]: value for name, value in self.headers.items() if name[:3].lower() == "ce-"
-                }
-                try:
-                    data = json.loads(body) if body else None
-                except ValueError:
-                    data = body
-                collector.events.append((attributes, data))
-                self.send_response(202)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.server.server_address[1]}/"
-
-    def of(self, kind: str) -> list[tuple[dict[str, str], Any]]:
-        return [event for event in list(self.events) if event[0].get("type") == kind]
-
-    def results(self) -> list[Any]:
-        return [data for _, data in self.of(types.FUNCTION_RESULT)]
-
-
-class Live:
-    """The product on the cluster, as its users see it."""
-
-    def __init__(self, collector: Collector) -> None:
-        self.cluster = KubernetesCluster()
-        self.collector = collector
-        self.http = urllib3.PoolManager(retries=False, timeout=30)
-        self.ingress = os.environ["BROKER_INGRESS"]
-
-    def post(self, broker: str, kind: str, data: Any, **attributes: str) -> None:
-        headers = {
-            "ce-specversion": "1.0",
-            "ce-id": str(uuid.uuid4()),
-            "ce-source": "/e2e",
-            "ce-type": kind,
-            "ce-time": datetime.now(UTC).isoformat(),
-            "content-type": "application/json",
-            **{f"ce-{name}": value for name, value in attributes.items()},
-        }
-        answer = self.http.request("POST", f"{self.ingress}/{broker}/default", body=json.dumps(data), headers=headers)
-        assert answer.status == 202, f"the broker answered {answer.status}"
-
-    def command(self, kind: str, data: Any, **attributes: str) -> None:
-        """Send an event for the product."""
-        self.post("knative-lambda", kind, data, **attributes)
-
-    def start(self, name: str, **data: Any) -> None:
-        self.command(types.BUILD_START, {"tenant": TENANT, "name": name, "triggers": [{"type": f"e2e.{name}"}], **data})
-
-    def call(self, name: str, data: Any) -> None:
-        """Send an event for a function."""
-        self.post(TENANT, f"e2e.{name}", data)
-
-    def function(self, name: str) -> Object | None:
-        return self.cluster.get(FUNCTION, TENANT, name)
-
-    def condition(self, name: str, kind: str) -> dict[str, Any]:
-        status = (self.function(name) or {}).get("status", {})
-        return next((found for found in status.get("conditions", []) if found["type"] == kind), {})
-
-    def ready(self, name: str, *, image_other_than: str = "", seconds: float = 180) -> str:
-        """Wait until a function is ready; return its image."""
-
-        def look() -> str:
-            built = self.condition(name, "Built")
-            assert built.get("status") != "False", f"{name} was not built: {built}"
-            image: str = (self.function(name) or {}).get("status", {}).get("image", "")
-            is_new = image and image != image_other_than
-            return image if is_new and self.condition(name, "Ready").get("status") == "True" else ""
-
-        return str(within(seconds, f"{name} is ready", look))
-
-    def answer(self, name: str, data: Any, matches: Callable[[Any], bool], seconds: float = 60) -> Any:
-        """Send a function an event and return the result that matches."""
-        self.call(name, data)
-        return within(
-            seconds, f"{name} answers", lambda: next((data for data in self.collector.results() if matches(data)), None)
-        )
-
-    def receiver_at_zero(self) -> None:
-        labels = {"serving.knative.dev/service": "receiver"}
-        within(180, "the receiver is at zero", lambda: not self.cluster.list(POD, "knative-lambda", labels), every=1)
-
-    def left_of(self, name: str) -> list[str]:
-        """Return what there is of a function in the cluster."""
-        places = [
-            *((kind, TENANT) for kind in (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, POD)),
-            *((kind, names.builds_namespace(TENANT)) for kind in (JOB, POD)),
-        ]
-        return [
-            f"{kind.kind} {place}/{found['metadata']['name']}"
-            for kind, place in places
-            for found in self.cluster.list(kind, place)
-            if name in (found["metadata"]["name"], found["metadata"].get("labels", {}).get(names.FUNCTION_LABEL))
-        ]
-
-    def delete(self, name: str) -> None:
-        self.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": name})
-        within(120, f"nothing is left of {name}", lambda: not self.left_of(name), every=1)
 
 
 @pytest.fixture(scope="session")
@@ -182,4 +34,4 @@ def live() -> Iterator[Live]:
     within(60, "the collector's Trigger is ready", is_ready)
     yield found
     found.cluster.delete(*place)
-    found.collector.server.shutdown()
+    found.collector.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TENANT, Live, within
+from support.live import TENANT, Live, within
 
 from knative_lambda.deploy.cluster import DEAD_LETTER
 from knative_lambda.schemas import types
