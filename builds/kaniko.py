@@ -197,7 +197,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
             # what unpacking a base image and a Dockerfile's RUN as another user take, and no more
             "capabilities": {
                 "drop": ["ALL"],
-                "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"],
+                "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"],
             },
         },
         "volumeMounts": [

@@ -11,6 +11,8 @@ from knative_lambda.deploy.cluster import KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIG
 from knative_lambda.deploy.conditions import owner
 from knative_lambda.schemas import names
 
+USER = 65532
+"""Who functions run as, whatever their image says."""
 DEFAULT_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "25m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "256Mi"},
@@ -70,12 +72,15 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "runAsNonRoot": True,
+            "runAsUser": USER,  # said, since of an image with a named user or none nobody knows that it is not root
+            "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
     if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
         container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
-        container["securityContext"]["runAsGroup"] = 65532  # an image's own group is not taken over by Kubernetes
+        container["securityContext"]["readOnlyRootFilesystem"] = True
+        container["volumeMounts"] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 (the container's own)
     return {
         **_head(KNATIVE_SERVICE, function),
         "spec": {
@@ -83,10 +88,12 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
                 "metadata": {"labels": {names.FUNCTION_LABEL: meta["name"]}, "annotations": annotations},
                 "spec": {
                     "serviceAccountName": meta["name"],
+                    "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "containerConcurrency": scale.get("concurrency", 0),
                     "timeoutSeconds": seconds(spec.get("timeout", "60s")),
                     "containers": [container],
+                    **({"volumes": [{"name": "tmp", "emptyDir": {}}]} if entrypoint else {}),
                 },
             }
         },
