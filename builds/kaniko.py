@@ -26,7 +26,7 @@ POD_GRACE = timedelta(seconds=30)
 LOG_TAIL = 16 * 1024
 PLATFORM_FAULT = re.compile(
     r"(error pushing image|failed to push|error checking push permissions|retrieving image|GET http|HEAD http)"
-    r".*?(\b50[0-9]\b|connection re(fused|set)|i/o timeout|TLS handshake timeout|unexpected EOF|no such host)",
+    r".*?(\b50[0-9]\b|connection re(fused|set)|i/o timeout|TLS handshake timeout|unexpected EOF)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -184,6 +184,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         f"--destination={attempt.destination}",
         "--digest-file=/dev/termination-log",
         "--push-retry=2",
+        "--log-format=text",
         *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.live import TENANT, Collector, Live, within
 
-from knative_lambda.deploy.cluster import TRIGGER
+from knative_lambda.deploy.cluster import FUNCTION, TRIGGER
 
 NEEDED = ("KUBECONFIG", "BROKER_INGRESS", "REGISTRY", "PYTHON_BASE")
 
@@ -32,6 +32,8 @@ def live() -> Iterator[Live]:
         return any(c["type"] == "Ready" and c["status"] == "True" for c in now.get("status", {}).get("conditions", []))
 
     within(60, "the collector's Trigger is ready", is_ready)
+    for function in found.cluster.list(FUNCTION, TENANT):  # what a run that was cut off has left
+        found.delete(function["metadata"]["name"])
     yield found
     found.cluster.delete(*place)
     found.collector.close()

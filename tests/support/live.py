@@ -29,6 +29,7 @@ from knative_lambda.schemas import names, types
 TENANT = "demo"
 HOST = "10.99.0.1"
 AGAIN = 3.0
+TOLD = tuple(f"{types.PREFIX}{kind}" for kind in ("build.", "function.ready", "function.failed", "function.deleted"))
 
 
 def within(seconds: float, what: str, look: Callable[[], Any], every: float = 0.2) -> Any:
@@ -76,11 +77,11 @@ class Collector:
     def url(self) -> str:
         return f"http://{HOST}:{self.server.server_address[1]}/"
 
-    def of(self, kind: str) -> list[tuple[dict[str, str], Any]]:
-        return [event for event in list(self.events) if event[0].get("type") == kind]
-
-    def results(self) -> list[Any]:
-        return [data for _, data in self.of(types.FUNCTION_RESULT)]
+    def replies(self, name: str) -> list[Any]:
+        """Return the data of every event that a function has sent, in the order in which they came."""
+        own = f"functions/{name}", f"functions/{TENANT}/{name}"
+        events = [event for event in list(self.events) if event[0].get("source", "").endswith(own)]
+        return [data for attributes, data in events if not attributes["type"].startswith(TOLD)]
 
 
 class Live:
@@ -147,7 +148,7 @@ class Live:
             if time.monotonic() - last[0] > AGAIN:
                 self.post(TENANT, kind or f"e2e.{name}", data, **said)
                 last[0] = time.monotonic()
-            return next((data for data in self.collector.results() if matches(data)), None)
+            return next((data for data in self.collector.replies(name) if matches(data)), None)
 
         return within(60, f"{name} answers", look)
 
