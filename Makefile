@@ -17,7 +17,7 @@ $(VENV)/.ready: deploy/requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: on Debian, apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements/dev.txt
-	@echo "$(CURDIR)/.rooms" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/knative_lambda.pth
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: demo
@@ -32,6 +32,10 @@ test: $(VENV)/.ready ## every test that needs no cluster
 .PHONY: e2e
 e2e: $(VENV)/.ready ## the same story on a real cluster, which this starts (as root)
 	@tests/e2e/run.sh
+
+.PHONY: bench
+bench: $(VENV)/.ready ## by hand and by the product, side by side, on the test cluster (make e2e brings both up)
+	@. tests/cluster/env.sh && set -a && . "$$CLUSTER_RUN/env" && . .knative-lambda/images.env && set +a && $(BIN)/python tests/bench/measure.py
 
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, architecture
