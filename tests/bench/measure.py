@@ -1,8 +1,8 @@
-"""By hand and by the product, side by side in one run: the seconds from source to the first answer, and what the receiver weighs.
+"""By hand and by the product, side by side in one run: seconds from source to first answer, and the receiver's weight.
 
-`make bench` runs this on the test cluster with the product on it. By hand is what `tests/cluster/smoke.sh` does: a Kaniko
-Job with keys to the store in its Pod, `kubectl wait`, a Knative Service by digest, a Trigger. Both are measured to the
-first event that the function answers.
+`make bench` runs this on the test cluster with the product on it. By hand is what `tests/cluster/smoke.sh` does: a
+Kaniko Job with keys to the store in its Pod, `kubectl wait`, a Knative Service by digest, a Trigger. Both are measured
+to the first event that the function answers.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.live import TENANT, Collector, Live, within  # noqa: E402 - the path is set above
+from support.live import TENANT, Collector, Live, within
 
-from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, NAMESPACE, POD, TRIGGER, Object  # noqa: E402 - the same
+from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, NAMESPACE, POD, TRIGGER, Object
 
 RUNS = int(os.environ.get("RUNS", "5"))
 RUNTIME = os.environ["PYTHON_RUNTIME"]
@@ -45,7 +46,9 @@ class ByHand:
         self.live, self.name = live, name
         keys = {"aws_access_key_id": os.environ["S3_ACCESS_KEY"], "aws_secret_access_key": os.environ["S3_SECRET_KEY"]}
         style = Config(s3={"addressing_style": "path"}, signature_version="s3v4")
-        self.s3 = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"], region_name="us-east-1", config=style, **keys)
+        self.s3 = boto3.client(
+            "s3", endpoint_url=os.environ["S3_ENDPOINT"], region_name="us-east-1", config=style, **keys
+        )
         with contextlib.suppress(self.s3.exceptions.BucketAlreadyOwnedByYou):
             self.s3.create_bucket(Bucket=BUCKET)
 
@@ -132,7 +135,9 @@ def context(version: str) -> bytes:
 
 
 def complete(job: Object | None) -> bool:
-    return any(c["type"] == "Complete" and c["status"] == "True" for c in (job or {}).get("status", {}).get("conditions", []))
+    return any(
+        c["type"] == "Complete" and c["status"] == "True" for c in (job or {}).get("status", {}).get("conditions", [])
+    )
 
 
 def first_answer(live: Live, name: str, version: str, put: Callable[[], None]) -> float:
@@ -164,7 +169,10 @@ def weigh() -> str:
 def main() -> None:
     """Measure, interleaved, and print one table."""
     live = Live(Collector())
-    live.cluster.apply(TRIGGER, body(TRIGGER, TENANT, "bench-collector", {"broker": "default", "subscriber": {"uri": live.collector.url}}))
+    live.cluster.apply(
+        TRIGGER,
+        body(TRIGGER, TENANT, "bench-collector", {"broker": "default", "subscriber": {"uri": live.collector.url}}),
+    )
     seconds: dict[tuple[str, str], list[float]] = {}
     live.receiver_at_zero()
     live.command("dev.knative-lambda.build.cancel", {"tenant": TENANT, "name": "nobody"})
@@ -176,12 +184,11 @@ def main() -> None:
         hand, ours = f"hand-{suffix}", f"ours-{suffix}"
         live.cluster.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": hand}})
         by_hand = ByHand(live, hand)
-        source = {"runtime": "python"}
         for step, version in (("first build", "one"), ("code change", "two")):
-            took = first_answer(live, hand, version, lambda v=version: by_hand.put(v))
+            took = first_answer(live, hand, version, partial(by_hand.put, version))
             seconds.setdefault((step, "by hand"), []).append(took)
             files = {"inline": {"main.py": code(version)}}
-            took = first_answer(live, ours, version, lambda f=files: live.start(ours, source=f, **source))
+            took = first_answer(live, ours, version, partial(live.start, ours, runtime="python", source=files))
             seconds.setdefault((step, "product"), []).append(took)
         live.delete(ours)
         for kind, namespace, name in ((KNATIVE_SERVICE, TENANT, hand), (TRIGGER, TENANT, hand), (NAMESPACE, "", hand)):
