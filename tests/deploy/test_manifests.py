@@ -1,0 +1,138 @@
+"""The objects that a Function owns, compared whole."""
+
+from typing import Any
+
+import pytest
+
+from knative_lambda.deploy.manifests import DeploySettings, children, seconds
+
+FUNCTION: dict[str, Any] = {
+    "apiVersion": "knative-lambda.dev/v1alpha1",
+    "kind": "Function",
+    "metadata": {"name": "hello", "namespace": "acme", "uid": "u-1"},
+    "spec": {
+        "runtime": "python",
+        "env": {"GREETING": "hi"},
+        "secrets": ["db"],
+        "triggers": [{"type": "demo.hello", "source": "/shop"}],
+        "scale": {"min": 1, "max": 3, "concurrency": 10},
+        "resources": {"limits": {"memory": "64Mi"}},
+        "timeout": "2m",
+    },
+}
+SETTINGS = DeploySettings(broker_url="http://brokers", dead_letter_url="http://letters", retry=7)
+IMAGE = "registry/acme/hello@sha256:1"
+OWNER = {
+    "apiVersion": "knative-lambda.dev/v1alpha1",
+    "kind": "Function",
+    "name": "hello",
+    "uid": "u-1",
+    "controller": True,
+    "blockOwnerDeletion": False,
+}
+META = {
+    "name": "hello",
+    "namespace": "acme",
+    "labels": {"knative-lambda.dev/function": "hello", "app.kubernetes.io/managed-by": "knative-lambda"},
+    "ownerReferences": [OWNER],
+}
+SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filter() -> None:
+    account, service, trigger = children(FUNCTION, IMAGE, "main.handle", SETTINGS)
+    assert account == {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": META,
+        "automountServiceAccountToken": False,
+    }
+    assert service == {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": META,
+        "spec": {
+            "template": {
+                "metadata": {
+                    "labels": {"knative-lambda.dev/function": "hello"},
+                    "annotations": {
+                        "autoscaling.knative.dev/min-scale": "1",
+                        "autoscaling.knative.dev/max-scale": "3",
+                    },
+                },
+                "spec": {
+                    "serviceAccountName": "hello",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "containerConcurrency": 10,
+                    "timeoutSeconds": 120,
+                    "containers": [
+                        {
+                            "name": "function",
+                            "image": IMAGE,
+                            "env": [
+                                {"name": "GREETING", "value": "hi"},
+                                {"name": "K_SINK", "value": "http://brokers/acme/default"},
+                                {"name": "LAMBDA_ENTRYPOINT", "value": "main.handle"},
+                                {"name": "LAMBDA_TENANT", "value": "acme"},
+                                {"name": "LAMBDA_TIMEOUT", "value": "120"},
+                            ],
+                            "envFrom": [{"secretRef": {"name": "db"}}],
+                            "ports": [{"containerPort": 8080}],
+                            "readinessProbe": {"httpGet": {"path": "/readyz"}, "successThreshold": 1},
+                            "resources": {"limits": {"memory": "64Mi"}},
+                            "securityContext": {**SECURITY, "readOnlyRootFilesystem": True},
+                            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the container's own)
+                        }
+                    ],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                },
+            }
+        },
+    }
+    ref = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "hello", "namespace": "acme"}
+    assert trigger == {
+        "apiVersion": "eventing.knative.dev/v1",
+        "kind": "Trigger",
+        "metadata": {**META, "name": trigger["metadata"]["name"]},
+        "spec": {
+            "broker": "default",
+            "filter": {"attributes": {"type": "demo.hello", "source": "/shop"}},
+            "subscriber": {"ref": ref},
+            "delivery": {
+                "retry": 7,
+                "backoffPolicy": "exponential",
+                "backoffDelay": "PT1S",
+                "deadLetterSink": {"uri": "http://letters/acme"},
+            },
+        },
+    }
+
+
+def test_an_image_of_ones_own_is_asked_for_nothing_that_only_a_wrapper_answers() -> None:
+    _, service, _ = children(FUNCTION, IMAGE, "", SETTINGS)
+    pod = service["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert "readinessProbe" not in container
+    assert container["securityContext"] == SECURITY
+    assert "volumes" not in pod
+    assert "LAMBDA_ENTRYPOINT" not in {entry["name"] for entry in container["env"]}
+
+
+def test_a_user_cannot_overwrite_what_belongs_to_the_platform() -> None:
+    spec = {**FUNCTION["spec"], "env": {"K_SINK": "http://elsewhere"}}
+    _, service, _ = children({**FUNCTION, "spec": spec}, IMAGE, "main.handle", SETTINGS)
+    env = {entry["name"]: entry["value"] for entry in service["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["K_SINK"] == "http://brokers/acme/default"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1s", 1), ("600s", 600), ("10m", 600)])
+def test_a_timeout_is_in_seconds(text: str, expected: int) -> None:
+    assert seconds(text) == expected
