@@ -1,0 +1,118 @@
+"""Sources become contexts: what each form and each runtime makes of them."""
+
+import base64
+import gzip
+import io
+import tarfile
+from typing import Any
+
+import pytest
+
+from knative_lambda.builds import archive, prepare
+from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.source import Objects, check, context, entrypoint
+from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.storage.memory import MemoryStore
+
+STORE = MemoryStore("world")
+OBJECTS = Objects(STORE, "memory://world", ("uploads/acme/",))
+CODE = "def handle(event, context): ...\n"
+
+
+def files(**spec: Any) -> dict[str, bytes]:
+    """Return what is in the context of a source."""
+    plain = context({"runtime": "python", **spec}, OBJECTS, Limits(), "/data")
+    return {path: file.body for path, file in archive.unpack(gzip.compress(plain), Limits(), "").items()}
+
+
+def test_a_python_function_lies_below_function_beside_the_runtimes_dockerfile() -> None:
+    found = files(source={"inline": {"main.py": CODE}})
+    assert sorted(found) == ["Dockerfile", "function/main.py"]
+    assert b"RUN" not in found["Dockerfile"].upper().split(), "nothing is run for a function without dependencies"
+
+
+def test_dependencies_are_installed_where_they_are_listed() -> None:
+    python = files(source={"inline": {"main.py": CODE, "requirements.txt": "x"}})["Dockerfile"]
+    node = files(runtime="node", source={"inline": {"index.js": "", "package.json": "{}"}})["Dockerfile"]
+    assert b"pip" in python
+    assert b"npm" in node
+
+
+def test_a_dockerfile_source_is_its_own_context() -> None:
+    found = files(runtime="dockerfile", source={"inline": {"Dockerfile": "FROM scratch\n", "a": "b"}})
+    assert found == {"Dockerfile": b"FROM scratch\n", "a": b"b"}
+
+
+def test_a_users_dockerfile_does_not_replace_the_runtimes() -> None:
+    found = files(source={"inline": {"main.py": CODE, "Dockerfile": "FROM evil"}})
+    assert b"evil" not in found["Dockerfile"]
+
+
+def test_the_same_files_make_the_same_context_however_they_come() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("./main.py")
+        entry.size, entry.mtime = len(CODE), 1234567
+        tar.addfile(entry, io.BytesIO(CODE.encode()))
+    STORE.put("uploads/acme/hello.tar.gz", out.getvalue())
+    STORE.put("uploads/acme/hello.py", CODE.encode())
+    forms: list[dict[str, Any]] = [
+        {"inline": {"main.py": CODE}},
+        {"archive": base64.b64encode(out.getvalue()).decode()},
+        {"object": "uploads/acme/hello.tar.gz"},
+        {"object": "memory://world/uploads/acme/hello.py"},
+    ]
+    assert (
+        len({archive.digest(context({"runtime": "python", "source": form}, OBJECTS, Limits(), "")) for form in forms})
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("runtime", "given", "path"),
+    [
+        ("python", "", "main.py"),
+        ("python", "main.run", "main.py"),
+        ("python", "pkg.mod.handle", "pkg/mod.py"),
+        ("python", "pkg.handle", "pkg/__init__.py"),
+        ("node", "", "index.js"),
+        ("node", "src/app.run", "src/app.mjs"),
+        ("node", "app.run", "app.cjs"),
+    ],
+)
+def test_an_entrypoints_module_must_be_in_the_source(runtime: str, given: str, path: str) -> None:
+    spec: dict[str, Any] = {"runtime": runtime, **({"entrypoint": given} if given else {})}
+    assert f"function/{path}" in files(**spec, source={"inline": {path: ""}})
+    with pytest.raises(Refused, match="holds no"):
+        files(**spec, source={"inline": {"elsewhere.txt": ""}})
+
+
+def test_the_default_entrypoint_is_the_runtimes() -> None:
+    assert entrypoint({"runtime": "python"}) == "main.handle"
+    assert entrypoint({"runtime": "node"}) == "index.handle"
+    assert entrypoint({"runtime": "dockerfile"}) == ""
+
+
+def test_all_that_is_not_supported_yet_is_told_together() -> None:
+    with pytest.raises(Refused) as refused:
+        check({"runtime": "go", "builder": "layer", "source": {"git": {"url": "https://example.test"}}}, "/data")
+    assert [fault.where for fault in refused.value.faults] == ["/data/runtime", "/data/source/git", "/data/builder"]
+
+
+def test_bytes_that_are_no_base64_are_refused() -> None:
+    with pytest.raises(Refused, match="base64"):
+        files(source={"archive": "abc"})
+
+
+class Registry:
+    def digest(self, reference: str) -> str | None:
+        return "sha256:" + "1" * 64 if reference == "host:5000/python:3" else None
+
+
+def test_a_base_image_is_pinned_to_its_digest_whatever_its_host_and_tag() -> None:
+    pinned = "host:5000/python@sha256:" + "1" * 64
+    assert prepare.pin("host:5000/python:3", Registry()) == pinned
+    assert prepare.pin(pinned, Registry()) == pinned
+    assert prepare.pin("", Registry()) == ""
+    with pytest.raises(Unavailable):
+        prepare.pin("host:5000/other:3", Registry())
