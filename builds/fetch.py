@@ -14,7 +14,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-TRIES = 5
+TRIES = 4
 TIMEOUT = 60
 CHUNK = 1024 * 1024
 
@@ -39,12 +39,12 @@ def fetch(url: str, digest: str, target: Path) -> str:
 def main() -> int:
     """Try a few times, then say why not."""
     digest, target = sys.argv[1], Path(sys.argv[2])
-    problem = "no CONTEXT_URL"
-    for attempt in range(TRIES):
+    problem = "it was not tried"
+    for pause in (0.2 * 2**attempt for attempt in range(TRIES)):
         problem = fetch(os.environ.get("CONTEXT_URL", ""), digest, target)
         if not problem:
             return 0
-        time.sleep(0.2 * 2**attempt)
+        time.sleep(pause)
     sys.stderr.write(f"the build context could not be read: {problem}\n")
     return 1
 

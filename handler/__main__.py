@@ -14,14 +14,23 @@ from typing import Any
 
 from knative_lambda.handler import logs
 from knative_lambda.handler.server import ServerSettings, serve
-from knative_lambda.handler.settings import BadSettings, Settings, read
+from knative_lambda.handler.settings import NEEDED, BadSettings, Settings, read, require
 
 WRONG = 2
 """Exit code where the settings are wrong."""
 
 
+def port() -> int:
+    """Return the port that Knative says in ``PORT``."""
+    said = os.environ.get("PORT", "8080")
+    if not said.isdigit():
+        raise BadSettings(f"PORT: a number is needed, not {said!r}")
+    return int(said)
+
+
 def receiver(settings: Settings) -> None:
     """Take events on a cluster until told to stop."""
+    require(settings, *NEEDED)
     state: dict[str, Any] = {"draining": False}
 
     def make_app() -> Callable[..., Any]:
@@ -34,7 +43,7 @@ def receiver(settings: Settings) -> None:
 
     serve(
         make_app,
-        ServerSettings(port=int(os.environ.get("PORT", "8080")), threads=settings.threads),
+        ServerSettings(port=port(), threads=settings.threads),
         stopping=lambda: state.update(draining=True),
         stopped=lambda: state["outbox"].stop(timeout=5.0),
     )
@@ -50,7 +59,7 @@ def dead_letters(settings: Settings) -> None:
         namespaces = frozenset({settings.namespace, *settings.tenants})
         return deadletters.create_app(KubernetesCluster(), namespaces, lambda: datetime.now(UTC))
 
-    serve(make_app, ServerSettings(port=int(os.environ.get("PORT", "8080")), threads=4))
+    serve(make_app, ServerSettings(port=port(), threads=4))
 
 
 def develop(arguments: argparse.Namespace) -> None:

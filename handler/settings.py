@@ -15,6 +15,8 @@ from knative_lambda.builds.archive import Limits
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
 
 PREFIX = "KNATIVE_LAMBDA_"
+NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
+"""What the receiver cannot do without on a cluster."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
