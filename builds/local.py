@@ -105,7 +105,7 @@ class LocalBuilder:
             return Running() if folder in self._runs else _outcome(folder) or Lost()
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
-        """Return the last `limit` bytes of what the package manager said."""
+        """Return the last `limit` bytes of what was done: the package manager's output, and what was pushed."""
         try:
             with (self._place(attempt) / "log").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - limit))
@@ -176,7 +176,9 @@ class LocalBuilder:
         layers.append(local_images.code_layer(files))
         if run.stopped.is_set():
             raise _Stopped
-        self._layout.push(attempt.destination, layers, local_images.config(recipe))
+        digest = self._layout.push(attempt.destination, layers, local_images.config(recipe))
+        with (run.folder / "log").open("ab") as output:
+            output.write(f"pushed {attempt.destination} as {digest}\n".encode())
         return Ended(0)
 
     def _install(self, run: _Run, recipe: Recipe, files: Files, layer: Path) -> Ended | None:
