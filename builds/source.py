@@ -62,7 +62,7 @@ def entrypoint(spec: Mapping[str, Any]) -> str:
 
 
 def check(spec: Mapping[str, Any], where: str) -> None:
-    """Raise `Refused` for what the schemas allow and this version cannot do, with every fault."""
+    """Raise `Refused` for what the schemas allow and this version cannot do, or nobody could; with every fault."""
     faults = []
     if spec["runtime"] not in RUNTIMES:
         faults.append(Fault(f"{where}/runtime", f"runtime {spec['runtime']} is not supported yet"))
@@ -70,6 +70,9 @@ def check(spec: Mapping[str, Any], where: str) -> None:
         faults.append(Fault(f"{where}/source/git", "source git is not supported yet"))
     if spec.get("builder") == "layer":
         faults.append(Fault(f"{where}/builder", "builder layer is not supported yet"))
+    scale = spec.get("scale", {})
+    if scale.get("max") and scale.get("min", 0) > scale["max"]:
+        faults.append(Fault(f"{where}/scale/min", "min is over max"))
     if spec["runtime"] == "dockerfile" and spec.get("entrypoint"):
         faults.append(Fault(f"{where}/entrypoint", "a Dockerfile says itself what it starts"))
     if faults:

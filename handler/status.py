@@ -13,7 +13,7 @@ from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
 from knative_lambda.schemas import types
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.errors import Fault, Refused
 
 OUTBOX_KEPT = 64
 
@@ -26,7 +26,7 @@ class Told:
     image: str = ""
     """The image of the wanted source, once there is one."""
     build: Object | None = None
-    deploy_fault: str = ""
+    deploy_fault: Fault | None = None
     seen: Seen = field(default=NOTHING)
 
     @classmethod
@@ -77,8 +77,9 @@ def status(function: Object, found: Told, now: datetime) -> Object:
 
 
 def _deployed(found: Told, before: Object) -> Saying:
-    if found.deploy_fault:
-        return "False", "NameTaken", found.deploy_fault
+    if found.deploy_fault is not None:
+        reason = "NameTaken" if found.deploy_fault.where == "/metadata/name" else "Refused"
+        return "False", reason, found.deploy_fault.message
     if found.image:
         return "True", "Applied", ""
     if before.get("latestReadyImage"):

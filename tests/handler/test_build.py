@@ -257,6 +257,7 @@ def test_one_tenants_functions_are_not_anothers(world: World) -> None:
         ({"source": {"object": "uploads/acme/missing.tar.gz"}}, "/data/source/object"),
         ({"entrypoint": "other.handle"}, "/data/entrypoint"),
         ({"runtime": "dockerfile"}, "/data/source"),
+        ({"scale": {"min": 3, "max": 2}}, "/data/scale/min"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_anything_is_stored(
