@@ -47,6 +47,23 @@ class OciLayout:
                     return str(entry["digest"])
         return None
 
+    def tags(self, repository: str) -> list[str]:
+        """See `Registry.tags`."""
+        with _registry_errors():
+            names = [_parsed(entry["annotations"][REF_NAME]) for entry in self._index()["manifests"]]
+        return [tag for place, _, tag in names if place == repository and tag]
+
+    def delete(self, repository: str, digest: str) -> None:
+        """See `Registry.delete`. The blobs stay: a push that is under way may count on any of them."""
+
+        def stays(entry: Mapping[str, Any]) -> bool:
+            return bool(entry["digest"] != digest or _parsed(entry["annotations"][REF_NAME])[0] != repository)
+
+        with _registry_errors(), self._locked():
+            index = self._index()
+            index["manifests"] = [entry for entry in index["manifests"] if stays(entry)]
+            self._replace(self._folder / "index.json", _json(index))
+
     def push(self, reference: str, layers: Sequence[bytes | Path], config: Mapping[str, Any]) -> str:
         """Write an image of these uncompressed tars under `reference` and return its digest.
 

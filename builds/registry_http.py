@@ -1,16 +1,20 @@
-"""An OCI registry over its HTTP API: the one question that is asked of it, with a HEAD.
+"""An OCI registry over its HTTP API: what is asked of it, and nothing is pushed.
 
 Joined in `handler/wire.py`, behind the guard. urllib3's own retries are off: trying again is the guard's business.
 """
 
 import base64
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urljoin
 
 import urllib3
 
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import Refused, Unavailable
 
 ACCEPT = ", ".join(
     f"application/vnd.{kind}+json"
@@ -21,6 +25,9 @@ ACCEPT = ", ".join(
         "docker.distribution.manifest.list.v2",
     )
 )
+PAGES = 100
+"""Pages of one list that are read."""
+_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,55 @@ class HttpRegistry:
     def digest(self, reference: str) -> str | None:
         """See `Registry.digest`."""
         host, repository, version = _split(reference)
-        scheme = "http" if self._settings.insecure else "https"
-        url = f"{scheme}://{host}/v2/{repository}/manifests/{version}"
-        try:
-            response = self._http.request("HEAD", url, headers={"Accept": ACCEPT, **self._credentials(host)})
-        except urllib3.exceptions.HTTPError as error:
-            raise Unavailable("registry", f"{host} did not answer: {type(error).__name__}") from error
-        if response.status == 404:  # noqa: PLR2004 (the registry's "there is none")
+        url = f"{self._root(host)}/v2/{repository}/manifests/{version}"
+        response = self._send("HEAD", host, url, {"Accept": ACCEPT})
+        if response.status == HTTPStatus.NOT_FOUND:
             return None
         digest = response.headers.get("Docker-Content-Digest", "")
-        if response.status >= 300 or not digest.startswith("sha256:"):  # noqa: PLR2004 (whatever is no success)
-            raise Unavailable("registry", f"{host} answered {response.status} for {repository}")
+        if response.status != HTTPStatus.OK or not digest.startswith("sha256:"):
+            raise _unexpected(response, host, repository)
         return digest
+
+    def tags(self, repository: str) -> list[str]:
+        """See `Registry.tags`."""
+        host, name, _ = _split(repository)
+        url, found = f"{self._root(host)}/v2/{name}/tags/list", list[str]()
+        for _ in range(PAGES):
+            response = self._send("GET", host, url)
+            if response.status == HTTPStatus.NOT_FOUND:
+                return found
+            if response.status != HTTPStatus.OK:
+                raise _unexpected(response, host, name)
+            found += _tags(response, host, name)
+            more = _NEXT.search(response.headers.get("Link", ""))
+            if more is None:
+                return found
+            url = urljoin(url, more[1])
+            if not url.startswith(f"{self._root(host)}/"):  # the credentials are for nobody else
+                raise Unavailable("registry", f"{host} sends elsewhere for more tags of {name}")
+        raise Unavailable("registry", f"{host} has more tags of {name} than anybody reads")
+
+    def delete(self, repository: str, digest: str) -> None:
+        """See `Registry.delete`."""
+        host, name, _ = _split(repository)
+        response = self._send("DELETE", host, f"{self._root(host)}/v2/{name}/manifests/{digest}")
+        if response.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
+            return
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED):
+            raise Refused.because("/image", f"{host} answered {response.status} to the removal of {name}@{digest}")
+        raise _unexpected(response, host, name)
+
+    def _root(self, host: str) -> str:
+        return f"{'http' if self._settings.insecure else 'https'}://{host}"
+
+    def _send(
+        self, method: str, host: str, url: str, headers: Mapping[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {**(headers or {}), **self._credentials(host)}
+        try:
+            return self._http.request(method, url, headers=sent, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable("registry", f"{host} did not answer: {type(error).__name__}") from error
 
     def _credentials(self, host: str) -> dict[str, str]:
         if self._settings.config is None:
@@ -68,6 +112,18 @@ class HttpRegistry:
             else ""
         )
         return {"Authorization": f"Basic {auth}"} if auth else {}
+
+
+def _tags(response: urllib3.BaseHTTPResponse, host: str, repository: str) -> list[str]:
+    """Return the tags that an answer lists: none of a repository that has lost them all are ``null``."""
+    try:
+        return [str(tag) for tag in json.loads(response.data)["tags"] or ()]
+    except (ValueError, TypeError, KeyError) as error:
+        raise Unavailable("registry", f"{host} answered something else than the tags of {repository}") from error
+
+
+def _unexpected(response: urllib3.BaseHTTPResponse, host: str, repository: str) -> Unavailable:
+    return Unavailable("registry", f"{host} answered {response.status} for {repository}")
 
 
 def _split(reference: str) -> tuple[str, str, str]:

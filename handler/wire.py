@@ -23,7 +23,7 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.settings import Settings, credentials, require
+from knative_lambda.handler.settings import NEEDED, Settings, credentials, require
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.guard import GuardedStore, guarded
@@ -31,7 +31,6 @@ from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
 
 log = logging.getLogger(__name__)
-NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,14 @@ class GuardedRegistry:
     def digest(self, reference: str) -> str | None:
         """See `Registry.digest`."""
         return self.guard.find(self.registry.digest, reference)
+
+    def tags(self, repository: str) -> list[str]:
+        """See `Registry.tags`."""
+        return self.guard.call(self.registry.tags, repository)
+
+    def delete(self, repository: str, digest: str) -> None:
+        """See `Registry.delete`."""
+        self.guard.call(self.registry.delete, repository, digest)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,23 @@ class FakeRegistry:
     known: dict[str, str] = field(default_factory=dict)
 
     def digest(self, reference: str) -> str | None:
-        return self.known.get(reference)
+        repository, _, digest = reference.partition("@")
+        return digest if digest in self._images(repository).values() else self.known.get(reference)
+
+    def tags(self, repository: str) -> list[str]:
+        return sorted(self._images(repository))
+
+    def delete(self, repository: str, digest: str) -> None:
+        for tag, known in self._images(repository).items():
+            if known == digest:
+                del self.known[f"{repository}:{tag}"]
+
+    def _images(self, repository: str) -> dict[str, str]:
+        return {
+            tag: digest
+            for place, _, tag, digest in ((*name.rpartition(":"), digest) for name, digest in self.known.items())
+            if place == repository
+        }
 
 
 @dataclass
@@ -69,7 +85,7 @@ class World:
         for tenant in ("acme", "other"):
             self.namespace(tenant, {names.TENANT_LABEL: "true"})
             self.namespace(names.builds_namespace(tenant), {})
-        self.store = MemoryStore()
+        self.store = MemoryStore(now=lambda: self.time)
         self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
         self.builder = FakeBuilder()
         self.owing: list[tuple[str, str]] = []

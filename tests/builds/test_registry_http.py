@@ -1,0 +1,123 @@
+"""What a registry over HTTP may answer beside the plain case: pages, refusals, nonsense."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
+from knative_lambda.schemas.errors import Refused, Unavailable
+
+LIST = "/v2/acme/hello/tags/list"
+DIGEST = "sha256:" + "d" * 64
+
+
+@dataclass
+class Script:
+    """A registry that answers each path as told, and notes who asked."""
+
+    host: str = ""
+    answers: dict[str, tuple[int, Mapping[str, str], object]] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def repository(self) -> str:
+        return f"{self.host}/acme/hello"
+
+    def says(self, path: str, body: object, status: int = 200, **headers: str) -> None:
+        self.answers[path] = status, headers, body
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    told = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told.asked.append((self.path, self.headers.get("Authorization", "")))
+            status, headers, body = told.answers.get(self.path, (404, {}, None))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        do_DELETE = do_GET  # noqa: N815 - the library calls it by the method's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        told.host = f"127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield told
+        server.shutdown()
+
+
+@pytest.fixture
+def registry() -> HttpRegistry:
+    return HttpRegistry(RegistrySettings(insecure=True))
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(script: Script, registry: HttpRegistry) -> None:
+    script.says(LIST, {"tags": ["a", "b"]}, Link=f'<{LIST}?last=b&n=2>; rel="next"')
+    script.says(f"{LIST}?last=b&n=2", {"tags": ["c"]}, Link=f'<http://{script.host}{LIST}?last=c>; rel="next"')
+    script.says(f"{LIST}?last=c", {"tags": ["d"]})
+    assert registry.tags(script.repository) == ["a", "b", "c", "d"]
+
+
+def test_a_page_that_fails_makes_the_whole_list_fail(script: Script, registry: HttpRegistry) -> None:
+    """Part of a list must not be taken for the list."""
+    script.says(LIST, {"tags": ["a"]}, Link=f'<{LIST}?last=a>; rel="next"')
+    script.says(f"{LIST}?last=a", {}, status=500)
+    with pytest.raises(Unavailable, match="500"):
+        registry.tags(script.repository)
+
+
+@pytest.mark.parametrize("body", [[], {}, "tags", {"tags": 3}])
+def test_an_answer_that_is_no_list_of_tags_is_not_taken_for_an_empty_one(
+    script: Script, registry: HttpRegistry, body: object
+) -> None:
+    script.says(LIST, body)
+    with pytest.raises(Unavailable):
+        registry.tags(script.repository)
+
+
+def test_a_repository_whose_tags_are_null_has_none(script: Script, registry: HttpRegistry) -> None:
+    script.says(LIST, {"tags": None})
+    assert registry.tags(script.repository) == []
+
+
+def test_credentials_are_sent_to_the_registry_and_never_where_it_points(script: Script, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"auths": {script.host: {"username": "u", "password": "p"}}}))
+    registry = HttpRegistry(RegistrySettings(insecure=True, config=config))
+    port = script.host.rpartition(":")[2]
+    script.says(LIST, {"tags": ["a"]}, Link=f'<http://localhost:{port}{LIST}?last=a>; rel="next"')
+    with pytest.raises(Unavailable, match="elsewhere"):
+        registry.tags(script.repository)
+    assert script.asked == [(LIST, "Basic dTpw")]
+
+
+@pytest.mark.parametrize("status", [401, 403, 405])
+def test_a_registry_that_does_not_let_images_go_refuses(script: Script, registry: HttpRegistry, status: int) -> None:
+    """It answers well: nothing that its breaker should count."""
+    script.says(f"/v2/acme/hello/manifests/{DIGEST}", {}, status=status)
+    with pytest.raises(Refused, match=str(status)):
+        registry.delete(script.repository, DIGEST)
+
+
+def test_a_delete_that_fails_is_told(script: Script, registry: HttpRegistry) -> None:
+    script.says(f"/v2/acme/hello/manifests/{DIGEST}", {}, status=500)
+    with pytest.raises(Unavailable, match="500"):
+        registry.delete(script.repository, DIGEST)
+
+
+def test_a_list_whose_pages_never_end_is_given_up(script: Script, registry: HttpRegistry) -> None:
+    script.says(LIST, {"tags": ["a"]}, Link=f'<{LIST}>; rel="next"')
+    with pytest.raises(Unavailable, match="more tags"):
+        registry.tags(script.repository)
