@@ -7,14 +7,18 @@ kept on the Function, so that a base image's tag that moves rebuilds nothing by 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds import archive, source
-from knative_lambda.builds.archive import Limits
+from knative_lambda.builds import archive
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.storage import keys
+from knative_lambda.storage.store import Store
+
+YOUNG = timedelta(hours=12)
+"""Half of what `handler/retention.py` leaves to a context before it may go."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,17 @@ def fingerprint(spec: Mapping[str, Any]) -> str:
     return names.sha256({field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")})
 
 
-def put_context(
-    spec: Mapping[str, Any], function: tuple[str, str], objects: source.Objects, limits: Limits, where: str
-) -> str:
-    """Make the context of a source, put it into the store, and return its hash; `function` is tenant and name.
+def put_context(plain: bytes, function: tuple[str, str], store: Store, now: datetime) -> str:
+    """Put a context (of `source.context`) into the store and return its hash; `function` is tenant and name.
 
-    Raises `Refused` with every fault of the source.
+    One that is there already is written again when it has aged: what is young is never removed as unused, and until the
+    Function that names it is written nothing else says that it is used.
     """
-    plain = source.context(spec, objects, limits, where)
     digest = archive.digest(plain)
     key = keys.context(*function, digest.removeprefix("sha256:"))
-    if objects.store.stat(key) is None:
-        objects.store.put(key, archive.compress(plain))
+    found = store.stat(key)
+    if found is None or found.modified < now - YOUNG:
+        store.put(key, archive.compress(plain))
     return digest
 
 

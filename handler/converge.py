@@ -53,7 +53,7 @@ def _bring_forward(function: Object, product: Product) -> None:
         try:
             children.deploy(function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying)
         except Refused as refused:
-            told = replace(told, deploy_fault=str(refused))
+            told = replace(told, deploy_fault=refused.faults[0])
     told = replace(told, seen=children.observe(function, product.cluster))
     _tell(function, status.status(function, told, product.now()), product)
 
@@ -67,8 +67,9 @@ def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     source.check(spec, "/spec")
     context = spec["source"].get("context", {}).get("hash", "")
     if not context and "image" not in spec["source"]:
-        objects = product.objects(meta["namespace"])
-        context = prepare.put_context(spec, (meta["namespace"], meta["name"]), objects, product.limits, "/spec")
+        plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
+        place = (meta["namespace"], meta["name"])
+        context = prepare.put_context(plain, place, product.workshop.store, product.now())
     base = partial(prepare.pin, product.settings.bases.get(spec["runtime"], ""), product.workshop.registry)
     inputs = prepare.inputs(spec, context, f"generation {meta.get('generation', 1)}", None, base)
     annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}

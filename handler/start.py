@@ -69,7 +69,8 @@ def _context(event: Event, product: Product) -> str:
         return ""
     older_family = event.received_type not in ("", event.type)
     objects = product.objects(data["tenant"], *([keys.LEGACY_SOURCES] if older_family else []))
-    return prepare.put_context(data, (data["tenant"], data["name"]), objects, product.limits, "/data")
+    plain = source.context(data, objects, product.limits, "/data")
+    return prepare.put_context(plain, (data["tenant"], data["name"]), product.workshop.store, product.now())
 
 
 def _write(found: Object | None, place: tuple[str, str], spec: Object, key: Key, product: Product) -> Object:
