@@ -38,6 +38,7 @@ EVENT = Kind("", "v1", "Event", "events")
 JOB = Kind("batch", "v1", "Job", "jobs")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 KNATIVE_SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
+REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 BROKER = Kind("eventing.knative.dev", "v1", "Broker", "brokers")
 TRIGGER = Kind("eventing.knative.dev", "v1", "Trigger", "triggers")
 
@@ -52,6 +53,7 @@ KINDS = (
     JOB,
     LEASE,
     KNATIVE_SERVICE,
+    REVISION,
     BROKER,
     TRIGGER,
 )

@@ -1,6 +1,7 @@
 """The clock's tick: every Function converges that a lost report may have left behind, and orphans go.
 
-Level-based and bounded: what is settled costs a look at what the listing already holds.
+Level-based and bounded: what is settled costs a look at what the listing already holds. Once an hour what nobody needs
+any more is collected too.
 """
 
 import logging
@@ -8,7 +9,7 @@ import logging
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import order
+from knative_lambda.handler import order, retention
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.delete import remove
 from knative_lambda.handler.events import Event
@@ -20,7 +21,7 @@ from knative_lambda.schemas.errors import ProductError
 log = logging.getLogger(__name__)
 
 
-def sweep(_: Event, product: Product) -> None:
+def sweep(event: Event, product: Product) -> None:
     """Settle what no event told, in every tenant; one that fails does not keep the others from their turn.
 
     Raises the last failure, so that the tick is delivered again.
@@ -40,6 +41,8 @@ def sweep(_: Event, product: Product) -> None:
             except ProductError as error:
                 log.warning("%s/%s could not be swept: %s", tenant, function["metadata"]["name"], error)
                 failed = error
+    if retention.is_due(event.time or product.now()):
+        retention.collect(product)
     if failed is not None:
         raise failed
 

@@ -25,6 +25,21 @@ def log(tenant: str, function: str, attempt_name: str) -> str:
     return _join("logs", tenant, function, f"{attempt_name}.log")
 
 
+def contexts(tenant: str) -> str:
+    """Return the prefix of the keys of a tenant's contexts; the next segment is the function's name."""
+    return _join("contexts", tenant) + "/"
+
+
+def logs(tenant: str) -> str:
+    """Return the prefix of the keys of a tenant's logs; the next segment is the function's name."""
+    return _join("logs", tenant) + "/"
+
+
+def tombstones(tenant: str) -> str:
+    """Return the prefix of the keys of what remains of a tenant's deleted functions."""
+    return _join("tombstones", tenant) + "/"
+
+
 def tombstone(tenant: str, function: str) -> str:
     """Return the key of what remains of a deleted function: the order key of its delete."""
     return _join("tombstones", tenant, f"{function}.json")

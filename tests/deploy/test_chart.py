@@ -186,6 +186,12 @@ def test_the_receiver_has_no_rights_in_its_own_namespace_and_makes_no_pods() -> 
     assert granted(objects, "receiver", "demo-builds")["pods"] == {"list"}
 
 
+def test_the_receiver_may_list_what_may_run_an_image_before_it_removes_one() -> None:
+    rights = granted(render(tenants=["demo"]), "receiver", "demo")
+    assert rights["revisions"] == {"list"}
+    assert "list" in rights["services"]
+
+
 def test_a_tenant_is_a_restricted_namespace_and_one_for_its_builds_with_a_quota(objects: list[Object]) -> None:
     tenants = {
         item["metadata"]["name"]: item["metadata"]["labels"]
