@@ -5,6 +5,8 @@ any more is collected too.
 """
 
 import logging
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, Object
@@ -16,47 +18,56 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.reports import retire
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import ProductError
+from knative_lambda.schemas.errors import Refused, Temporary
+from knative_lambda.storage import keys
 
+ENDED_BY_THEMSELVES = ("Succeeded", "Failed")
 log = logging.getLogger(__name__)
 
 
 def sweep(event: Event, product: Product) -> None:
-    """Settle what no event told, in every tenant; one that fails does not keep the others from their turn.
+    """Settle what no event told, in every tenant; one thing that fails does not keep the others from their turn.
 
-    Raises the last failure, so that the tick is delivered again.
+    Raises the last failure that may pass, so that the tick is delivered again.
     """
-    failed: ProductError | None = None
+    failures: list[Temporary] = []
     for tenant in product.settings.tenants:
-        if not product.is_tenant(tenant):
-            continue
-        builds = product.cluster.list(BUILD, tenant)
-        try:
-            _orphans(tenant, builds, product)
-        except ProductError as error:
-            failed = error
-        for function in product.cluster.list(FUNCTION, tenant):
+        for look in _looks(tenant, product):
             try:
-                _function(function, product)
-            except ProductError as error:
-                log.warning("%s/%s could not be swept: %s", tenant, function["metadata"]["name"], error)
-                failed = error
+                look()
+            except Temporary as error:
+                log.warning("something of %s could not be swept: %s", tenant, error)
+                failures.append(error)
+            except Refused:
+                log.exception("something of %s cannot be swept", tenant)
     if retention.is_due(event.time or product.now()):
         retention.collect(product)
-    if failed is not None:
-        raise failed
+    if failures:
+        raise failures[-1]
 
 
-def _function(function: Object, product: Product) -> None:
-    meta = function["metadata"]
-    seen = order.seen_by(function)
-    if seen is not None and not _is_settled(function):
-        mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
-        if mark is not None and order.standing(seen, mark) != "newer":  # a delete that was cut off
-            remove(meta["namespace"], meta["name"], function, product)
-            return
-    if not _is_settled(function):
-        converge(meta["namespace"], meta["name"], product)
+def _looks(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    """Yield what there is to do in a tenant, one thing after the other."""
+    if not product.is_tenant(tenant):
+        return
+    builds = product.cluster.list(BUILD, tenant)
+    yield from (partial(retire, build, product) for build in builds if settle.phase(build) not in ENDED_BY_THEMSELVES)
+    yield partial(_orphans, tenant, builds, product)
+    prefix = keys.tombstones(tenant)
+    buried = {stored.key.removeprefix(prefix).removesuffix(".json") for stored in product.workshop.store.list(prefix)}
+    for function in product.cluster.list(FUNCTION, tenant):
+        if function["metadata"]["name"] in buried:
+            yield partial(_deleted, function, product)
+        if not _is_settled(function):
+            yield partial(converge, tenant, function["metadata"]["name"], product)
+
+
+def _deleted(function: Object, product: Product) -> None:
+    """Finish a delete that was cut off after its mark."""
+    meta, seen = function["metadata"], order.seen_by(function)
+    mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
+    if seen is not None and mark is not None and order.standing(seen, mark) != "newer":
+        remove(meta["namespace"], meta["name"], function, product)
 
 
 def _is_settled(function: Object) -> bool:
@@ -70,10 +81,7 @@ def _is_settled(function: Object) -> bool:
 
 
 def _orphans(tenant: str, builds: list[Object], product: Product) -> None:
-    """End Builds that nobody wants, and remove Jobs whose Build is gone."""
-    for build in builds:
-        if settle.phase(build) not in ("Succeeded", "Failed"):
-            retire(build, product)
+    """Remove Jobs whose Build is gone."""
     known = {build["metadata"]["uid"] for build in builds}
     namespace = names.builds_namespace(tenant)
     for job in product.cluster.list(JOB, namespace):

@@ -127,10 +127,10 @@ def test_a_delete_that_was_cut_off_is_finished_by_the_next_delivery(world: World
 
 def test_a_delete_that_was_cut_off_is_finished_by_the_sweep(world: World) -> None:
     """The mark was written, the pod died, and the event never came again."""
-    world.start()
+    world.live()
     gone = World()
-    gone.start()
-    gone.delete(time=gone.time + timedelta(seconds=1))
+    gone.time = world.time
+    gone.delete()
     world.store.put("tombstones/acme/hello.json", gone.store.get("tombstones/acme/hello.json", limit=1000) or b"")
     world.tick()
     assert left(world) == []
