@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)/.rooms
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: deploy/requirements/dev.txt pyproject.toml
 	@echo "==> a virtual environment in $(VENV), with the locked packages"

@@ -4,6 +4,7 @@ Called by `converge` at every hint and sweep. Level-based: it reads what is ther
 late, at the same time as its twin, or after the process that ran the last step was killed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
+from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
@@ -21,6 +23,8 @@ ATTEMPTS = 3
 LOG_KEPT = 1024 * 1024
 LINES_SHOWN = 20
 MESSAGE_SHOWN = 4000
+PROGRESS = re.compile(r"level=info|^INFO\[")
+"""What Kaniko says of its own steps: in the log, but not among the lines that a condition has room for."""
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 
 
@@ -88,8 +92,10 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
     number = build.get("status", {}).get("attempt", 0)
     if number == 0:
         return _begin(build, 1, workshop, now)
-    attempt = attempt_of(build, number)
-    return _judge(build, attempt, workshop, now)
+    try:
+        return _judge(build, attempt_of(build, number), workshop, now)
+    except Refused as refused:  # the cluster does not take its Job
+        return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
 
 
 def _judge(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -> Object:
@@ -148,7 +154,10 @@ def _begin(build: Object, number: int, workshop: Workshop, now: datetime) -> Obj
     """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again."""
     told = conditions.told(build, "Succeeded", ("Unknown", "Running", f"attempt {number}"), now)
     build = _write(build, {"phase": "Running", "attempt": number, "conditions": told}, workshop.cluster)
-    workshop.builder.start(attempt_of(build, number))
+    try:
+        workshop.builder.start(attempt_of(build, number))
+    except Refused as refused:  # the cluster does not take its Job
+        return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
     return build
 
 
@@ -176,8 +185,9 @@ def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
     key = keys.log(attempt.tenant, attempt.function, attempt.name)
     if log:
         workshop.store.put(key, log)
-    lines = log.decode(errors="replace").strip().splitlines()[-LINES_SHOWN:]
-    return key if log else "", "\n".join(lines)
+    lines = log.decode(errors="replace").strip().splitlines()
+    telling = [line for line in lines if not PROGRESS.search(line)] or lines
+    return key if log else "", "\n".join(telling[-LINES_SHOWN:])
 
 
 def _write(build: Object, change: Mapping[str, Any], cluster: Cluster) -> Object:

@@ -4,10 +4,11 @@ Called by `converge`. Level-based: only differences are written, what is no long
 under the same name is left alone and said so.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knative_lambda.deploy.cluster import KINDS, KNATIVE_SERVICE, TRIGGER, Cluster, Object
+from knative_lambda.deploy.cluster import KINDS, KNATIVE_SERVICE, REVISION, TRIGGER, Cluster, Object
 from knative_lambda.deploy.conditions import condition, owned_by
 from knative_lambda.deploy.manifests import DeploySettings, children
 from knative_lambda.schemas.errors import Refused, Temporary
@@ -58,7 +59,7 @@ def observe(function: Object, cluster: Cluster) -> Seen:
         return Seen("Unknown", "Deploying", "Knative has not seen the newest version yet", url)
     ready = condition(service, "Ready")
     if ready["status"] != "True":
-        return Seen(ready["status"], ready.get("reason") or "Deploying", ready.get("message", ""), url)
+        return _waiting(service, ready, url, cluster)
     image = service["spec"]["template"]["spec"]["containers"][0]["image"]
     for trigger in _triggers(function, cluster):
         told = condition(trigger, "Ready")
@@ -67,6 +68,17 @@ def observe(function: Object, cluster: Cluster) -> Seen:
             message = f"Trigger {name}: {told.get('message') or 'not ready yet'}"
             return Seen("Unknown", "TriggerNotReady", message, url)  # until its subscriber is known it says False, too
     return Seen("True", "Ready", "", url, image)
+
+
+def _waiting(service: Object, ready: Mapping[str, Any], url: str, cluster: Cluster) -> Seen:
+    """Return why a Service is not ready: its newest Revision knows it better, and sooner, than the Service."""
+    meta, name = service["metadata"], service.get("status", {}).get("latestCreatedRevisionName", "")
+    revision = cluster.get(REVISION, meta["namespace"], name) if name else None
+    for kind in ("Ready", "ContainerHealthy", "ResourcesAvailable") if revision else ():
+        told = condition(revision or {}, kind)
+        if told["status"] != "True" and told.get("message"):
+            return Seen(ready["status"], told.get("reason") or "Deploying", told["message"], url)
+    return Seen(ready["status"], ready.get("reason") or "Deploying", ready.get("message", ""), url)
 
 
 def _triggers(function: Object, cluster: Cluster) -> list[Object]:

@@ -97,10 +97,11 @@ class Cluster(Protocol):
         in its metadata, raise `Conflict` where the object of that name is another one, or another version.
         """
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
+    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str = "") -> None:
         """Delete the object and, in the background, what it owns; already gone is success.
 
-        With `uid`, raise `Conflict` where the object of that name is another one.
+        With `uid`, raise `Conflict` where the object of that name is another one; with `version`, a `resourceVersion`,
+        where it was changed since it was read.
         """
 
     def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:

@@ -95,12 +95,12 @@ class KubernetesCluster:
         path, query = _path(kind, *check(kind, body)), _WRITE | {"force": "true"}
         return self._send("PATCH", path, query, body, "application/apply-patch+yaml").object()
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
+    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str = "") -> None:
         """Delete the object and, in the background, what it owns; already gone is success."""
         # without a policy a Job leaves its Pod behind, running
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": version}
+        options["preconditions"] = {key: value for key, value in preconditions.items() if value}
         answer = self._send("DELETE", _path(kind, namespace, name), body=options)
         if not answer.is_missing:
             answer.object()

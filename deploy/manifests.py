@@ -35,6 +35,8 @@ class DeploySettings:
     """``linear`` or ``exponential``."""
     backoff_delay: str = "PT1S"
     """ISO 8601."""
+    progress_deadline: str = "120s"
+    """How long a new version may take to be ready before Knative calls it failed; Knative's default is 10 minutes."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """Requests and limits of a function that gives none."""
 
@@ -60,12 +62,12 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
     annotations = {
         "autoscaling.knative.dev/min-scale": str(scale.get("min", 0)),
         "autoscaling.knative.dev/max-scale": str(scale.get("max", 0)),
+        "serving.knative.dev/progress-deadline": settings.progress_deadline,
     }
     container: Object = {
         "name": "function",
         "image": image,
         "env": _environment(function, entrypoint, settings),
-        "envFrom": [{"secretRef": {"name": secret}} for secret in spec.get("secrets", [])],
         "ports": [{"containerPort": 8080}],
         "resources": spec.get("resources") or dict(settings.resources),
         "securityContext": {
@@ -77,6 +79,8 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+    if secrets := spec.get("secrets"):  # an empty list would not stay in the object, and be written again and again
+        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
     if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
         container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
         container["securityContext"]["readOnlyRootFilesystem"] = True
@@ -156,4 +160,6 @@ def _environment(function: Object, entrypoint: str, settings: DeploySettings) ->
         "LAMBDA_TIMEOUT": str(seconds(spec.get("timeout", "60s"))),
         **({"LAMBDA_ENTRYPOINT": entrypoint} if entrypoint else {}),
     }
-    return [{"name": name, "value": value} for name, value in sorted({**spec.get("env", {}), **ours}.items())]
+    # Kubernetes would put another variable's value in the place of $(NAME)
+    theirs = {name: value.replace("$", "$$") for name, value in spec.get("env", {}).items()}
+    return [{"name": name, "value": value} for name, value in sorted({**theirs, **ours}.items())]

@@ -6,7 +6,9 @@ is the lock; which one is wanted is written on the Function before it is made.
 
 from knative_lambda.builds import settle, source
 from knative_lambda.builds.prepare import Inputs
+from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
+from knative_lambda.handler import status
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Conflict
@@ -23,8 +25,8 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if not inputs.context:
         if latest is not None:
-            supersede(latest, "an image was given", product)
-        return _point(function, "", product), None
+            latest = supersede(latest, "an image was given", product)
+        return _point(function, "", latest, product), None
     spec = _spec(function, inputs, product)
     found = latest if latest and latest["spec"]["inputHash"] == spec["inputHash"] else _newest(function, spec, product)
     if found is not None and _serves(found, function, inputs):
@@ -36,8 +38,8 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
         )
         found = None
     if latest is not None and latest["metadata"]["name"] != name:
-        supersede(latest, f"{name} has newer source", product)
-    function = _point(function, name, product)
+        latest = supersede(latest, f"{name} has newer source", product)
+    function = _point(function, name, latest, product)
     return function, found or _make(name, function, spec, product)
 
 
@@ -47,10 +49,18 @@ def named(function: Object, name: str, product: Product) -> Object | None:
     return found if found and found["spec"]["functionUID"] == function["metadata"]["uid"] else None
 
 
-def supersede(build: Object, message: str, product: Product) -> None:
-    """End a Build that is not wanted any more, if it has not ended."""
-    if settle.phase(build) not in settle.TERMINAL:
-        settle.cancel(build, "Superseded", message, product.workshop, product.now())
+def supersede(build: Object, message: str, product: Product) -> Object:
+    """End a Build that is not wanted any more, if it has not ended; return it as it is then."""
+    if settle.phase(build) in settle.TERMINAL:
+        return build
+    return settle.cancel(build, "Superseded", message, product.workshop, product.now())
+
+
+def give_up(function: Object, product: Product) -> None:
+    """End the Build of a source that was replaced by one that cannot be taken."""
+    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    if latest is not None:
+        supersede(latest, "its source was replaced", product)
 
 
 def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
@@ -94,14 +104,21 @@ def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
     return phase != "Succeeded" or same_cause or not function["spec"].get("rebuild")
 
 
-def _point(function: Object, name: str, product: Product) -> Object:
-    """Write which Build is wanted, before it is made: a Build that nobody points to is nobody's."""
+def _point(function: Object, name: str, latest: Object | None, product: Product) -> Object:
+    """Write which Build is wanted, before it is made: a Build that nobody points to is nobody's.
+
+    That `latest`, which was wanted until now, was superseded is owed to subscribers from the same write on.
+    """
     before = function.get("status", {})
     if before.get("latestBuild", "") == name:
         return function
     after = {key: value for key, value in before.items() if key != "latestBuild"}
     if name:
         after["latestBuild"] = name
+        queued = ("Unknown", "Queued", f"{name} is to be built")
+        after["conditions"] = conditions.told({"status": after}, "Built", queued, product.now())
+    if latest is not None and settle.phase(latest) == "Cancelled":
+        after = status.owing(after, status.build_notes(latest))
     return product.cluster.replace_status(FUNCTION, {**function, "status": after})
 
 

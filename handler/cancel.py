@@ -3,7 +3,7 @@
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import FUNCTION
 from knative_lambda.handler import builds, order
-from knative_lambda.handler.converge import converge
+from knative_lambda.handler.converge import converge, wanted_build
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.names import EVENT_ANNOTATION
@@ -11,6 +11,8 @@ from knative_lambda.schemas.names import EVENT_ANNOTATION
 
 def cancel_build(event: Event, product: Product) -> None:
     """Cancel the Build that is wanted, or the one that the event names; none that runs is success.
+
+    A source that was taken and not begun yet is not begun: its Build is made, and cancelled.
 
     Raises `Conflict` where a twin was faster.
     """
@@ -23,8 +25,11 @@ def cancel_build(event: Event, product: Product) -> None:
     meta = function["metadata"]
     annotations = {**meta.get("annotations", {}), EVENT_ANNOTATION: key.dumps()}
     function = product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}})
-    latest = function.get("status", {}).get("latestBuild", "")
-    build = builds.named(function, event.data.get("build") or latest, product)
+    build = (
+        builds.named(function, event.data["build"], product)
+        if "build" in event.data
+        else wanted_build(function, product)
+    )
     if build is not None and settle.phase(build) not in settle.TERMINAL:
         settle.cancel(build, "Cancelled", f"asked for by event {key.cause}", product.workshop, product.now())
     converge(tenant, name, product)

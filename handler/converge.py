@@ -39,13 +39,23 @@ def converge(tenant: str, name: str, product: Product) -> None:
     raise Temporary(f"too many writers of {tenant}/{name} at once")
 
 
+def wanted_build(function: Object, product: Product) -> Object | None:
+    """Return the Build that a Function's source asks for, made if need be and not begun; None for a ready image.
+
+    Raises `Refused` where the source cannot be taken, `Conflict` where a twin was faster.
+    """
+    function, inputs = _prepared(function, product)
+    return builds.wanted(function, inputs, product)[1]
+
+
 def _bring_forward(function: Object, product: Product) -> None:
     try:
         function, inputs = _prepared(function, product)
+        function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
-        _tell(function, status.refused(function, refused, product.now()), product)
+        builds.give_up(function, product)
+        _tell(function, Told.refused(refused), product)
         return
-    function, build = builds.wanted(function, inputs, product)
     if build is not None:
         build = settle.settle(build, product.workshop, product.now())
     told = Told.of(function, build)
@@ -54,8 +64,7 @@ def _bring_forward(function: Object, product: Product) -> None:
             children.deploy(function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying)
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
-    told = replace(told, seen=children.observe(function, product.cluster))
-    _tell(function, status.status(function, told, product.now()), product)
+    _tell(function, told, product)
 
 
 def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
@@ -65,6 +74,7 @@ def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     if recorded is not None:
         return function, recorded
     source.check(spec, "/spec")
+    product.require_own_image(meta["namespace"], spec["source"])
     context = spec["source"].get("context", {}).get("hash", "")
     if not context and "image" not in spec["source"]:
         plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
@@ -81,8 +91,11 @@ def _entrypoint(function: Object, inputs: Inputs) -> str:
     return source.entrypoint(function["spec"]) if inputs.context else ""
 
 
-def _tell(function: Object, wanted: Object, product: Product) -> None:
+def _tell(function: Object, told: Told, product: Product) -> None:
+    """Look at what runs, and write what is true now where that is a change."""
     meta = function["metadata"]
+    told = replace(told, seen=children.observe(function, product.cluster))
+    wanted = status.status(function, told, product.now())
     if wanted != function.get("status", {}):
         product.cluster.replace_status(FUNCTION, {**function, "status": wanted})
     if wanted.get("outbox"):

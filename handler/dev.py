@@ -109,7 +109,7 @@ class Embedded:
             (FUNCTION, KNATIVE_SERVICE, TRIGGER),
         )
         self.builder = LocalBuilder(self.store, layout, data / "builds", ended=self._ended)
-        self.outbox = outbox.Outbox(self.cluster, self.url, outbox.post())
+        self.outbox = outbox.Outbox(self.cluster, self.store, self.url, outbox.post())
         workshop = Workshop(self.cluster, self.builder, layout, self.store)
         product = wire.join(self.settings, workshop, self.outbox.owes, "local")
         self.service = wire.Service(product, lambda: {"store": self.store.state}, Records(product))

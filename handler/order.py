@@ -7,7 +7,7 @@ the event's `time` where it is not; equal keys only converge.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from knative_lambda.deploy.cluster import Object
@@ -54,7 +54,7 @@ def key_of(event: Event, now: datetime) -> Key:
         )
     if event.time is not None and event.time > now + AHEAD:
         raise Refused.because("time", "more than five minutes ahead of the clock here")
-    moment = "" if event.time is None else event.time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = "" if event.time is None else event.time.astimezone(UTC).isoformat(timespec="microseconds")
     return Key(sequence, moment, event.id, event.source, event.type)
 
 
@@ -62,9 +62,12 @@ def loads(text: str | bytes | None) -> Key | None:
     """Return a key that was kept, or None where there is none to be read."""
     try:
         raw = json.loads(text or "")
-        return Key(raw["sequence"], raw["time"], raw["id"], raw["source"], raw["type"])
-    except (ValueError, TypeError, KeyError):
+        key = Key(raw["sequence"], raw["time"], raw["id"], raw["source"], raw["type"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
+    words = (key.time, key.id, key.source, key.type)
+    readable = isinstance(key.sequence, int | None) and all(isinstance(word, str) for word in words)
+    return key if readable else None
 
 
 def seen_by(function: Object | None) -> Key | None:

@@ -5,6 +5,7 @@ handler posts to one while it serves. Each is sent at least once with the same i
 Broker took it, and the sweep finds what is left.
 """
 
+import json
 import logging
 import queue
 import threading
@@ -20,10 +21,15 @@ from knative_lambda.deploy.cluster import FUNCTION, Cluster, Object
 from knative_lambda.schemas.catalogue import dataschema
 from knative_lambda.schemas.errors import Conflict, ProductError
 from knative_lambda.schemas.types import TYPES
+from knative_lambda.storage import keys
+from knative_lambda.storage.store import Store
 
 log = logging.getLogger(__name__)
 Post = Callable[[str, dict[str, str], bytes], int]
 TIMEOUT = 3.0
+FAREWELL_LIMIT = 64 * 1024
+PASSING = (404, 408, 409, 429)
+"""What Knative's Brokers answer for a while: not there yet, too busy."""
 
 
 def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes]:
@@ -58,8 +64,8 @@ def post() -> Post:
 class Outbox:
     """Sends what Functions owe, in a thread of its own."""
 
-    def __init__(self, cluster: Cluster, broker_url: str, send: Post) -> None:
-        self._cluster, self._broker_url, self._send = cluster, broker_url, send
+    def __init__(self, cluster: Cluster, store: Store, broker_url: str, send: Post) -> None:
+        self._cluster, self._store, self._broker_url, self._send = cluster, store, broker_url, send
         self._due: queue.Queue[tuple[str, str] | None] = queue.Queue(maxsize=10_000)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -85,10 +91,7 @@ class Outbox:
         owed = function.get("status", {}).get("outbox", []) if function else []
         taken = []
         for note in owed:
-            headers, body = message(note, tenant, name)
-            code = self._send(f"{self._broker_url}/{tenant}/default", headers, body)
-            if not 200 <= code < 300:  # noqa: PLR2004 (success, as HTTP has it)
-                log.warning("the Broker of %s answered %s to %s", tenant, code or "nothing", note["type"])
+            if not self._is_told(note, tenant, name):
                 break
             taken.append(note["id"])
         if function is not None and taken:
@@ -97,6 +100,26 @@ class Outbox:
             if left:
                 status["outbox"] = left
             self._cluster.replace_status(FUNCTION, {**function, "status": status})
+        self._bid_farewell(tenant, name, function["metadata"]["uid"] if function else "")
+
+    def _bid_farewell(self, tenant: str, name: str, living: str) -> None:
+        """Tell of functions of this name that are no more, then forget that it is owed."""
+        for stored in list(self._store.list(f"{keys.farewells(tenant)}{name}/")):
+            body = self._store.get(stored.key, limit=FAREWELL_LIMIT)
+            note = json.loads(body) if body else None
+            if note is None or note["data"]["uid"] == living:  # somebody else told, or it has not been deleted yet
+                continue
+            if self._is_told(note, tenant, name):
+                self._store.delete(stored.key)
+
+    def _is_told(self, note: Object, tenant: str, name: str) -> bool:
+        """Send a notification; one that the Broker will never take is as good as told."""
+        headers, body = message(note, tenant, name)
+        code = self._send(f"{self._broker_url}/{tenant}/default", headers, body)
+        if 200 <= code < 300:  # noqa: PLR2004 (success, as HTTP has it)
+            return True
+        log.warning("the Broker of %s answered %s to %s", tenant, code or "nothing", note["type"])
+        return 400 <= code < 500 and code not in PASSING  # noqa: PLR2004 (the sender's fault, as HTTP has it)
 
     def _run(self) -> None:
         while (due := self._due.get()) is not None:

@@ -1,8 +1,9 @@
 """The ports that the use cases touch, joined once in `wire.py` (and in the tests, with fakes)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.settle import Workshop
@@ -46,6 +47,13 @@ class Product:
         """Say whether a namespace is a tenant's."""
         found = self.cluster.get(NAMESPACE, "", name)
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
+
+    def require_own_image(self, tenant: str, source: Mapping[str, Any]) -> None:
+        """Raise `Refused` where a ready image lies among those of another tenant."""
+        place = source.get("image", "").removeprefix(f"{self.settings.registry}/").partition("/")[0]
+        others = set(self.settings.tenants) - {tenant}
+        if source.get("image", "").startswith(f"{self.settings.registry}/") and place in others:
+            raise Refused.because("/data/source/image", f"that is an image of the tenant {place}")
 
     def require_tenant(self, name: str) -> None:
         """Raise `Refused` where there is no such tenant."""

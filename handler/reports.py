@@ -7,9 +7,10 @@ Function by what the objects themselves say, and the Function converges.
 from collections.abc import Callable, Mapping
 
 from knative_lambda.builds import settle
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, TRIGGER, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
 from knative_lambda.handler import builds
 from knative_lambda.handler.converge import converge
+from knative_lambda.handler.delete import remove_if_orphaned
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
@@ -32,10 +33,18 @@ def _function(namespace: str, name: str, product: Product) -> None:
 
 
 def _trigger(namespace: str, name: str, product: Product) -> None:
-    found = product.cluster.get(TRIGGER, namespace, name) if product.is_tenant(namespace) else None
-    labels = found["metadata"].get("labels", {}) if found else {}
-    if names.FUNCTION_LABEL in labels:
+    """Converge the Function that a Trigger says; for one that is gone, the one that its name begins with."""
+    if not product.is_tenant(namespace):
+        return
+    found = product.cluster.get(TRIGGER, namespace, name)
+    labels = found["metadata"].get("labels", {}) if found else {names.FUNCTION_LABEL: name.rpartition("-")[0]}
+    if labels.get(names.FUNCTION_LABEL):
         converge(namespace, labels[names.FUNCTION_LABEL], product)
+
+
+def _revision(namespace: str, name: str, product: Product) -> None:
+    """Converge the Function whose Service the Revision is named after."""
+    _function(namespace, name.rpartition("-")[0], product)
 
 
 def _pod(namespace: str, name: str, product: Product) -> None:
@@ -44,8 +53,12 @@ def _pod(namespace: str, name: str, product: Product) -> None:
 
 def _job(namespace: str, name: str, product: Product) -> None:
     tenant = namespace.removesuffix(BUILDS_SUFFIX)
-    if tenant != namespace:
-        _build(tenant, name.rpartition("-")[0], product)
+    if tenant == namespace or not product.is_tenant(tenant):
+        return
+    _build(tenant, name.rpartition("-")[0], product)
+    job = product.cluster.get(JOB, namespace, name)
+    if job is not None:
+        remove_if_orphaned(tenant, job, product)
 
 
 def _build(namespace: str, name: str, product: Product) -> None:
@@ -73,6 +86,7 @@ FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {
     "Function": _function,
     "Service": _function,
     "Trigger": _trigger,
+    "Revision": _revision,
     "Build": _build,
     "Job": _job,
     "Pod": _pod,

@@ -4,6 +4,7 @@ The source goes to the store first, then one write of the Function is the commit
 event, and any sweep can finish what it began.
 """
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
 from knative_lambda.storage import keys
 
+log = logging.getLogger(__name__)
 WRITES = 5
 TAKEN_OVER = ("runtime", "entrypoint", "env", "secrets", "triggers", "scale", "resources", "timeout", "builder")
 
@@ -32,13 +34,17 @@ def start_build(event: Event, product: Product) -> None:
     tenant, name = data["tenant"], data["name"]
     source.check(data, "/data")
     product.require_tenant(tenant)
+    product.require_own_image(tenant, data["source"])
     key = order.key_of(event, product.now())
     context = ""
     for _ in range(WRITES):
         found = product.cluster.get(FUNCTION, tenant, name)
         mark = order.buried(product.workshop.store, tenant, name)
+        if found is not None and found["metadata"].get("deletionTimestamp"):
+            raise Temporary(f"the old {tenant}/{name} is still being deleted")
         stands = order.against(key, order.seen_by(found), mark)
         if stands == "older" or (stands == "equal" and found is None):
+            log.info("%s/%s has seen a newer event than %s: nothing changes", tenant, name, event.id)
             return
         if stands == "newer":
             context = context or _context(event, product)
@@ -100,5 +106,10 @@ def _buried_meanwhile(created: Object, key: Key, product: Product) -> bool:
     mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
     if order.standing(key, mark) == "newer":
         return False
-    product.cluster.delete(FUNCTION, meta["namespace"], meta["name"], uid=meta["uid"])
+    try:
+        product.cluster.delete(
+            FUNCTION, meta["namespace"], meta["name"], uid=meta["uid"], version=meta["resourceVersion"]
+        )
+    except Conflict:  # by now it has seen something newer than this event
+        return False
     return True

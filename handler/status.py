@@ -38,14 +38,10 @@ class Told:
         reason = end.get("reason") or settle.phase(build)
         return cls((end["status"], reason, end.get("message", "")), settle.image_of(build), build)
 
-
-def refused(function: Object, why: Refused, now: datetime) -> Object:
-    """Return the status of a Function whose source cannot be taken; what runs goes on running."""
-    return {
-        **function.get("status", {}),
-        "observedGeneration": function["metadata"].get("generation", 1),
-        "conditions": told(function, "Built", ("False", "SourceRefused", str(why)), now),
-    }
+    @classmethod
+    def refused(cls, why: Refused) -> "Told":
+        """Return what is known where the source cannot be taken."""
+        return cls(("False", "SourceRefused", str(why)))
 
 
 def status(function: Object, found: Told, now: datetime) -> Object:
@@ -57,23 +53,32 @@ def status(function: Object, found: Told, now: datetime) -> Object:
     for kind, saying in (
         ("Built", found.built),
         ("Deployed", _deployed(found, before)),
-        ("Ready", (seen.ready, seen.reason or "Ready", seen.message)),
+        ("Ready", _ready(found)),
     ):
         after["conditions"] = told(body, kind, saying, now)
-    if found.image:
-        after["latestReadyImage"] = found.image
-        if found.build is not None:
-            after["latestReadyBuild"] = found.build["metadata"]["name"]
-        else:
-            after.pop("latestReadyBuild", None)
     if seen.url:
         after["url"] = seen.url
     if seen.ready == "True":
         after["image"] = seen.image
-    owed = [note for note in _notes(function, after, found) if note not in before.get("outbox", [])]
-    if owed:
-        after["outbox"] = [*before.get("outbox", []), *owed][-OUTBOX_KEPT:]
-    return after
+        if found.image == seen.image:
+            after["latestReadyBuild"] = found.build["metadata"]["name"] if found.build else ""
+    return owing(after, _notes(function, after, found))
+
+
+def owing(state: Object, notes: list[Object]) -> Object:
+    """Return a status that owes these notifications too, each of them once."""
+    outbox = state.get("outbox", [])
+    owed = {note["id"] for note in outbox}
+    new = [note for note in notes if note["id"] not in owed]
+    return {**state, "outbox": [*outbox, *new][-OUTBOX_KEPT:]} if new else state
+
+
+def _ready(found: Told) -> Saying:
+    """Say how what runs is; where nothing runs and nothing will, that and why."""
+    seen = found.seen
+    if seen == NOTHING and found.built[0] == "False":
+        return found.built
+    return seen.ready, seen.reason or "Ready", seen.message
 
 
 def _deployed(found: Told, before: Object) -> Saying:
@@ -82,7 +87,7 @@ def _deployed(found: Told, before: Object) -> Saying:
         return "False", reason, found.deploy_fault.message
     if found.image:
         return "True", "Applied", ""
-    if before.get("latestReadyImage"):
+    if before.get("image"):
         return "True", "OlderVersion", "the version before goes on running"
     return "Unknown", "NotBuilt", "there is no image yet"
 
@@ -99,13 +104,14 @@ def _notes(function: Object, after: Object, found: Told) -> list[Object]:
     }
     notes = []
     if found.build is not None and "Built" in changed:
-        notes += _build_notes(target, found.build)
+        notes += build_notes(found.build)
     if (state := changed.get("Ready")) is not None:
         notes += _ready_notes(target, after, meta, state)
     return notes
 
 
-def _build_notes(target: Object, build: Object) -> list[Object]:
+def build_notes(build: Object) -> list[Object]:
+    """Return what is owed for a Build as it is now."""
     end = condition(build, "Succeeded")
     phase = settle.phase(build)
     kind = {
@@ -118,7 +124,8 @@ def _build_notes(target: Object, build: Object) -> list[Object]:
         return []
     meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
     data = {
-        **target,
+        "tenant": meta["namespace"],
+        "name": spec["function"],
         "build": meta["name"],
         "uid": meta["uid"],
         "inputHash": spec["inputHash"],
@@ -136,9 +143,9 @@ def _build_notes(target: Object, build: Object) -> list[Object]:
 
 def _ready_notes(target: Object, after: Object, meta: Object, state: Saying) -> list[Object]:
     ready, reason, message = state
-    version = after.get("latestReadyBuild") or f"generation-{meta.get('generation', 1)}"
-    identity = f"{meta['uid']}.{version}"
-    data = {**target, "uid": meta["uid"], "build": after.get("latestReadyBuild", "")}
+    version = after.get("latestBuild", "image")
+    identity = f"{meta['uid']}.{version}.{meta.get('generation', 1)}"
+    data = {**target, "uid": meta["uid"], "build": after.get("latestBuild", "")}
     if ready == "True":
         data |= {"url": after.get("url", ""), "image": after.get("image", "")}
         kind = types.FUNCTION_READY

@@ -1,27 +1,29 @@
 """The clock's tick: every Function converges that a lost report may have left behind, and orphans go.
 
-Level-based and bounded: what is settled costs a look at what the listing already holds. Once an hour what nobody needs
-any more is collected too.
+Level-based and bounded: four listings a tenant say which Functions are as they should be; those cost nothing more. Once
+an hour what nobody needs any more is collected too.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from knative_lambda.builds import settle
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import order, retention
 from knative_lambda.handler.converge import converge
-from knative_lambda.handler.delete import remove
+from knative_lambda.handler.delete import remove, remove_if_orphaned
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.reports import retire
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Refused, Temporary
+from knative_lambda.schemas.errors import Temporary
 from knative_lambda.storage import keys
 
-ENDED_BY_THEMSELVES = ("Succeeded", "Failed")
+Looks = Callable[[str, Product], Iterator[Callable[[], None]]]
+"""Says of a tenant what there is to do, one thing after the other."""
 log = logging.getLogger(__name__)
 
 
@@ -31,43 +33,52 @@ def sweep(event: Event, product: Product) -> None:
     Raises the last failure that may pass, so that the tick is delivered again.
     """
     failures: list[Temporary] = []
+
+    def attempt(look: Callable[[], None], tenant: str) -> None:
+        try:
+            look()
+        except Temporary as error:
+            log.warning("something of %s could not be swept: %s", tenant, error)
+            failures.append(error)
+        except Exception:
+            log.exception("something of %s cannot be swept", tenant)
+
+    def visit(looks: Looks, tenant: str) -> None:
+        for look in looks(tenant, product) if product.is_tenant(tenant) else ():
+            attempt(look, tenant)
+
     for tenant in product.settings.tenants:
-        for look in _looks(tenant, product):
-            try:
-                look()
-            except Temporary as error:
-                log.warning("something of %s could not be swept: %s", tenant, error)
-                failures.append(error)
-            except Refused:
-                log.exception("something of %s cannot be swept", tenant)
+        for looks in (_marked, _orphans, _unsettled):
+            attempt(partial(visit, looks, tenant), tenant)
     if retention.is_due(event.time or product.now()):
         retention.collect(product)
     if failures:
         raise failures[-1]
 
 
-def _looks(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
-    """Yield what there is to do in a tenant, one thing after the other."""
-    if not product.is_tenant(tenant):
-        return
-    builds = product.cluster.list(BUILD, tenant)
-    yield from (partial(retire, build, product) for build in builds if settle.phase(build) not in ENDED_BY_THEMSELVES)
-    yield partial(_orphans, tenant, builds, product)
-    prefix = keys.tombstones(tenant)
-    buried = {stored.key.removeprefix(prefix).removesuffix(".json") for stored in product.workshop.store.list(prefix)}
+def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    """Yield the Builds that may be wanted no more, and the Jobs whose Build may be gone."""
+    jobs = product.cluster.list(JOB, names.builds_namespace(tenant))
+    building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs}
+    for build in product.cluster.list(BUILD, tenant):
+        if settle.phase(build) not in settle.TERMINAL or (
+            settle.phase(build) == "Cancelled" and build["metadata"]["uid"] in building
+        ):
+            yield partial(retire, build, product)
+    yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
+
+
+def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    """Yield the Functions that are not, or whose children are not, as their status says."""
+    services = {found["metadata"]["name"]: found for found in product.cluster.list(KNATIVE_SERVICE, tenant)}
+    owned = [found["metadata"].get("labels", {}) for found in product.cluster.list(TRIGGER, tenant)]
+    triggers = Counter(labels[names.FUNCTION_LABEL] for labels in owned if names.FUNCTION_LABEL in labels)
     for function in product.cluster.list(FUNCTION, tenant):
-        if function["metadata"]["name"] in buried:
-            yield partial(_deleted, function, product)
-        if not _is_settled(function):
-            yield partial(converge, tenant, function["metadata"]["name"], product)
-
-
-def _deleted(function: Object, product: Product) -> None:
-    """Finish a delete that was cut off after its mark."""
-    meta, seen = function["metadata"], order.seen_by(function)
-    mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
-    if seen is not None and mark is not None and order.standing(seen, mark) != "newer":
-        remove(meta["namespace"], meta["name"], function, product)
+        name = function["metadata"]["name"]
+        service = services.get(name, {})
+        wanted = len({names.trigger_name(name, dict(each)) for each in function["spec"].get("triggers", [])})
+        if not (_is_settled(function) and condition(service, "Ready")["status"] == "True" and triggers[name] == wanted):
+            yield partial(converge, tenant, name, product)
 
 
 def _is_settled(function: Object) -> bool:
@@ -80,14 +91,19 @@ def _is_settled(function: Object) -> bool:
     )
 
 
-def _orphans(tenant: str, builds: list[Object], product: Product) -> None:
-    """Remove Jobs whose Build is gone."""
-    known = {build["metadata"]["uid"] for build in builds}
-    namespace = names.builds_namespace(tenant)
-    for job in product.cluster.list(JOB, namespace):
-        uid = job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL)
-        if uid is None or uid in known:
-            continue
-        name = job["metadata"]["labels"].get(names.BUILD_LABEL, "")
-        if product.cluster.get(BUILD, tenant, name) is None:  # asked again: it may be younger than the listing
-            product.cluster.delete(JOB, namespace, job["metadata"]["name"], uid=job["metadata"]["uid"])
+def _marked(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    """Yield deletes that were cut off after their mark, and farewells that nobody has sent."""
+    store = product.workshop.store
+    prefix = keys.tombstones(tenant)
+    buried = {stored.key.removeprefix(prefix).removesuffix(".json") for stored in store.list(prefix)}
+    for function in product.cluster.list(FUNCTION, tenant) if buried else ():
+        if function["metadata"]["name"] in buried and order.seen_by(function) is not None:
+            yield partial(_deleted, tenant, function["metadata"]["name"], product)
+    for stored in store.list(keys.farewells(tenant)):
+        yield partial(product.owes, tenant, stored.key.removeprefix(keys.farewells(tenant)).partition("/")[0])
+
+
+def _deleted(tenant: str, name: str, product: Product) -> None:
+    mark = order.buried(product.workshop.store, tenant, name)
+    if mark is not None:
+        remove(tenant, name, mark, product)

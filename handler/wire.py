@@ -81,7 +81,7 @@ def service(settings: Settings) -> tuple[Service, outbox.Outbox]:
     guard = Guard("registry", GuardSettings(attempts=2, deadline=10.0, attempt_timeout=5.0), listeners=[_tell])
     config = Path(settings.registry_config) if settings.registry_config else None
     registry = GuardedRegistry(HttpRegistry(RegistrySettings(settings.registry_insecure, config)), guard)
-    sender = outbox.Outbox(cluster, settings.broker_url, outbox.post())
+    sender = outbox.Outbox(cluster, store, settings.broker_url, outbox.post())
     product = join(settings, Workshop(cluster, kaniko(settings, cluster, store), registry, store), sender.owes)
     records = Records(product) if settings.api else None
     return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), sender

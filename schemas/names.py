@@ -21,8 +21,8 @@ EVENT_ANNOTATION = PREFIX + "event"
 INPUT_ANNOTATION = PREFIX + "input"
 """On a Function: what its source was prepared into, the context's hash and the base image's digest."""
 MANAGER = "knative-lambda"
-NAME_KEPT = 40
-"""Characters of the function's name that a Build's name shows."""
+NAME_KEPT = 36
+"""Characters of the function's name that a Build's name shows: its Jobs' names must leave room for those of Pods."""
 HASH_KEPT = 16
 PLATFORM = "linux/amd64"
 
@@ -48,7 +48,7 @@ def input_hash(*, context: str, runtime: str, entrypoint: str, builder: str, bas
 
 
 def build_name(function: str, function_uid: str, inputs: str, rebuild: str) -> str:
-    """Return ``<function, 40 at most>-<16 of a hash>``; `rebuild` is the UID of the Build that it replaces, or ""."""
+    """Return ``<function, 36 at most>-<16 of a hash>``; `rebuild` is the UID of the Build that it replaces, or ""."""
     raw = hashlib.sha256(f"{function_uid}\n{inputs}\n{rebuild}".encode()).digest()
     short = base64.b32encode(raw).decode().lower()[:HASH_KEPT]
     return f"{function[:NAME_KEPT].rstrip('-')}-{short}"

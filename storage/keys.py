@@ -45,6 +45,16 @@ def tombstone(tenant: str, function: str) -> str:
     return _join("tombstones", tenant, f"{function}.json")
 
 
+def farewells(tenant: str) -> str:
+    """Return the prefix of the keys of notifications that are owed for functions that are no more."""
+    return _join("farewells", tenant) + "/"
+
+
+def farewell(tenant: str, function: str, uid: str) -> str:
+    """Return the key of the notification that a function was deleted, until it has been sent."""
+    return _join("farewells", tenant, function, f"{uid}.json")
+
+
 def uploads(tenant: str) -> str:
     """Return the prefix of the keys under which a tenant's senders put their sources."""
     return _join("uploads", tenant) + "/"

@@ -96,13 +96,13 @@ class SQLiteCluster:
             rows.set_applied(stored, objects.writable(body))
             return stored
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
+    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str = "") -> None:
         """Delete the object and what it owns; already gone is success."""
         objects.check_address(kind, namespace, name)
         with self._transaction() as rows:
             live = rows.read(kind, namespace, name)
             if live is not None:
-                objects.check_same(live, {"metadata": {"uid": uid}})
+                objects.check_same(live, {"metadata": {"uid": uid, "resourceVersion": version}})
                 rows.remove(kind, live)
 
     def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:  # noqa: ARG002 - the port

@@ -83,7 +83,7 @@ def _variables(container: Object) -> dict[str, str]:
     variables = container.get("env", [])
     if unknown := [variable["name"] for variable in variables if "valueFrom" in variable]:
         raise StartFailed(f"the embedded mode knows no valueFrom: {', '.join(unknown)}")
-    return {variable["name"]: variable.get("value", "") for variable in variables}
+    return {variable["name"]: variable.get("value", "").replace("$$", "$") for variable in variables}
 
 
 def _secrets(container: Object, namespace: str, folder: Path) -> dict[str, str]:

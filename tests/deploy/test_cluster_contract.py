@@ -466,6 +466,18 @@ def test_already_gone_is_success(cluster: Cluster, namespace: str) -> None:
     cluster.delete(KNATIVE_SERVICE, "nowhere", "hello")
 
 
+def test_a_delete_with_a_version_is_for_the_object_as_it_was_read(
+    cluster: Cluster, namespace: str, service: Callable[..., Object]
+) -> None:
+    read = cluster.create(KNATIVE_SERVICE, service())
+    now = cluster.replace(KNATIVE_SERVICE, {**read, "metadata": {**read["metadata"], "labels": {"new": "label"}}})
+    with pytest.raises(Conflict):
+        cluster.delete(KNATIVE_SERVICE, namespace, "hello", version=read["metadata"]["resourceVersion"])
+    assert cluster.get(KNATIVE_SERVICE, namespace, "hello") == now
+    cluster.delete(KNATIVE_SERVICE, namespace, "hello", version=now["metadata"]["resourceVersion"])
+    assert cluster.get(KNATIVE_SERVICE, namespace, "hello") is None
+
+
 def test_a_delete_with_a_uid_is_for_that_object_alone(
     cluster: Cluster, service: Callable[..., Object], namespace: str
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
                     "annotations": {
                         "autoscaling.knative.dev/min-scale": "1",
                         "autoscaling.knative.dev/max-scale": "3",
+                        "serving.knative.dev/progress-deadline": "120s",
                     },
                 },
                 "spec": {

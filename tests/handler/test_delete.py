@@ -1,13 +1,18 @@
 """Removing a function, and the order of its events."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.world import World, versions
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.handler.product import Product
 from knative_lambda.schemas import types
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.errors import Refused, Temporary
 
 
 def left(world: World) -> list[str]:
@@ -140,3 +145,90 @@ def test_events_of_an_unknown_tenant_are_refused(world: World) -> None:
     for kind in (types.FUNCTION_DELETE, types.BUILD_CANCEL):
         with pytest.raises(Refused, match="no tenant"):
             world.send(kind, {"tenant": "nobody", "name": "hello"})
+
+
+class Between:
+    """A cluster in which something happens right after one call of a sort: a twin, at the worst moment."""
+
+    def __init__(self, cluster: MemoryCluster, call: str, happens: Callable[[], object]) -> None:
+        self._cluster, self._call, self._happens = cluster, call, happens
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._cluster, name)
+        if name != self._call:
+            return found
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            result = found(*args, **kwargs)
+            self._call, happens = "", self._happens
+            happens()
+            return result
+
+        return called
+
+
+def meanwhile(world: World, call: str, happens: Callable[[], object]) -> Product:
+    """Return the product over a cluster where `happens` comes right after the first such call."""
+    workshop = replace(world.product.workshop, cluster=Between(world.cluster, call, happens))
+    return replace(world.product, workshop=workshop)
+
+
+def test_newer_source_that_comes_while_a_delete_is_under_way_is_not_deleted(world: World) -> None:
+    world.start()
+    plain, time = world.product, world.time
+
+    def newer() -> None:
+        world.product = plain
+        world.start(env={"NEWER": "yes"}, time=time + timedelta(seconds=2))
+
+    world.product = meanwhile(world, "get", newer)
+    world.delete(time=time + timedelta(seconds=1))
+    assert world.function()["spec"]["env"] == {"NEWER": "yes"}
+
+
+def test_an_older_start_that_comes_while_a_delete_is_under_way_does_not_survive_it(world: World) -> None:
+    plain, time = world.product, world.time
+
+    def older() -> None:
+        world.product = plain
+        world.start(time=time)
+
+    for call in ("get", "list"):
+        world.product = meanwhile(world, call, older)
+        world.delete(time=time + timedelta(seconds=1))
+        world.product = plain
+        assert left(world) == [], call
+
+
+def test_a_function_that_is_going_is_waited_for(world: World) -> None:
+    world.start()
+    function = world.function()
+    function["metadata"]["finalizers"] = ["example.test/wait"]
+    world.cluster.replace(FUNCTION, function)
+    world.cluster.delete(FUNCTION, "acme", "hello")
+    with pytest.raises(Temporary, match="still being deleted"):
+        world.start()
+
+
+def test_the_job_of_a_build_that_a_twin_began_during_a_delete_goes_with_its_first_report(world: World) -> None:
+    world.start()
+    attempt, uid = world.attempt(), world.build()["metadata"]["uid"]
+    world.delete()
+    labels = {"knative-lambda.dev/build": attempt[:-2], "knative-lambda.dev/build-uid": uid}
+    meta = {"name": attempt, "namespace": "acme-builds", "labels": labels}
+    world.cluster.create(JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {}})
+    world.report("Pod", "acme-builds", f"{attempt}-abcde")
+    assert left(world) == []
+
+
+@pytest.mark.parametrize("year", [1, 999, 1000])
+def test_an_early_year_does_not_make_a_function_immortal(world: World, year: int) -> None:
+    world.start(time=world.time.replace(year=year))
+    world.delete()
+    assert left(world) == []
+
+
+def test_a_namespace_without_the_label_is_no_tenant(world: World) -> None:
+    world.namespace("plain", {})
+    with pytest.raises(Refused, match="no tenant"):
+        world.start(tenant="plain")

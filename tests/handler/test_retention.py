@@ -139,10 +139,14 @@ def test_what_a_removed_build_has_left_goes_while_its_function_runs_on(world: Wo
     gone = world.build()["metadata"]["name"]
     new = up(world, image="two", source=two)
     world.cluster.delete(BUILD, "acme", gone)
+    world.broker = 0
+    function = world.function()
+    note = {"id": "x", "type": types.BUILD_COMPLETE, "data": {"image": f"{REPOSITORY}@{names.sha256('one')}"}}
+    world.cluster.replace_status(FUNCTION, {**function, "status": {**function["status"], "outbox": [note]}})
     later(world)
     assert old in world.registry.known, "a notification that is still to be sent names it"
-    function = world.function()
-    world.cluster.replace_status(FUNCTION, {**function, "status": {**function["status"], "outbox": []}})
+    world.broker = 202
+    world.tick()
     later(world, HOUR)
     assert (old in world.registry.known, new in world.registry.known) == (False, True)
     assert len(stored(world, "contexts")) == len(stored(world, "logs")) == 1
@@ -200,10 +204,15 @@ def test_an_image_that_still_runs_stays_and_with_it_the_way_to_find_it(world: Wo
 
 @pytest.mark.parametrize("by_digest", [True, False])
 def test_an_image_that_another_tenants_function_names_stays(world: World, *, by_digest: bool) -> None:
+    """Taken over by hand: an event is not let to name it."""
     image = up(world)
     world.delete()
     named = f"{REPOSITORY}@{names.sha256('one')}" if by_digest else image
-    world.start("borrower", tenant="other", source={"image": named})
+    spec = {"template": {"spec": {"containers": [{"image": named}]}}}
+    meta = {"name": "borrower", "namespace": "other"}
+    world.cluster.create(
+        KNATIVE_SERVICE, {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": meta, "spec": spec}
+    )
     later(world, 30 * DAY)
     assert image in world.registry.known
 
@@ -434,11 +443,11 @@ def test_a_tick_without_a_time_is_of_now(world: World, minute: int, *, collects:
 
 def test_what_cannot_be_collected_does_not_fail_the_tick(world: World) -> None:
     class Broken(Delegate):
-        def list(self, *_: Any, **__: Any) -> Any:
-            raise Unavailable("store", "gone")
+        def tags(self, *_: Any, **__: Any) -> Any:
+            raise Unavailable("registry", "gone")
 
     up(world)
-    world.product = over(world, store=Broken(world.store))
+    world.product = over(world, registry=Broken(world.registry))
     later(world)
 
 

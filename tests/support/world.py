@@ -1,5 +1,6 @@
 """A whole product over fakes, for the tests of the use cases: events in, objects out, and a clock to turn."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from knative_lambda.builds.settle import Workshop
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.settings import Settings
@@ -89,6 +91,9 @@ class World:
         self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
         self.builder = FakeBuilder()
         self.owing: list[tuple[str, str]] = []
+        self.broker = 202
+        """What the tenants' Brokers answer to notifications."""
+        self.told: list[dict[str, Any]] = []
         self.settings = Settings(
             tenants=("acme", "other"),
             store_url="memory://world",
@@ -127,7 +132,22 @@ class World:
             }
         )
         handle(event, self.product)
+        self.tell()
         return event
+
+    def tell(self) -> None:
+        """Send what is owed, as the outbox does once the answer is out; `told` is what was sent."""
+        outbox = Outbox(self.cluster, self.store, "http://broker", self._post)
+        owing, self.owing = self.owing, []
+        for tenant, name in dict.fromkeys(owing):
+            outbox.deliver(tenant, name)
+
+    def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        self.told.append({"url": url, "headers": headers, "data": json.loads(body), "answer": self.broker})
+        return self.broker
+
+    def told_types(self) -> list[str]:
+        return [sent["headers"]["ce-type"].removeprefix(types.PREFIX) for sent in self.told]
 
     def start(self, name: str = "hello", *, tenant: str = "acme", **data: Any) -> Event:
         """Send a build.start; attributes of the event are given as ``at`` (its time) and ``id``."""
