@@ -188,7 +188,7 @@ def test_the_receiver_has_no_rights_in_its_own_namespace_and_makes_no_pods() -> 
 
 def test_the_receiver_may_list_what_may_run_an_image_before_it_removes_one() -> None:
     rights = granted(render(tenants=["demo"]), "receiver", "demo")
-    assert rights["revisions"] == {"list"}
+    assert rights["revisions"] == {"get", "list"}
     assert "list" in rights["services"]
 
 
