@@ -74,7 +74,7 @@ def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     if recorded is not None:
         return function, recorded
     source.check(spec, "/spec")
-    product.require_own_image(meta["namespace"], spec["source"])
+    product.require_runnable(meta["namespace"], spec, "/spec")
     context = spec["source"].get("context", {}).get("hash", "")
     if not context and "image" not in spec["source"]:
         plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")

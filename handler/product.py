@@ -8,10 +8,11 @@ from typing import Any
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.source import Objects
+from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler.settings import Settings
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.schemas.names import TENANT_LABEL
 from knative_lambda.storage import keys
 
@@ -48,12 +49,15 @@ class Product:
         found = self.cluster.get(NAMESPACE, "", name)
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
 
-    def require_own_image(self, tenant: str, source: Mapping[str, Any]) -> None:
-        """Raise `Refused` where a ready image lies among those of another tenant."""
-        place = source.get("image", "").removeprefix(f"{self.settings.registry}/").partition("/")[0]
-        others = set(self.settings.tenants) - {tenant}
-        if source.get("image", "").startswith(f"{self.settings.registry}/") and place in others:
-            raise Refused.because("/data/source/image", f"that is an image of the tenant {place}")
+    def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
+        """Raise `Refused` for resources that no Pod can have, and for a ready image of another tenant."""
+        faults = quantities.faults(spec.get("resources", {}), f"{where}/resources")
+        registry, image = f"{self.settings.registry}/", spec["source"].get("image", "")
+        place = image.removeprefix(registry).partition("/")[0]
+        if image.startswith(registry) and place in self.settings.tenants and place != tenant:
+            faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {place}"))
+        if faults:
+            raise Refused(faults)
 
     def require_tenant(self, name: str) -> None:
         """Raise `Refused` where there is no such tenant."""

@@ -34,7 +34,7 @@ def start_build(event: Event, product: Product) -> None:
     tenant, name = data["tenant"], data["name"]
     source.check(data, "/data")
     product.require_tenant(tenant)
-    product.require_own_image(tenant, data["source"])
+    product.require_runnable(tenant, data, "/data")
     key = order.key_of(event, product.now())
     context = ""
     for _ in range(WRITES):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from knative_lambda.deploy import children
-from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, TRIGGER, Object
+from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, REVISION, TRIGGER, Object
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.schemas.errors import Refused
@@ -103,6 +103,19 @@ def test_knatives_own_words_are_passed_on(bench: Bench) -> None:
     bench.deploy()
     bench.told(KNATIVE_SERVICE, "hello", ready("False", reason="RevisionFailed", message="it ended"))
     assert (bench.seen().ready, bench.seen().reason, bench.seen().message) == ("False", "RevisionFailed", "it ended")
+
+
+def test_the_newest_revision_knows_better_why_a_service_is_not_ready(bench: Bench) -> None:
+    bench.deploy()
+    waiting = ready("Unknown", reason="RevisionMissing", message="is waiting for a Revision to become ready.")
+    bench.told(KNATIVE_SERVICE, "hello", {**waiting, "latestCreatedRevisionName": "hello-00001"})
+    meta = {"name": "hello-00001", "namespace": "acme"}
+    body = {"apiVersion": REVISION.api_version, "kind": "Revision", "metadata": meta, "spec": {}}
+    told = [{"type": "Ready", "status": "False", "reason": "ExitCode1", "message": "SyntaxError: line 1"}]
+    bench.cluster.create(REVISION, body)
+    bench.told(REVISION, "hello-00001", {"conditions": told})
+    assert (bench.seen().ready, bench.seen().reason) == ("Unknown", "ExitCode1")
+    assert bench.seen().message == "SyntaxError: line 1"
 
 
 def test_a_function_is_ready_when_its_triggers_are_too(bench: Bench) -> None:

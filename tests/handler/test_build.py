@@ -104,9 +104,10 @@ def test_a_users_failure_is_tried_again_only_for_a_new_event(world: World) -> No
     world.send(event.type, event.data, id=event.id, time=event.time)
     world.tick()
     assert world.builder.starts == 1
+    failed = world.build()["metadata"]["uid"]
     world.start()
     assert world.builder.starts == 2
-    assert world.build()["spec"]["rebuild"] == world.builds()[0]["metadata"]["uid"]
+    assert world.build()["spec"]["rebuild"] == failed
 
 
 def test_a_platforms_failure_is_tried_again_three_times_at_most(world: World) -> None:
@@ -258,6 +259,7 @@ def test_one_tenants_functions_are_not_anothers(world: World) -> None:
         ({"entrypoint": "other.handle"}, "/data/entrypoint"),
         ({"runtime": "dockerfile"}, "/data/source"),
         ({"scale": {"min": 3, "max": 2}}, "/data/scale/min"),
+        ({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, "/data/resources/requests/cpu"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_anything_is_stored(
