@@ -6,29 +6,24 @@ presigned URL), and neither its termination message nor its log is believed.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
+from knative_lambda.builds import diagnosis
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
+from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, Cluster, Object
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Refused, Unavailable
+from knative_lambda.schemas.errors import AlreadyExists, Refused, Temporary, Unavailable
 from knative_lambda.storage.store import Store
 
-EXECUTOR = "kaniko"
-FETCHER = "fetch"
 POD_GRACE = timedelta(seconds=30)
 """No Pod this long after its Job: the Job's events say why."""
 LOG_TAIL = 16 * 1024
-PLATFORM_FAULT = re.compile(
-    r"(error pushing image|failed to push|error checking push permissions|retrieving image|GET http|HEAD http)"
-    r".*?(\b50[0-9]\b|connection re(fused|set)|i/o timeout|TLS handshake timeout|unexpected EOF)",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -61,65 +56,77 @@ class Kaniko:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def start(self, attempt: Attempt) -> None:
-        """Create the attempt's Job; already there is success, since its name is derived from the Build's UID."""
+        """Create the attempt's Job; already there is success where it is this Build's, and stays."""
         url = self.store.presign(attempt.context, seconds=self.settings.deadline)
         try:
             self.cluster.create(JOB, job(attempt, url, self.settings))
-        except AlreadyExists:
-            return
+        except AlreadyExists as taken:
+            if not _stays(self._job(attempt)):
+                raise Temporary(f"the Job {attempt.name} is being deleted, or another Build's") from taken
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:
         """Read the Pod first: its container's state tells an end seconds before the Job's condition does."""
-        namespace = names.builds_namespace(attempt.tenant)
-        found = self.cluster.get(JOB, namespace, attempt.name)
-        if found is None or found["metadata"].get("deletionTimestamp"):
+        found = self._job(attempt)
+        if found is None or not _stays(found):
             return Lost()
-        for pod in self._pods(attempt):
-            ended = _ended(pod)
-            if ended is not None and ended.exit_code != 0 and not ended.reason:
-                return self._classified(ended, attempt)
-            return ended or _job_ended(found) or Running()
-        return _job_ended(found) or self._refused(found) or Running()
+        pod = self._pod(found)
+        end = diagnosis.pod_ended(pod) if pod else None
+        if end == Ended(0):
+            return end
+        if diagnosis.is_late(found):
+            return diagnosis.late(found, pod, self._events(found))
+        if end is not None and not end.reason:
+            log = self.log(attempt, limit=LOG_TAIL).decode(errors="replace")
+            return diagnosis.exited(end.exit_code, log)
+        return end or diagnosis.job_ended(found) or self._refused(found, pod) or Running()
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
 
         A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it.
         """
-        namespace = names.builds_namespace(attempt.tenant)
-        for pod in self._pods(attempt):
-            for container in (EXECUTOR, FETCHER):
-                with suppress(Unavailable, Refused):
-                    log = self.cluster.pod_log(namespace, pod["metadata"]["name"], container, limit=limit)
-                    if log:
-                        return log
+        found = self._job(attempt)
+        pod = self._pod(found) if found else None
+        if pod is None:
+            return b""
+        for container in (EXECUTOR, FETCHER):
+            with suppress(Unavailable, Refused):
+                meta = pod["metadata"]
+                log = self.cluster.pod_log(meta["namespace"], meta["name"], container, limit=limit)
+                if log:
+                    return log
         return b""
 
     def stop(self, attempt: Attempt) -> None:
         """Delete the Job, and its Pod with it."""
         self.cluster.delete(JOB, names.builds_namespace(attempt.tenant), attempt.name)
 
-    def _pods(self, attempt: Attempt) -> list[Object]:
-        labels = {"batch.kubernetes.io/job-name": attempt.name}
-        return self.cluster.list(POD, names.builds_namespace(attempt.tenant), labels)
+    def _job(self, attempt: Attempt) -> Object | None:
+        """Return the attempt's Job; one of that name that another Build has made is none."""
+        found = self.cluster.get(JOB, names.builds_namespace(attempt.tenant), attempt.name)
+        labels = found["metadata"].get("labels", {}) if found else {}
+        return found if labels.get(names.BUILD_UID_LABEL) == attempt.build_uid else None
 
-    def _classified(self, ended: Ended, attempt: Attempt) -> Ended:
-        tail = self.log(attempt, limit=LOG_TAIL).decode(errors="replace")
-        if PLATFORM_FAULT.search(tail[-2000:]):
-            return Ended(ended.exit_code, "platform", "RegistryUnavailable", "the registry did not answer as it should")
-        return Ended(ended.exit_code, "user", "BuildFailed", f"the build ended with exit code {ended.exit_code}")
-
-    def _refused(self, found: Object) -> Ended | None:
-        """Return why a Job has no Pod, once it should have one: Pod Security, a quota, a missing ServiceAccount."""
-        created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
-        if self.now() - created < POD_GRACE:
-            return None
+    def _pod(self, found: Object) -> Object | None:
+        """Return the Pod that a Job controls; it makes one at most."""
         meta = found["metadata"]
-        for event in reversed(self.cluster.list(EVENT, meta["namespace"])):
-            about = event.get("involvedObject", {})
-            if about.get("uid") == meta["uid"] and event.get("reason") == "FailedCreate":
-                return Ended(1, "ours", "PodRefused", event.get("message", ""))
+        for pod in self.cluster.list(POD, meta["namespace"], {"batch.kubernetes.io/job-name": meta["name"]}):
+            if conditions.owned_by(pod, meta["uid"]):
+                return pod
         return None
+
+    def _events(self, found: Object) -> list[Object]:
+        return self.cluster.list(EVENT, found["metadata"]["namespace"])
+
+    def _refused(self, found: Object, pod: Object | None) -> Ended | None:
+        created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
+        if pod is not None or self.now() - created < POD_GRACE:
+            return None
+        return diagnosis.refused(found, self._events(found))
+
+
+def _stays(found: Object | None) -> bool:
+    return found is not None and not found["metadata"].get("deletionTimestamp")
 
 
 def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
@@ -217,45 +224,3 @@ def _secret_volume(settings: KanikoSettings) -> list[Object]:
         return []
     items = [{"key": ".dockerconfigjson", "path": "config.json"}]
     return [{"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}}]
-
-
-def _ended(pod: Object) -> Ended | None:
-    """Return how a Pod's build ended, from its containers' states; `reason` is "" where only the log can tell."""
-    status = pod.get("status", {})
-    fetched = _terminated(status, "initContainerStatuses")
-    if fetched is not None and fetched.get("exitCode") != 0:
-        return Ended(1, "platform", "ContextNotFetched", "the build context could not be read")
-    end = _terminated(status, "containerStatuses")
-    if end is not None and end.get("exitCode") == 0:
-        return Ended(0)
-    if _disrupted(status) or (end is None and status.get("phase") == "Failed"):
-        return Ended(1, "platform", status.get("reason") or "Disrupted", status.get("message", ""))
-    if end is None:
-        return None
-    if end.get("reason") == "OOMKilled":
-        return Ended(1, "user", "OOMKilled", "the build needs more memory than it may have")
-    return Ended(end.get("exitCode", 1))
-
-
-def _terminated(status: Mapping[str, Any], containers: str) -> Mapping[str, Any] | None:
-    for found in status.get(containers, []):
-        if end := found.get("state", {}).get("terminated"):
-            return dict(end)
-    return None
-
-
-def _disrupted(status: Mapping[str, Any]) -> bool:
-    """Say whether the cluster ended the Pod: evicted, preempted, its node gone."""
-    if status.get("reason") in ("Evicted", "NodeLost", "Shutdown", "NodeShutdown", "Preempting"):
-        return True
-    return any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in status.get("conditions", []))
-
-
-def _job_ended(found: Object) -> Ended | None:
-    for told in found.get("status", {}).get("conditions", []):
-        if told["type"] == "Failed" and told["status"] == "True":
-            whose: Literal["user", "platform"] = "user" if told.get("reason") == "DeadlineExceeded" else "platform"
-            return Ended(1, whose, told.get("reason") or "JobFailed", told.get("message", ""))
-        if told["type"] == "Complete" and told["status"] == "True":
-            return Ended(0)
-    return None

@@ -15,7 +15,8 @@ from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.local import LocalBuilder
 from knative_lambda.builds.oci_layout import OciLayout
-from knative_lambda.deploy.cluster import POD
+from knative_lambda.deploy import conditions
+from knative_lambda.deploy.cluster import JOB, POD
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.storage.memory import MemoryStore
 
@@ -65,7 +66,10 @@ def kaniko() -> Subject:
 
     def finish(one: Attempt) -> None:
         labels = {"batch.kubernetes.io/job-name": one.name}
-        meta = {"name": f"{one.name}-x", "namespace": "acme-builds", "labels": labels}
+        job = cluster.get(JOB, "acme-builds", one.name)
+        assert job is not None
+        owners = [conditions.owner(job)]
+        meta = {"name": f"{one.name}-x", "namespace": "acme-builds", "labels": labels, "ownerReferences": owners}
         spec = {"containers": [{"name": "kaniko", "image": "x"}]}
         pod = cluster.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         ended: dict[str, Any] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}

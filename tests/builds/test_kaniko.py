@@ -1,5 +1,6 @@
 """The Kaniko builder over a fake cluster: the Job it makes, and what it reads from Pods, Jobs and Events."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +9,10 @@ import pytest
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings, job
-from knative_lambda.deploy.cluster import EVENT, JOB, POD, Object
+from knative_lambda.deploy import conditions
+from knative_lambda.deploy.cluster import EVENT, JOB, POD, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.schemas.errors import Temporary
 from knative_lambda.storage.memory import MemoryStore
 
 SETTINGS = KanikoSettings(
@@ -33,24 +36,88 @@ ATTEMPT = Attempt(
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class DatedStore(MemoryStore):
+    """Says in an URL how long it holds."""
+
+    def presign(self, key: str, *, seconds: int) -> str:
+        return f"{super().presign(key, seconds=seconds)}?seconds={seconds}"
+
+
+class SlowCluster(MemoryCluster):
+    """Shows the objects named in `going` as being deleted, for as long as they are named."""
+
+    going: tuple[str, ...] = ()
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        found = super().get(kind, namespace, name)
+        return found and self._shown(found)
+
+    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        return [self._shown(found) for found in super().list(kind, namespace, labels)]
+
+    def _shown(self, found: Object) -> Object:
+        meta = found["metadata"]
+        return {**found, "metadata": {**meta, "deletionTimestamp": "now"}} if meta["name"] in self.going else found
+
+
 class Bench:
     def __init__(self) -> None:
         self.time = START
-        self.cluster = MemoryCluster("acme-builds", now=lambda: self.time)
-        self.kaniko = Kaniko(self.cluster, MemoryStore(), SETTINGS, now=lambda: self.time)
+        self.cluster = SlowCluster("acme-builds", now=lambda: self.time)
+        self.kaniko = Kaniko(self.cluster, DatedStore(), SETTINGS, now=lambda: self.time)
 
-    def pod(self, **status: Any) -> None:
-        labels = {"batch.kubernetes.io/job-name": ATTEMPT.name}
-        meta = {"name": f"{ATTEMPT.name}-x", "namespace": "acme-builds", "labels": labels}
+    @property
+    def job(self) -> Object:
+        [made] = self.cluster.list(JOB, "acme-builds")
+        return made
+
+    def pod(self, *, owner: Object | None = None, deleted: bool = False, **status: Any) -> None:
+        """Make the Job's Pod, or `owner`'s, with this status."""
+        meta: Object = {
+            "name": f"{ATTEMPT.name}-x",
+            "namespace": "acme-builds",
+            "labels": {"batch.kubernetes.io/job-name": ATTEMPT.name},
+            "ownerReferences": [conditions.owner(owner or self.job)],
+        }
         spec = {"containers": [{"name": "kaniko", "image": "x"}]}
         made = self.cluster.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         self.cluster.replace_status(POD, {**made, "status": status})
+        self.cluster.going = (meta["name"],) if deleted else ()
 
     def ended(self, **terminated: Any) -> None:
         self.pod(containerStatuses=[{"name": "kaniko", "state": {"terminated": terminated}}])
 
     def log(self, text: str) -> None:
         self.cluster.logs[("acme-builds", f"{ATTEMPT.name}-x", "kaniko")] = text.encode()
+
+    def told(self, kind: str, reason: str, message: str = "") -> None:
+        """Give the Job a condition, and keep those that it has."""
+        conditions = self.job.get("status", {}).get("conditions", [])
+        condition = {"type": kind, "status": "True", "reason": reason, "message": message}
+        self.cluster.replace_status(JOB, {**self.job, "status": {"conditions": [*conditions, condition]}})
+
+    def event(self, about: Object, reason: str, message: str, kind: str = "Warning") -> None:
+        name = f"e{len(self.cluster.list(EVENT, 'acme-builds'))}"
+        self.cluster.create(
+            EVENT,
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": "acme-builds"},
+                "involvedObject": about,
+                "type": kind,
+                "reason": reason,
+                "message": message,
+                "lastTimestamp": self.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+        )
+
+    def refused(self, message: str) -> None:
+        self.event({"kind": "Job", "uid": self.job["metadata"]["uid"]}, "FailedCreate", message)
+
+    def made_pod(self, name: str) -> None:
+        about = {"kind": "Job", "uid": self.job["metadata"]["uid"]}
+        self.event(about, "SuccessfulCreate", f"Created pod: {name}", "Normal")
 
     @property
     def seen(self) -> Running | Ended | Lost:
@@ -70,7 +137,7 @@ def containers(body: Object) -> list[Object]:
 
 
 def test_a_job_is_named_after_its_attempt_and_says_whose_it_is(bench: Bench) -> None:
-    [made] = bench.cluster.list(JOB, "acme-builds")
+    made = bench.job
     assert made["metadata"]["name"] == "hello-abc-2"
     assert made["metadata"]["labels"]["knative-lambda.dev/build-uid"] == "uid-1"
     assert made["spec"]["backoffLimit"] == 0
@@ -89,6 +156,17 @@ def test_the_pod_holds_no_token_and_no_storage_credential() -> None:
     for container in (fetch, kaniko):
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+def test_the_context_is_read_by_an_url_that_holds_as_long_as_the_attempt_may_take(bench: Bench) -> None:
+    """One that ends sooner fails an attempt that waited for a node; one that holds longer is a credential too many."""
+    assert containers(bench.job)[0]["env"][0]["value"].endswith("?seconds=600")
+
+
+def test_the_container_that_reads_the_context_is_no_root_and_writes_nothing_of_its_image() -> None:
+    context = containers(job(ATTEMPT, "", SETTINGS))[0]["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["readOnlyRootFilesystem"] is True
 
 
 def test_the_executor_is_told_where_to_push_and_what_to_build_on() -> None:
@@ -119,32 +197,84 @@ def test_an_attempt_without_a_job_is_lost(bench: Bench) -> None:
     bench.kaniko.stop(ATTEMPT)
 
 
+def other_job(bench: Bench, name: str, labels: Mapping[str, str]) -> Object:
+    meta = {"name": name, "namespace": "acme-builds", "labels": dict(labels)}
+    return bench.cluster.create(JOB, {**job(ATTEMPT, "", SETTINGS), "metadata": meta})
+
+
+def test_a_job_that_is_being_deleted_is_lost_and_cannot_be_started_yet(bench: Bench) -> None:
+    """It is no success to find it: a moment later there would be none."""
+    bench.ended(exitCode=0)
+    bench.cluster.going = (ATTEMPT.name,)
+    assert bench.seen == Lost()
+    with pytest.raises(Temporary, match=ATTEMPT.name):
+        bench.kaniko.start(ATTEMPT)
+
+
+@pytest.mark.parametrize("labels", [{"knative-lambda.dev/build-uid": "uid-of-a-build-before"}, {}])
+def test_a_job_of_another_build_is_not_the_attempt(bench: Bench, labels: dict[str, str]) -> None:
+    """It would build another context."""
+    bench.kaniko.stop(ATTEMPT)
+    bench.pod(owner=other_job(bench, ATTEMPT.name, labels), phase="Failed")
+    bench.log("another's")
+    assert bench.seen == Lost()
+    assert bench.kaniko.log(ATTEMPT, limit=100) == b""
+    with pytest.raises(Temporary, match=ATTEMPT.name):
+        bench.kaniko.start(ATTEMPT)
+
+
+def test_a_pod_that_another_job_controls_is_not_believed(bench: Bench) -> None:
+    ended = [{"state": {"terminated": {"exitCode": 0}}}]
+    bench.pod(owner=other_job(bench, "another", {}), containerStatuses=ended)
+    bench.log("another's")
+    assert bench.seen == Running()
+    assert bench.kaniko.log(ATTEMPT, limit=100) == b""
+
+
 def test_the_containers_state_tells_the_end_before_the_job_does(bench: Bench) -> None:
     bench.ended(exitCode=0, message="sha256:forged")
     assert bench.seen == Ended(0)
 
 
-def test_a_users_failure_is_the_users(bench: Bench) -> None:
-    bench.ended(exitCode=1)
-    for log in ("failed to execute command: exit status 1", "retrieving image: lookup no.example: no such host"):
-        bench.log(f"error building image: {log}")
-        assert isinstance(bench.seen, Ended)
-        assert (bench.seen.whose, bench.seen.reason) == ("user", "BuildFailed")
+FAILED_RUN = "error building image: error building stage: failed to execute command: waiting for process to exit: "
 
 
 @pytest.mark.parametrize(
     "log",
     [
-        "error pushing image: failed to push to destination: PUT http://r/v2: 503 Service Unavailable",
-        "error building image: GET http://r/v2/: dial tcp 10.0.0.1:5000: connect: connection refused",
-        "retrieving image from registry: unexpected EOF",
+        FAILED_RUN + "exit status 1",
+        "error building image: GET http://r/v2/no/manifests/503: MANIFEST_UNKNOWN: manifest unknown",
+        'error building image: Get "https://no.example/v2/": dial tcp: lookup no.example: no such host',
+        "INFO[0001] Retrieving image manifest r/base:1\n"
+        "curl: (7) Failed to connect to db port 5432: connection refused\n"
+        "HTTP 500\n" + FAILED_RUN + "exit status 7",
+        "error pushing image: failed to push to destination: unexpected status code 503\n"
+        + FAILED_RUN
+        + "exit status 1",
+        "GET http://db/: connection refused",
+    ],
+)
+def test_a_users_failure_is_the_users_whatever_the_users_commands_print(bench: Bench, log: str) -> None:
+    bench.ended(exitCode=1)
+    bench.log(log)
+    assert isinstance(bench.seen, Ended)
+    assert (bench.seen.whose, bench.seen.reason) == ("user", "BuildFailed")
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "error pushing image: failed to push to destination r/x: unexpected status code 503 Unavailable: <p>\n</p>\n",
+        'error building image: Get "http://r/v2/": dial tcp 10.0.0.1:5000: connect: connection refused',
+        "error building image: error building stage: failed to get image: read tcp 10.0.0.2: connection reset by peer",
+        'error checking push permissions -- make sure and try again: Post "http://r/v2/x/blobs/uploads/": EOF',
     ],
 )
 def test_a_registry_that_does_not_answer_is_the_platforms_failure(bench: Bench, log: str) -> None:
     bench.ended(exitCode=1)
-    bench.log(log)
+    bench.log(f"the user's own output\n{log}")
     assert isinstance(bench.seen, Ended)
-    assert bench.seen.whose == "platform"
+    assert (bench.seen.whose, bench.seen.reason) == ("platform", "RegistryUnavailable")
 
 
 @pytest.mark.parametrize(
@@ -175,31 +305,118 @@ def test_whose_failure_it_is_follows_from_the_pods_state(
     assert (bench.seen.whose, bench.seen.reason) == (whose, reason)
 
 
+LATE = ("DeadlineExceeded", "too long")
+KILLED = {"state": {"terminated": {"exitCode": 137, "startedAt": "2026-01-01T00:00:05Z"}}}
+
+
 def test_a_deadline_that_passed_is_told_by_the_job_whose_pod_is_gone(bench: Bench) -> None:
-    [made] = bench.cluster.list(JOB, "acme-builds")
-    told = [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}]
-    bench.cluster.replace_status(JOB, {**made, "status": {"conditions": told}})
-    assert bench.seen == Ended(1, "user", "DeadlineExceeded", "too long")
+    bench.told("Failed", *LATE)
+    assert bench.seen == Ended(1, "user", *LATE)
+
+
+@pytest.mark.parametrize("condition", ["FailureTarget", "Failed"])
+def test_a_build_killed_at_its_deadline_was_too_slow_and_did_not_fail(bench: Bench, condition: str) -> None:
+    bench.pod(deleted=True, containerStatuses=[KILLED])
+    bench.told(condition, *LATE)
+    assert bench.seen == Ended(1, "user", *LATE)
+
+
+def test_an_image_pushed_just_before_the_deadline_counts(bench: Bench) -> None:
+    bench.ended(exitCode=0)
+    bench.told("FailureTarget", *LATE)
+    assert bench.seen == Ended(0)
+
+
+def test_a_pod_that_is_being_deleted_has_not_failed_by_itself_and_its_job_says_why(bench: Bench) -> None:
+    """The Job controller deletes the Pod before it writes that the deadline has passed."""
+    bench.pod(deleted=True, containerStatuses=[KILLED])
+    assert bench.seen == Running()
+    bench.told("Failed", "BackoffLimitExceeded")
+    assert isinstance(bench.seen, Ended)
+    assert (bench.seen.whose, bench.seen.reason) == ("platform", "BackoffLimitExceeded")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "why"}]},
+            "Unschedulable",
+        ),
+        (
+            {
+                "initContainerStatuses": [{"state": {"terminated": {"exitCode": 0}}}],
+                "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "why"}}}],
+            },
+            "ImagePullBackOff",
+        ),
+    ],
+)
+def test_a_pod_that_waited_until_the_deadline_is_the_platforms_failure(
+    bench: Bench, status: dict[str, Any], reason: str
+) -> None:
+    bench.pod(phase="Pending", deleted=True, **status)
+    assert bench.seen == Running()
+    bench.told("FailureTarget", *LATE)
+    assert bench.seen == Ended(1, "platform", reason, "why")
+
+
+def test_why_a_pod_waited_until_the_deadline_is_told_by_its_events_once_it_is_gone(bench: Bench) -> None:
+    """A second after the deadline there is no such Pod any more."""
+    bench.event({"kind": "Pod", "name": "of-somebody-else"}, "Failed", "not this")
+    bench.made_pod("hello-abc-2-x")
+    pod = {"kind": "Pod", "name": "hello-abc-2-x"}
+    bench.event({**pod, "fieldPath": "spec.initContainers{fetch}"}, "Started", "", "Normal")
+    bench.event({**pod, "fieldPath": "spec.containers{kaniko}"}, "Failed", "Error: ErrImagePull")
+    bench.event({"kind": "Job", "uid": bench.job["metadata"]["uid"]}, *LATE)
+    bench.told("Failed", *LATE)
+    assert bench.seen == Ended(1, "platform", "PodNotStarted", "Error: ErrImagePull")
+
+
+def test_a_build_that_began_before_its_deadline_is_the_users_though_its_pod_is_gone(bench: Bench) -> None:
+    bench.made_pod("hello-abc-2-x")
+    pod = {"kind": "Pod", "name": "hello-abc-2-x"}
+    bench.event(pod, "FailedScheduling", "no room, at first")
+    bench.event({**pod, "fieldPath": "spec.initContainers{fetch}"}, "Started", "", "Normal")
+    bench.event({**pod, "fieldPath": "spec.containers{kaniko}"}, "Started", "", "Normal")
+    bench.told("Failed", *LATE)
+    assert bench.seen == Ended(1, "user", *LATE)
 
 
 def test_a_refused_pod_is_told_by_the_jobs_events_after_half_a_minute(bench: Bench) -> None:
-    [made] = bench.cluster.list(JOB, "acme-builds")
-    bench.cluster.create(
-        EVENT,
-        {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": "e", "namespace": "acme-builds"},
-            "involvedObject": {"uid": made["metadata"]["uid"]},
-            "reason": "FailedCreate",
-            "message": 'pods "x" is forbidden: violates PodSecurity',
-        },
-    )
+    bench.refused('pods "x" is forbidden: violates PodSecurity')
     assert bench.seen == Running()
     bench.time += timedelta(seconds=31)
     assert isinstance(bench.seen, Ended)
-    assert bench.seen.reason == "PodRefused"
+    assert (bench.seen.whose, bench.seen.reason) == ("ours", "PodRefused")
     assert "PodSecurity" in bench.seen.message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'pods "x" is forbidden: exceeded quota: builds, requested: pods=1, used: pods=50, limited: pods=50',
+        'Internal error occurred: failed calling webhook "w": context deadline exceeded',
+    ],
+)
+def test_a_pod_refused_for_the_moment_is_waited_for_until_the_deadline(bench: Bench, message: str) -> None:
+    """The Job goes on trying, and what stands in the way goes by itself."""
+    bench.refused(message)
+    bench.time += timedelta(minutes=5)
+    assert bench.seen == Running()
+    bench.told("Failed", *LATE)
+    assert bench.seen == Ended(1, "platform", "PodNotStarted", message)
+
+
+def test_of_several_refusals_the_newest_counts(bench: Bench) -> None:
+    bench.refused("exceeded quota: builds")
+    bench.time += timedelta(minutes=1)
+    bench.refused("violates PodSecurity")
+    assert isinstance(bench.seen, Ended)
+    assert bench.seen.message == "violates PodSecurity"
+    bench.time += timedelta(minutes=1)
+    bench.refused("exceeded quota: builds")
+    assert bench.seen == Running()
 
 
 def test_the_log_is_the_executors_or_that_of_the_init_container(bench: Bench) -> None:
