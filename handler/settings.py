@@ -51,6 +51,8 @@ class Settings:
     """Speak plain HTTP to the registry."""
     registry_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in each builds namespace, for build Pods to push with."""
+    registry_pull_secret: str = ""
+    """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, for functions to be pulled with."""
     registry_config: str = ""
     """The receiver's own docker config.json, to ask the registry with."""
     python_base: str = ""

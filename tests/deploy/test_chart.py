@@ -243,6 +243,27 @@ def test_network_policies_cover_every_pod_of_every_namespace_unless_switched_off
     assert not of(render(networkPolicies={"enabled": False}), "NetworkPolicy")
 
 
+@pytest.mark.parametrize(
+    ("values", "pulls"),
+    [
+        ({}, []),
+        ({"imagePullSecrets": ["pull"]}, ["pull"]),
+        ({"imagePullSecrets": ["pull"], "registry": {"prefix": "r.test", "secret": "push"}}, ["pull", "push"]),
+        ({"imagePullSecrets": ["push"], "registry": {"prefix": "r.test", "secret": "push"}}, ["push"]),
+    ],
+)
+def test_builds_are_pulled_from_a_private_registry(values: dict[str, Any], pulls: list[str]) -> None:
+    """Their Pods run the product's own image and the executor's."""
+    builder = one(render(tenants=["demo"], **values), "ServiceAccount", "builder", "demo-builds")
+    assert [secret["name"] for secret in builder.get("imagePullSecrets", [])] == pulls
+
+
+def test_the_receiver_learns_what_functions_are_pulled_with_and_it_is_not_what_builds_push_with() -> None:
+    registry = {"prefix": "r.test", "secret": "push", "pullSecret": "pull"}
+    given = settings.read(environment(one(render(registry=registry), "Service", "receiver")))
+    assert (given.registry_secret, given.registry_pull_secret) == ("push", "pull")
+
+
 def test_the_store_key_is_mounted_only_where_there_is_one() -> None:
     """A pod with a cloud identity has no Secret to mount."""
     with_key = one(render(), "Service", "receiver")

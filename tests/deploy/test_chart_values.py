@@ -58,9 +58,18 @@ def test_the_older_families_tenant_must_be_one() -> None:
     assert "is not among the tenants" in refusal(**REQUIRED, tenants=["demo"], receiver={"legacyTenant": "acme"})
 
 
-@pytest.mark.parametrize(("missing", "named"), [("image", "image:"), ("registry", "registry.prefix:")])
-def test_what_has_no_default_is_asked_for_by_name(missing: str, named: str) -> None:
-    assert named in refusal(**{key: value for key, value in REQUIRED.items() if key != missing})
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"image": ""}, "image:"),
+        ({"registry": {}}, "registry.prefix:"),
+        ({"runtimes": {"node": "r.test/node"}}, "runtimes.python:"),
+        ({"runtimes": {"python": "r.test/python"}}, "runtimes.node:"),
+    ],
+)
+def test_what_has_no_default_is_asked_for_by_name(values: dict[str, Any], named: str) -> None:
+    """The receiver does not start without them, and would say so only in its log."""
+    assert named in refusal(**(REQUIRED | values))
 
 
 def test_the_schema_knows_every_value_and_no_other() -> None:

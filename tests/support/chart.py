@@ -18,6 +18,7 @@ PRODUCT = "knative-lambda"
 REQUIRED: dict[str, Any] = {
     "image": "registry.test/knative-lambda@sha256:" + "0" * 64,
     "registry": {"prefix": "r.test"},
+    "runtimes": {"python": "r.test/python@sha256:" + "1" * 64, "node": "r.test/node@sha256:" + "2" * 64},
 }
 
 

@@ -12,11 +12,12 @@ KNATIVE_LAMBDA_STORE_CREDENTIALS: /var/run/secrets/knative-lambda/store
 KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ .Values.registry.secret | quote }}
+KNATIVE_LAMBDA_REGISTRY_PULL_SECRET: {{ .Values.registry.pullSecret | quote }}
 {{- if .Values.registry.secret }}
 KNATIVE_LAMBDA_REGISTRY_CONFIG: /var/run/secrets/knative-lambda/registry/config.json
 {{- end }}
-KNATIVE_LAMBDA_PYTHON_BASE: {{ .Values.runtimes.python | quote }}
-KNATIVE_LAMBDA_NODE_BASE: {{ .Values.runtimes.node | quote }}
+KNATIVE_LAMBDA_PYTHON_BASE: {{ required "runtimes.python: name the base image of Python functions, by digest (deploy/images.sh builds it)" .Values.runtimes.python | quote }}
+KNATIVE_LAMBDA_NODE_BASE: {{ required "runtimes.node: name the base image of Node functions, by digest (deploy/images.sh builds it)" .Values.runtimes.node | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_BUILD_DEADLINE: {{ .Values.builds.deadlineSeconds }}
