@@ -23,7 +23,10 @@ from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.problems import Problem
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Malformed, ProductError, Refused, TooLarge
+from knative_lambda.schemas.types import SOURCES
 
+INTERNAL = frozenset(known.type for known in SOURCES)
+"""What nobody sends by hand: there are many of these, and one that was handled says nothing."""
 PIECE = 64 * 1024
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -99,7 +102,7 @@ class _Events:
             found = intake.read(dict(request.headers.items()), _body(request.stream, self._limits.body), self._limits)
         except Refused as error:
             problem = problems.of(error)
-            log.warning("not let in", extra={"fields": _fields() | {"status": problem.status, "why": problem.detail}})
+            log.warning("not let in", extra={"fields": _fields() | _claimed(problem)})
             return _answer(problem)
         errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
         if errors:
@@ -112,7 +115,7 @@ class _Events:
     def _handle(self, event: Event) -> Exception | None:
         """Let an event be handled, log its one line, and return the error that it met."""
         met: Exception | None = None
-        status, level = 202, logging.INFO
+        status, level = 202, logging.DEBUG if event.type in INTERNAL else logging.INFO
         began = time.perf_counter()
         try:
             self._door.receive(event)
@@ -244,6 +247,12 @@ def _answer(problem: Problem) -> Response:
 
 def _json(document: object, status: int = 200) -> Response:
     return Response(json.dumps(document), status, content_type="application/json")
+
+
+def _claimed(problem: Problem) -> dict[str, Any]:
+    """Return what a request that was not let in says of its event, as far as its headers do, and all its faults."""
+    said = {f"event_{name}": request.headers.get(f"Ce-{name}", "") for name in ("id", "type", "source")}
+    return said | {"status": problem.status, "faults": [f"{each.where}: {each.message}" for each in problem.faults]}
 
 
 def _fields() -> dict[str, Any]:

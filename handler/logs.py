@@ -1,6 +1,7 @@
 """One line of log for each thing that happened: JSON for machines, plain where a person watches.
 
-Called by `wire.py` once at the start; whoever logs passes ``extra={"fields": {…}}``.
+Called by `__main__.py` once at the start; whoever logs passes ``extra={"fields": {…}}``. `dev.py` relays what functions
+print.
 """
 
 import json
@@ -8,15 +9,33 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+PRODUCT = "knative_lambda"
+LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.ERROR}
+log = logging.getLogger(__name__)
 SHOWN = 200
 """Characters of a value that a line shows; a sender chooses the length of its ids."""
+FEW = 10
+"""Items of a list that a line shows."""
 
 
-def configure(stream: TextIO, level: int = logging.INFO) -> None:
-    """Make `stream` the only place that the process logs to."""
+def configure(stream: TextIO, *, verbose: bool = False) -> None:
+    """Make `stream` the only place that the process logs to; `verbose` shows the product's debug lines, too."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PlainLines() if stream.isatty() else JsonLines())
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.getLogger(PRODUCT).setLevel(logging.DEBUG if verbose else logging.NOTSET)
+
+
+def relay(function: str, line: str) -> None:
+    """Log a line that a function has printed; of one that its runtime has logged, the message at its own level."""
+    try:
+        output = json.loads(line)
+    except (ValueError, RecursionError):
+        output = None
+    if not (isinstance(output, dict) and isinstance(output.get("message"), str) and "level" in output):
+        output = {}
+    level = LEVELS.get(str(output.get("level")), logging.INFO)
+    log.log(level, "%s: %s", function, output.get("message", line), extra={"output": output})
 
 
 class JsonLines(logging.Formatter):
@@ -24,8 +43,13 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
-        line = {"ts": _moment(record).isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
+        line: dict[str, Any] = {
+            "ts": _moment(record).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+        }
         line |= {"msg": record.getMessage(), **_fields(record)}
+        if output := _output(record):
+            line["output"] = output
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
@@ -40,7 +64,8 @@ class PlainLines(logging.Formatter):
             f"{name}={json.dumps(value, default=str)}" for name, value in _fields(record).items() if value != ""
         )
         line = f"{_moment(record):%H:%M:%S} {record.levelname:<7} {record.getMessage()}  {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        traceback = self.formatException(record.exc_info) if record.exc_info else _output(record).get("traceback")
+        return f"{line}\n{str(traceback).rstrip()}" if traceback else line
 
 
 def _moment(record: logging.LogRecord) -> datetime:
@@ -49,4 +74,15 @@ def _moment(record: logging.LogRecord) -> datetime:
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(record, "fields", {})
-    return {name: value[:SHOWN] if isinstance(value, str) else value for name, value in fields.items()}
+    return {name: _shown(value) for name, value in fields.items()}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(each) for each in value[:FEW]]
+    return value[:SHOWN] if isinstance(value, str) else value
+
+
+def _output(record: logging.LogRecord) -> dict[str, Any]:
+    output: dict[str, Any] = getattr(record, "output", {})
+    return output

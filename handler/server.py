@@ -45,11 +45,11 @@ def serve(
     stopping: Callable[[], None] = lambda: None,
     stopped: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM, answer what is in flight, and end with `SystemExit`; 0 where all went well.
+    """Serve until SIGTERM or SIGINT, answer what is in flight, and end with `SystemExit`; 0 where all went well.
 
     All of these are called in the worker process: `make_app` first, so that threads and connections begin there;
-    `started` once requests can come; `stopping` when SIGTERM has come, from the signal handler: it may set a flag and
-    no more; `stopped` when the last request has been answered.
+    `started` once requests can come; `stopping` when the signal has come, from its handler: it may set a flag and
+    no more; `stopped` when the last request has been answered, or the app could not be made.
     """
     _Server(make_app, settings, started, stopping, stopped).run()
 
@@ -108,6 +108,9 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.alive:
             self.app.stopping()
         super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        self.handle_exit(sig, frame)  # SIGINT, from the terminal or (as SIGQUIT) from the arbiter that got it
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         connection: socket.socket = conn.sock

@@ -43,7 +43,7 @@ class HoldingDoor:
 def main() -> None:
     """Serve on the port and with the heartbeat file in the folder that the arguments name."""
     port, tmp_dir, fails = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    logs.configure(sys.stdout)
+    logs.configure(sys.stdout, verbose=True)
     told = threading.Event()
 
     def make_app() -> Flask:

@@ -279,8 +279,22 @@ def test_each_event_handled_has_one_line(client: FlaskClient, door: FakeDoor, ca
 
 
 def test_what_is_not_let_in_has_its_line_too(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    """With every fault, and with what the sender says of the event: nobody else tells which one it was."""
     client.post("/", data=b"{}", headers=HEADERS)
-    assert [line["status"] for line in lines(caplog)] == [422]
+    [line] = lines(caplog)
+    assert (line["status"], line["event_id"], line["event_type"]) == (422, HEADERS["Ce-Id"], HEADERS["Ce-Type"])
+    assert len(line["faults"]) > 1
+    assert '/data: "tenant" is a required property' in line["faults"]
+
+
+def test_what_the_product_tells_itself_is_a_line_only_where_it_fails(
+    client: FlaskClient, door: FakeDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    door.raises["2"] = Conflict("later")
+    for name in ("1", "2"):
+        client.post("/", data=b"{}", headers={**HEADERS, "Ce-Type": "dev.knative.sources.ping", "Ce-Id": name})
+    assert [line["event_id"] for line in lines(caplog)] == ["2"]
 
 
 def test_health_is_about_the_process_alone(client: FlaskClient, door: FakeDoor) -> None:

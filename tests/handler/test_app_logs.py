@@ -21,6 +21,7 @@ def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    logs.configure(io.StringIO())
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -36,6 +37,46 @@ def lines_of(stream: io.StringIO) -> str:
     except KeyError:
         log.exception("not handled")
     return stream.getvalue()
+
+
+RAISED = json.dumps(
+    {"level": "ERROR", "message": "it raised", "traceback": "Traceback:\n  line 5\nZeroDivisionError: by zero\n"}
+)
+
+
+def relayed(stream: io.StringIO, *printed: str) -> list[str]:
+    logs.configure(stream)
+    for line in printed:
+        logs.relay("demo/hello", line)
+    return stream.getvalue().splitlines()
+
+
+def test_what_a_function_prints_is_read_as_it_was_printed() -> None:
+    plain, *raised = relayed(Terminal(), "a 'b' {\"c\": 1}", RAISED)
+    assert plain.endswith(" INFO    demo/hello: a 'b' {\"c\": 1}")
+    assert raised[0].endswith(" ERROR   demo/hello: it raised")
+    assert raised[1:] == ["Traceback:", "  line 5", "ZeroDivisionError: by zero"]
+
+
+@pytest.mark.parametrize("printed", ["plain", "[1]", '{"message": 1, "level": "INFO"}', "[" * 100_000])
+def test_a_machine_gets_a_functions_own_line_of_json_as_json_and_any_other_as_text(printed: str) -> None:
+    text, raised = (json.loads(line) for line in relayed(io.StringIO(), printed, RAISED))
+    assert (text["level"], text["msg"]) == ("info", f"demo/hello: {printed}")
+    assert "output" not in text
+    assert (raised["level"], raised["msg"]) == ("error", "demo/hello: it raised")
+    assert raised["output"] == json.loads(RAISED)
+
+
+def test_the_products_debug_lines_are_shown_on_demand_and_nobody_elses() -> None:
+    def shown(*, verbose: bool) -> list[str]:
+        stream = io.StringIO()
+        logs.configure(stream, verbose=verbose)
+        for name in ("knative_lambda.x", "urllib3"):
+            logging.getLogger(name).debug(name)
+        return [json.loads(line)["msg"] for line in stream.getvalue().splitlines()]
+
+    assert shown(verbose=True) == ["knative_lambda.x"]
+    assert shown(verbose=False) == []
 
 
 def test_a_machine_reads_json_one_line_each() -> None:

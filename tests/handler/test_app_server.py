@@ -67,8 +67,8 @@ class Receiver:
                 connection.shutdown(socket.SHUT_WR)
             return int(connection.makefile("rb").readline().split()[1])
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
         return self.process.wait(timeout=60)
 
 
@@ -104,14 +104,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         yield receiver
 
 
-def test_requests_in_flight_are_answered_before_it_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_requests_in_flight_are_answered_before_it_ends(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as receiver, ThreadPoolExecutor() as senders:
         receiver.life("started")
         held = {**HEADERS, "Ce-Subject": "hold"}
         answers = [senders.submit(receiver.ask, "POST", "/", held, b"{}") for _ in range(3)]
         for _ in answers:
             receiver.life("arrived")
-        assert receiver.stop() == 0
+        assert receiver.stop(number) == 0
         assert [answer.result().status for answer in answers] == [202, 202, 202]
         receiver.life("stopping")
         receiver.life("stopped")
