@@ -1,9 +1,9 @@
 """The command ``knative-lambda``, which kn finds as ``kn lambda`` too.
 
-It starts the service as a process and imports none of it.
+It becomes the service's process, or starts it, and imports none of it.
 """
 
-import subprocess
+import os
 import sys
 
 import click
@@ -19,7 +19,10 @@ def main() -> None:
     """Hand it a function's source by event, and it runs as a Knative Service within seconds."""
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    short_help="Run everything on this machine, without a cluster.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dev(arguments: tuple[str, ...]) -> None:
     """Run everything on this machine, without a cluster; `dev --help` lists the options.
@@ -29,15 +32,11 @@ def dev(arguments: tuple[str, ...]) -> None:
 
       knative-lambda dev --sink http://127.0.0.1:9000 --tenants demo,acme
     """
-    with subprocess.Popen((*SERVICE, "dev", *arguments)) as service:  # noqa: S603 - our own program, by our own path
-        while True:
-            try:
-                raise SystemExit(service.wait())
-            except KeyboardInterrupt:  # the terminal has told the service too: wait until it has drained
-                continue
+    command = (*SERVICE, "dev", *arguments)
+    os.execv(command[0], command)  # noqa: S606 - our own program; as one process it gets every signal itself
 
 
-@main.command()
+@main.command(short_help="Show the main job on this machine, in under a minute.")
 def demo() -> None:
     """Show the main job: functions built, called, replaced and removed, embedded, in under a minute."""
     raise SystemExit(story.main())

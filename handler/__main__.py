@@ -7,9 +7,8 @@ loads what only another one uses.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from knative_lambda.handler import logs
@@ -45,7 +44,7 @@ def receiver(settings: Settings) -> None:
         make_app,
         ServerSettings(port=port(), threads=settings.threads),
         stopping=lambda: state.update(draining=True),
-        stopped=lambda: state["outbox"].stop(timeout=5.0),
+        stopped=lambda: state["outbox"].stop(timeout=5.0) if "outbox" in state else None,
     )
 
 
@@ -62,31 +61,28 @@ def dead_letters(settings: Settings) -> None:
     serve(make_app, ServerSettings(port=port(), threads=4))
 
 
-def develop(arguments: argparse.Namespace) -> None:
+def develop(arguments: Sequence[str]) -> None:
     """Run everything on this machine until told to stop."""
-    from knative_lambda.handler import dev  # noqa: PLC0415 - see the module's docstring
+    from knative_lambda.handler import dev, options  # noqa: PLC0415 - see the module's docstring
 
-    dev.run(arguments.port, arguments.data.resolve(), arguments.sink, arguments.tenants.split(","))
+    given = options.read(arguments)
+    logs.configure(sys.stdout, verbose=given.verbose)
+    dev.run(given)
 
 
 def main() -> int:
     """Run the process that the command line names; return its exit code."""
+    if sys.argv[1:2] == ["dev"]:
+        develop(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="knative-lambda-service", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="take events on a cluster")
     commands.add_parser("deadletters", help="keep events that nobody could handle")
-    local = commands.add_parser("dev", help="run everything on this machine, without a cluster")
-    local.add_argument("--port", type=int, default=8480, help="the one port (default: %(default)s)")
-    local.add_argument("--data", type=Path, default=Path(".knative-lambda"), help="the folder (default: %(default)s)")
-    local.add_argument("--sink", default="", help="an URL that gets every event of the tenants' brokers too")
-    local.add_argument("--tenants", default="demo", help="the tenants, separated by commas (default: %(default)s)")
+    commands.add_parser("dev", help="run everything on this machine, without a cluster")
     arguments = parser.parse_args()
     logs.configure(sys.stdout)
     try:
-        if arguments.command == "dev":
-            develop(arguments)
-        else:
-            {"serve": receiver, "deadletters": dead_letters}[arguments.command](read())
+        {"serve": receiver, "deadletters": dead_letters}[arguments.command](read())
     except BadSettings as faults:
         sys.stderr.write(f"the settings are wrong:\n{faults}\n")
         return WRONG

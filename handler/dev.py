@@ -5,9 +5,11 @@ functions (``/functions/<namespace>/<name>``). Everything that must not be lost 
 process may be killed and started again.
 """
 
+import difflib
+import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ from knative_lambda.deploy.cluster import (
 )
 from knative_lambda.deploy.embedded.deliveries import Deliveries
 from knative_lambda.deploy.embedded.eventing import Eventing
+from knative_lambda.deploy.embedded.messages import Message
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.deploy.embedded.readiness import Readiness
 from knative_lambda.deploy.embedded.serving import Serving, ServingSettings
@@ -42,6 +45,8 @@ from knative_lambda.deploy.embedded.transport import Request, end_to_end
 from knative_lambda.handler import outbox, wire
 from knative_lambda.handler.app import HttpSettings, create_app
 from knative_lambda.handler.deadletters import letter
+from knative_lambda.handler.logs import relay
+from knative_lambda.handler.options import HOST, Options
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.server import ServerSettings, serve
 from knative_lambda.handler.settings import Settings
@@ -61,31 +66,31 @@ DELIVERY: Object = {"retry": 10, "backoffPolicy": "exponential", "backoffDelay":
 log = logging.getLogger(__name__)
 
 
-def run(port: int, data: Path, sink: str, tenants: list[str]) -> None:
-    """Serve on `port` until SIGTERM; everything is kept below `data`. `sink` gets the tenants' events too."""
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT."""
     state: list[Embedded] = []
     draining = threading.Event()
 
     def make_app() -> Flask:
-        state.append(Embedded(port, data, sink, tenants))
+        state.append(Embedded(options.port, options.data, options.sink, options.tenants))
         return state[0].app(draining.is_set)
 
     def started() -> None:
         state[0].start()
 
     def stopped() -> None:
-        state[0].close()
+        for embedded in state:  # none, where it could not be made
+            embedded.close()
 
-    settings = ServerSettings(host="127.0.0.1", port=port, threads=THREADS, graceful_timeout=10)
+    settings = ServerSettings(host=HOST, port=options.port, threads=THREADS, graceful_timeout=10)
     serve(make_app, settings, started=started, stopping=draining.set, stopped=stopped)
 
 
 class Embedded:
-    """All of it, joined."""
+    """All of it, joined, on one `port`: everything is kept below `data`, and `sink` gets the tenants' events too."""
 
-    def __init__(self, port: int, data: Path, sink: str, tenants: list[str]) -> None:
-        data.mkdir(parents=True, exist_ok=True)
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, data: Path, sink: str, tenants: Sequence[str]) -> None:
+        self.url = f"http://{HOST}:{port}"
         self.settings = Settings(
             namespace=NAMESPACE_OF_PRODUCT,
             tenants=tuple(tenants),
@@ -100,9 +105,9 @@ class Embedded:
         self.store = guarded(open_store(self.settings.store_url, store_settings), store_settings)
         self.cluster = SQLiteCluster(data / "objects.db", validate=_validate)
         layout = OciLayout(data / "images")
-        self.serving = Serving(self.cluster, layout, ServingSettings(data / "functions", self.url), echo=_echo)
+        self.serving = Serving(self.cluster, layout, ServingSettings(data / "functions", self.url), echo=relay)
         subscribers = Subscribers(self.cluster, self.serving.call)
-        self.eventing = Eventing(self.cluster, Deliveries(data / "events.db"), subscribers)
+        self.eventing = Eventing(self.cluster, Deliveries(data / "events.db"), subscribers, unwanted=_unwanted)
         self.readiness = Readiness(self.cluster, subscribers, self.url)
         self.sources = Sources(
             lambda headers, body: self.eventing.publish(NAMESPACE_OF_PRODUCT, "cluster", headers, body),
@@ -113,6 +118,7 @@ class Embedded:
         workshop = Workshop(self.cluster, self.builder, layout, self.store)
         product = wire.join(self.settings, workshop, self.outbox.owes, "local")
         self.service = wire.Service(product, lambda: {"store": self.store.state}, Records(product))
+        self._data = data
         self._sink = sink
         self._stop = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="clock", daemon=True)
@@ -138,7 +144,8 @@ class Embedded:
             self.cluster.on_change(listener)
         for part in (self.serving, self.readiness, self.eventing, self.outbox, self._clock):
             part.start()
-        log.info("ready on %s, data below %s", self.url, self.settings.store_url.removeprefix("file://"))
+        ingress = f"{self.url}/{NAMESPACE_OF_PRODUCT}/default"
+        log.info("ready on %s, data below %s, events for the product to %s", self.url, self._data, ingress)
 
     def close(self) -> None:
         """End in the order in which things feed each other."""
@@ -160,6 +167,7 @@ class Embedded:
     def _tick(self) -> None:
         while not self._stop.is_set():
             self.sources.tick()
+            self.serving.retry()
             self._stop.wait(TICK)
 
 
@@ -173,14 +181,15 @@ class Neighbours:
 
     def publish(self, namespace: str, broker: str) -> Response:
         """Take an event for a Broker."""
-        status = self.eventing.publish(namespace, broker, dict(request.headers), request.get_data())
-        return Response(status=status, content_type="text/plain")
+        answer = self.eventing.publish(namespace, broker, dict(request.headers), request.get_data())
+        return Response(answer.body, answer.status, content_type="text/plain; charset=utf-8")
 
     def keep(self, namespace: str) -> Response:
         """Keep a dead letter."""
         body = letter(namespace, dict(request.headers), request.get_data(), datetime.now(UTC))
         with suppress(AlreadyExists):
             self.cluster.create(DEAD_LETTER, body)
+        _mourn(body)
         return Response(status=202)
 
     def call(self, namespace: str, name: str, path: str = "") -> Response:
@@ -242,5 +251,30 @@ def _validate(kind: Kind, body: Object) -> None:
         raise Refused(faults)
 
 
-def _echo(function: str, line: str) -> None:
-    log.info("%s: %s", function, line)
+def _unwanted(namespace: str, broker: str, message: Message) -> None:
+    """Tell of an event that a Broker took and nobody gets: a typing error in its type, as a rule."""
+    kind = message.attributes["type"]
+    place = f"{namespace}/{broker}"
+    if namespace == NAMESPACE_OF_PRODUCT:
+        near = difflib.get_close_matches(kind, [known.type for known in TYPES.values() if known.received], 1)
+        fields = {"event_id": message.attributes["id"], "event_type": kind, "nearest_type": "".join(near)}
+        log.warning("no Trigger of %s takes this event: it is lost", place, extra={"fields": fields})
+    elif kind not in TYPES:
+        fields = {"event_id": message.attributes["id"], "event_type": kind}
+        log.info("no Trigger of %s takes this event", place, extra={"fields": fields})
+
+
+def _mourn(letter: Object) -> None:
+    """Tell of an event that nobody could handle: its sender was answered long before."""
+    meta, spec = letter["metadata"], letter["spec"]
+    try:
+        why = str(json.loads(spec["message"])["detail"])
+    except (ValueError, LookupError, TypeError):
+        why = spec["message"]
+    fields = {
+        "event_id": spec["event"].get("id", ""),
+        "event_type": spec["event"].get("type", ""),
+        "status": spec["code"],
+        "why": why,
+    }
+    log.warning("kept as DeadLetter %s in %s", meta["name"], meta["namespace"], extra={"fields": fields})

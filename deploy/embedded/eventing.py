@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Eventing:
-    """The Brokers of `cluster`. `clock` gives seconds since the epoch."""
+    """The Brokers of `cluster`. `clock` gives seconds since the epoch.
+
+    `unwanted` is told of each event that came to a Broker (namespace, name) and that no Trigger takes.
+    """
 
     def __init__(
         self,
@@ -40,11 +43,13 @@ class Eventing:
         subscribers: Subscribers,
         *,
         clock: Callable[[], float] = time.time,
+        unwanted: Callable[[str, str, Message], None] = lambda _namespace, _broker, _message: None,
     ) -> None:
         self._cluster = cluster
         self._deliveries = deliveries
         self._subscribers = subscribers
         self._clock = clock
+        self._unwanted = unwanted
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [threading.Thread(target=self._run, name="deliver", daemon=True) for _ in range(WORKERS)]
@@ -65,18 +70,21 @@ class Eventing:
                 thread.join(max(0.0, deadline - time.monotonic()))
         self._deliveries.close()
 
-    def publish(self, namespace: str, broker: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Take an event for a Broker and return the answer's status: 202, 404 for no such Broker, 400 for no event."""
+    def publish(self, namespace: str, broker: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Take an event for a Broker and return the answer: 202, or as text why not, 404 (no such Broker) or 400."""
         if self._cluster.get(BROKER, namespace, broker) is None:
-            return HTTPStatus.NOT_FOUND
+            return Response(HTTPStatus.NOT_FOUND, {}, f"there is no Broker {namespace}/{broker}\n".encode())
         try:
             message = messages.parse(headers, body)
         except Malformed as error:
             log.info("no event for %s/%s: %s", namespace, broker, error)
-            return HTTPStatus.BAD_REQUEST
-        self._deliveries.add(self._matching(namespace, broker, message, HOPS))
-        self._notify()
-        return HTTPStatus.ACCEPTED
+            return Response(HTTPStatus.BAD_REQUEST, {}, f"this is no CloudEvent: {error}\n".encode())
+        if deliveries := self._matching(namespace, broker, message, HOPS):
+            self._deliveries.add(deliveries)
+            self._notify()
+        else:
+            self._unwanted(namespace, broker, message)
+        return Response(HTTPStatus.ACCEPTED)
 
     def work(self) -> int:
         """Deliver everything that is due now, one after the other; return how many deliveries that were."""
@@ -160,9 +168,9 @@ class Eventing:
 
     def _give_up(self, delivery: Delivery, answer: Response, url: str, policy: Policy) -> None:
         """Send the event to the dead-letter sink, with what Knative adds to it; without one it ends here."""
-        name = f"{delivery.namespace}/{delivery.trigger}"
-        log.warning("event %s is given up: %s answers %d", delivery.message.attributes["id"], name, answer.status)
         if delivery.dead or policy.dead_letter_sink is None:
+            name = f"{delivery.namespace}/{delivery.trigger}"
+            log.warning("event %s is given up: %s answers %d", delivery.message.attributes["id"], name, answer.status)
             self._deliveries.finish(delivery)
             return
         data = base64.b64encode(answer.body[:ERROR_DATA_LIMIT]).decode()

@@ -51,6 +51,8 @@ class _Service:
     current: Revision | None = None
     starting: tuple[Object, Revision] | None = None
     failure: tuple[str, str] = ("", "")
+    lacking: bool = False
+    """Whether the newest revision could not even be started, for want of a Secret or an image that may still come."""
     retired: list[Revision] = field(default_factory=list)
 
     def close(self) -> None:
@@ -102,6 +104,13 @@ class Serving:
         if starting and starting[0] != obj["spec"]["template"]:
             starting[1].cancel()
         self._queue.add(_key(obj))
+
+    def retry(self) -> None:
+        """Look again for what revisions lack: to be called from time to time."""
+        with self._lock:
+            lacking = [key for key, service in self._services.items() if service.lacking]
+        for key in lacking:
+            self._queue.add(key)
 
     def call(self, namespace: str, name: str, request: Request) -> Response:
         """Send a request to a service and return its answer, or what Knative's gateway would say in its place."""
@@ -173,12 +182,15 @@ class Serving:
     def _bring_up(self, key: Key, service: _Service, obj: Object, revisions: Revisions) -> Revisions:
         """Start the newest revision where it has neither been ready nor failed; it takes over when it is ready."""
         made = revisions.created
-        if made is None or made == revisions.ready or service.failure[0] == made.name:
+        if made is None or made == revisions.ready or (service.failure[0] == made.name and not service.lacking):
             return revisions
-        service.failure = ("", "")
-        self._tell(obj, revisions, "")
+        if service.failure[0] != made.name:
+            service.failure = ("", "")
+            self._tell(obj, revisions, "")
+        service.lacking = True
         try:
             revision = self._revision(key, made)
+            service.lacking = False
             with self._lock:
                 service.starting = (obj["spec"]["template"], revision)
             revision.start()
@@ -187,7 +199,8 @@ class Serving:
             return revisions
         finally:
             with self._lock:
-                _, service.starting = service.starting, None
+                service.starting = None
+        service.failure = ("", "")
         revisions = replace(revisions, ready=made)
         self._ledger.write(*key, revisions)
         with self._lock:

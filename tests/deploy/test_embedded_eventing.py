@@ -16,6 +16,7 @@ import pytest
 from knative_lambda.deploy.cluster import BROKER, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Object
 from knative_lambda.deploy.embedded.deliveries import Deliveries
 from knative_lambda.deploy.embedded.eventing import HOPS, Eventing
+from knative_lambda.deploy.embedded.messages import Message
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.deploy.embedded.subscribers import Subscribers
 from knative_lambda.deploy.embedded.transport import NoAnswer, Request, Response
@@ -44,6 +45,7 @@ class Bench:
         self.now = 1_000_000.0
         self.cluster = SQLiteCluster(":memory:")
         self.received: dict[str, list[Request]] = {}
+        self.unwanted: list[tuple[str, str, str]] = []
         self.answers: dict[str, Answer] = {}
         self.eventing = self.restarted()
         self.create(NAMESPACE, "demo", {})
@@ -51,7 +53,11 @@ class Bench:
 
     def restarted(self) -> Eventing:
         subscribers = Subscribers(self.cluster, self.call)
-        return Eventing(self.cluster, Deliveries(self.path), subscribers, clock=lambda: self.now)
+        deliveries = Deliveries(self.path)
+        return Eventing(self.cluster, deliveries, subscribers, clock=lambda: self.now, unwanted=self.note)
+
+    def note(self, namespace: str, broker: str, message: Message) -> None:
+        self.unwanted.append((namespace, broker, message.attributes["type"]))
 
     def call(self, _namespace: str, name: str, request: Request) -> Response:
         self.received.setdefault(name, []).append(request)
@@ -73,7 +79,10 @@ class Bench:
         self.create(TRIGGER, name, {"broker": "default", "subscriber": service_ref(name), **spec})
 
     def publish(self, headers: dict[str, str] | None = None, body: bytes = BODY, broker: str = "default") -> int:
-        return self.eventing.publish("demo", broker, EVENT if headers is None else headers, body)
+        return self.eventing.publish("demo", broker, EVENT if headers is None else headers, body).status
+
+    def refusal(self, headers: dict[str, str], broker: str = "default") -> str:
+        return self.eventing.publish("demo", broker, headers, BODY).body.decode()
 
     def ids(self, name: str) -> list[str]:
         return [request.headers["ce-id"] for request in self.received.get(name, [])]
@@ -110,6 +119,21 @@ def test_an_event_reaches_every_trigger_that_takes_it_unchanged(bench: Bench) ->
     assert (request.method, request.path, request.body) == ("POST", "/", BODY)
     expected = {**EVENT, "ce-extra": "a%20b", "traceparent": "00-1-2-00", "prefer": "reply"}
     assert request.headers == expected
+
+
+def test_an_event_that_no_trigger_takes_is_told_of(bench: Bench) -> None:
+    bench.trigger("some", filter={"attributes": {"type": "demo.hello"}})
+
+    assert [bench.publish(), bench.publish({**EVENT, "ce-type": "demo.helo"})] == [202, 202]
+
+    assert bench.unwanted == [("demo", "default", "demo.helo")]
+
+
+def test_what_a_broker_does_not_take_is_answered_with_the_reason_in_one_line(bench: Bench) -> None:
+    assert bench.refusal({**EVENT, "ce-id": "", "ce-type": ""}) == (
+        "this is no CloudEvent: id: is missing; type: is missing\n"
+    )
+    assert bench.refusal(EVENT, broker="defualt") == "there is no Broker demo/defualt\n"
 
 
 def test_a_structured_event_arrives_in_binary_mode(bench: Bench) -> None:

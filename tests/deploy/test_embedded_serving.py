@@ -189,6 +189,30 @@ def test_a_function_sees_its_own_environment_and_nothing_of_ours(bench: Bench, m
     assert Path(answer["cwd"]).name == "function"
 
 
+def test_a_secret_that_comes_later_is_found(bench: Bench) -> None:
+    """Until then the status stays as it is: who looks at it again and again is told nothing new."""
+    failed = bench.run(bench.image("one"), envFrom=[{"secretRef": {"name": "db"}}])
+    bench.serving.retry()
+    assert bench.serving.settled(30)
+    assert bench.status() == failed
+    secrets = bench.folder / "serving" / "secrets" / "demo"
+    secrets.mkdir(parents=True)
+    (secrets / "db.env").write_text("DB_PASSWORD=x\n")
+
+    bench.serving.retry()
+
+    assert bench.serving.settled(30)
+    assert bench.ready()["status"] == "True"
+    assert bench.ask()["env"]["DB_PASSWORD"] == "x"
+
+
+def test_a_program_that_fails_is_not_started_again_and_again(bench: Bench) -> None:
+    bench.run(bench.image("broken"))
+    bench.serving.retry()
+    assert bench.serving.settled(30)
+    assert bench.printed.count("starting broken") == 1
+
+
 @pytest.mark.parametrize(
     ("container", "why"),
     [

@@ -1,0 +1,128 @@
+"""`knative-lambda dev` as the process that a user starts, stops, kills, and reads the lines of."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EVENT = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/me", "content-type": "application/json"}
+
+
+@dataclass
+class Dev:
+    """A process that was started, and the file that its lines go to."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        """Return the lines whose message begins like this, once there are any."""
+        deadline = time.monotonic() + 60
+        while not (found := [line for line in self._all() if line["msg"].startswith(message)]):
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            threading.Event().wait(0.05)
+        return found
+
+    def _all(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line) for line in (self.folder / "log").read_text().splitlines(keepends=True) if line[-1] == "\n"
+        ]
+
+    def post(self, broker: str, headers: dict[str, str], body: bytes = b"{}") -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("POST", f"/{broker}", body, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def command(port: int, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "knative_lambda.client", "dev", "--port", str(port), "--data", str(folder / "data")]
+
+
+@contextmanager
+def running(folder: Path, port: int) -> Iterator[Dev]:
+    """Yield a process that takes requests."""
+    with (folder / "log").open("wb") as log:
+        dev = Dev(port, folder, subprocess.Popen(command(port, folder), stdout=log, stderr=log))
+    try:
+        dev.lines("ready on")
+        yield dev
+    finally:
+        dev.process.terminate()
+        dev.process.wait(60)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+    return number
+
+
+def test_it_is_one_process_that_every_signal_reaches_and_that_can_be_killed_and_started_again(
+    tmp_path: Path, port: int
+) -> None:
+    """The folder's and the port's owner is the process that the user started, however it ends."""
+    with running(tmp_path, port) as dev:
+        second = subprocess.run(command(port, tmp_path), capture_output=True, text=True, check=False)
+        assert second.returncode == 2
+        assert f"already used by process {dev.process.pid}" in second.stderr
+        assert f"port {port} is taken" in second.stderr
+        assert dev.stop(signal.SIGKILL) == -signal.SIGKILL
+    with running(tmp_path, port) as dev:
+        assert dev.stop(signal.SIGINT) == 0
+    with running(tmp_path, port) as dev:
+        assert dev.stop(signal.SIGTERM) == 0
+
+
+def test_the_sender_of_a_lost_event_reads_why(tmp_path: Path, port: int) -> None:
+    """A Broker's 202 comes before anybody has looked at the event."""
+    with running(tmp_path, port) as dev:
+        [ready] = dev.lines("ready on")
+        assert ready["msg"].endswith(f" http://127.0.0.1:{port}/knative-lambda/default")
+
+        assert dev.post("knative-lambda/default", {}) == (
+            400,
+            "this is no CloudEvent: specversion: is missing; id: is missing; source: is missing; type: is missing\n",
+        )
+
+        start = "dev.knative-lambda.build.start"
+        assert dev.post("knative-lambda/default", {**EVENT, "ce-type": start})[0] == 202
+        [kept] = dev.lines("kept as DeadLetter")
+        assert re.fullmatch("kept as DeadLetter dl-[0-9a-f]{32} in knative-lambda", kept["msg"])
+        assert (kept["level"], kept["event_id"], kept["event_type"], kept["status"]) == ("warning", "7", start, 422)
+        assert kept["why"].startswith('/data: "tenant" is a required property')
+
+        typo = "dev.knative-lambda.build.strat"
+        assert dev.post("knative-lambda/default", {**EVENT, "ce-type": typo})[0] == 202
+        [lost] = dev.lines("no Trigger of knative-lambda/default")
+        assert (lost["level"], lost["event_id"], lost["event_type"]) == ("warning", "7", typo)
+        assert lost["nearest_type"] == start
+
+
+def test_a_folder_that_holds_something_else_is_an_error_and_only_that_one(tmp_path: Path, port: int) -> None:
+    (tmp_path / "data" / "objects.db").mkdir(parents=True)
+    failed = subprocess.run(command(port, tmp_path), capture_output=True, text=True, check=False, timeout=60)
+    assert failed.returncode not in (0, 2)
+    assert "unable to open database file" in failed.stdout
+    assert "IndexError" not in failed.stdout + failed.stderr
