@@ -195,18 +195,18 @@ class Demo:
         self.story.wait("the service", self.service.ready)
         for example in examples:
             with self.story.step(f"{example.folder}: build.start to the product's broker, and wait until it is ready"):
-                image = self.deploy(example, example.source(), "")
+                generation = self.deploy(example, example.source())
             with self.story.step(f"{example.folder}: an event to the tenant's broker"):
                 self.ask(example)
             with self.story.step(f"{example.folder}: a new version"):
-                self.deploy(example, example.changed(), image)
+                self.deploy(example, example.changed(), generation)
                 self.ask(example)
         for example in examples:
             with self.story.step(f"{example.folder}: function.delete"):
                 self.delete(example)
 
-    def deploy(self, example: Example, source: Mapping[str, str], before: str) -> str:
-        """Send a version and return its image once it is ready in place of the image `before`."""
+    def deploy(self, example: Example, source: Mapping[str, str], before: int = 0) -> int:
+        """Send a version and return its generation once it is ready in place of the generation `before`."""
         data = {
             "tenant": TENANT,
             "name": example.name,
@@ -215,17 +215,19 @@ class Demo:
             "triggers": [{"type": f"demo.{example.name}"}],
         }
         self.service.send("knative-lambda/default", BUILD_START, data)
-        told: dict[str, str] = {}
+        told: set[str] = set()
 
-        def image() -> str:
-            status = (self.service.function(example.name) or {}).get("status", {})
+        def generation() -> int:
+            function = self.service.function(example.name) or {}
+            status, wanted = function.get("status", {}), function.get("metadata", {}).get("generation", 0)
+            if wanted <= before or status.get("observedGeneration") != wanted:  # it speaks of the version before
+                return 0
             found = {condition["type"]: condition for condition in status.get("conditions", [])}
             for kind in CONDITIONS:
                 self._tell(told, kind, found.get(kind, {}))
-            ready = found.get("Ready", {}).get("status") == "True" and status.get("image") != before
-            return str(status["image"]) if ready else ""
+            return int(wanted) if found.get("Ready", {}).get("status") == "True" else 0
 
-        return str(self.story.wait(f"function {example.name}", image))
+        return int(self.story.wait(f"function {example.name}", generation))
 
     def ask(self, example: Example) -> None:
         """Send the function an event and tell its reply."""
@@ -237,11 +239,11 @@ class Demo:
         self.service.send("knative-lambda/default", FUNCTION_DELETE, {"tenant": TENANT, "name": example.name})
         self.story.wait("the end", lambda: self.service.function(example.name) is None)
 
-    def _tell(self, told: dict[str, str], kind: str, condition: Mapping[str, str]) -> None:
-        text = f"{condition.get('status', '')} {condition.get('reason', '')}".strip()
-        if text and told.get(kind) != text:
-            told[kind] = text
-            self.story.say(f"    {kind}: {text}")
+    def _tell(self, told: set[str], kind: str, condition: Mapping[str, str]) -> None:
+        line = f"{kind}: {condition.get('status', '')} {condition.get('reason', '')}".rstrip()
+        if condition and line not in told:
+            told.add(line)
+            self.story.say(f"    {line}")
         if condition.get("status") == "False":
             raise Failed(f"{kind}: {condition.get('reason')}: {condition.get('message')}")
 
