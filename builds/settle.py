@@ -172,6 +172,8 @@ def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now
     said = "" if end.message in lines else end.message
     message = "\n".join(part for part in (said, lines) if part)[-MESSAGE_SHOWN:]
     reason = end.reason or "BuildFailed"
+    if end.reason == "PodRefused":  # stopped first and recorded then: its Job would go on trying to make its Pod
+        workshop.builder.stop(attempt)
     if end.whose == "platform" and attempt.number < ATTEMPTS:
         past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]
         build = {**build, "status": {**build["status"], "attempts": past}}

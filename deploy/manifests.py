@@ -35,6 +35,8 @@ class DeploySettings:
     """``linear`` or ``exponential``."""
     backoff_delay: str = "PT1S"
     """ISO 8601."""
+    pull_secret: str = ""
+    """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace to pull functions' images with; "" needs none."""
     progress_deadline: str = "120s"
     """How long a new version may take to be ready before Knative calls it failed; Knative's default is 10 minutes."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
@@ -44,15 +46,16 @@ class DeploySettings:
 def children(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> list[Object]:
     """Return everything that a Function with this image should own, in the order in which it is applied."""
     return [
-        service_account(function),
+        service_account(function, settings),
         knative_service(function, image, entrypoint, settings),
         *(trigger(function, attributes, settings) for attributes in function["spec"].get("triggers", [])),
     ]
 
 
-def service_account(function: Object) -> Object:
+def service_account(function: Object, settings: DeploySettings) -> Object:
     """Return the function's own ServiceAccount: no rights, no token."""
-    return {**_head(SERVICE_ACCOUNT, function), "automountServiceAccountToken": False}
+    pull = {"imagePullSecrets": [{"name": settings.pull_secret}]} if settings.pull_secret else {}
+    return {**_head(SERVICE_ACCOUNT, function), "automountServiceAccountToken": False, **pull}
 
 
 def knative_service(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> Object:

@@ -97,6 +97,7 @@ def deploying(settings: Settings) -> DeploySettings:
     return DeploySettings(
         broker_url=settings.broker_url,
         dead_letter_url=settings.dead_letter_url,
+        pull_secret=settings.registry_pull_secret,
         retry=settings.delivery_retry,
         backoff_policy=settings.delivery_backoff_policy,
         backoff_delay=settings.delivery_backoff_delay,

@@ -127,6 +127,11 @@ def test_an_image_of_ones_own_is_asked_for_nothing_that_only_a_wrapper_answers()
     assert "LAMBDA_ENTRYPOINT" not in {entry["name"] for entry in container["env"]}
 
 
+def test_a_private_registrys_images_are_pulled_with_the_secret_of_the_installation() -> None:
+    account, *_ = children(FUNCTION, IMAGE, "main.handle", DeploySettings(pull_secret="pull"))
+    assert account["imagePullSecrets"] == [{"name": "pull"}]
+
+
 def test_a_user_cannot_overwrite_what_belongs_to_the_platform() -> None:
     spec = {**FUNCTION["spec"], "env": {"K_SINK": "http://elsewhere"}}
     _, service, _ = children({**FUNCTION, "spec": spec}, IMAGE, "main.handle", SETTINGS)

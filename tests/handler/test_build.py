@@ -389,6 +389,14 @@ def test_a_job_that_the_cluster_refuses_ends_the_build_with_the_clusters_words(w
     assert "PodSecurity" in world.condition("Built")[2]
 
 
+def test_a_refused_pods_job_does_not_go_on_trying_once_the_build_has_failed(world: World) -> None:
+    world.start()
+    attempt = world.attempt()
+    world.fail(Ended(1, "ours", "PodRefused", "violates PodSecurity"))
+    assert world.condition("Built")[:2] == ("False", "PodRefused")
+    assert attempt not in world.builder.started
+
+
 def test_one_tenants_trouble_does_not_keep_the_sweep_from_the_others(world: World) -> None:
     world.start(tenant="other")
     world.start()
