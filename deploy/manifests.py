@@ -36,7 +36,7 @@ class DeploySettings:
     backoff_delay: str = "PT1S"
     """ISO 8601."""
     pull_secret: str = ""
-    """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace to pull functions' images with; "" needs none."""
+    """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, to pull functions' images with."""
     progress_deadline: str = "120s"
     """How long a new version may take to be ready before Knative calls it failed; Knative's default is 10 minutes."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
