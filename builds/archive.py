@@ -1,7 +1,8 @@
 """Files in, a canonical tar out: how untrusted source becomes bytes that hash the same wherever they come from.
 
 Called by `source.py`. Nothing is ever unpacked onto a disk: an archive is decompressed as a bounded stream, every
-entry is checked, and the regular files are written again, sorted, without times and owners.
+entry is checked, and the regular files are written again, sorted, without times and owners. Of a large one there is
+one copy, its files'.
 """
 
 import gzip
@@ -9,14 +10,16 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from knative_lambda.builds import tar_reader
+from knative_lambda.builds.tar_reader import Damaged, Entry, Read
 from knative_lambda.schemas.errors import Fault, Refused, TooLarge
 
-CHUNK = 64 * 1024
-FAULTS_SHOWN = 50
 GZIP_MAGIC = b"\x1f\x8b"
+FAULTS_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,39 @@ class File:
 Files = Mapping[str, File]
 
 
-def unpack(archive: bytes, limits: Limits, where: str) -> dict[str, File]:
+@dataclass(frozen=True)
+class Packed:
+    """A canonical tar as it is kept."""
+
+    digest: str
+    """``sha256:…`` of the tar; of the tar and not the gzip, whose bytes depend on the zlib at hand."""
+    body: bytes
+    """Its gzip."""
+
+
+def unpack(
+    archive: bytes, limits: Limits, where: str, hold: Callable[[int], object] = lambda _size: None
+) -> dict[str, File]:
     """Return the regular files of a tar.gz by their path.
 
     Raises `Refused` with every fault of its entries (absolute paths, ``..``, links, devices, duplicates), `TooLarge`
-    over a limit. `where` is the JSON pointer that the faults name.
+    over a limit. `where` is the JSON pointer that the faults name; `hold` is told how many bytes are to be held,
+    before they are.
     """
-    plain = _decompress(archive, limits, where)
     files: dict[str, File] = {}
     faults: list[Fault] = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:", errors="surrogateescape") as tar:
-            for path, member in _members(tar, limits, where):
-                fault = _path_fault(path, limits) or _member_fault(member) or ("twice" if path in files else "")
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as stream:
+            for path, entry, body in _members(_bounded(stream, limits, where, hold), limits, where):
+                fault = _path_fault(path, limits) or _entry_fault(entry) or ("twice" if path in files else "")
                 if fault:
                     faults.append(Fault(where, f"entry {_shown(path)}: {fault}"))
-                elif (reader := tar.extractfile(member)) is not None:
-                    files[path] = File(reader.read(), bool(member.mode & 0o111))
-            if any(plain[tar.offset :]):  # tarfile takes a damaged entry for the archive's end
-                faults.append(Fault(where, "the archive is damaged: there is no valid entry where one should be"))
-    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        raise Refused.because(where, f"not a tar archive: {error}") from error
+                else:
+                    files[path] = File(_whole(body), entry.executable)
+    except Damaged as error:
+        faults.append(Fault(where, f"the archive is damaged: {error}"))
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refused.because(where, f"not a gzip stream: {error}") from error
     faults += clashes(files, where)
     if faults:
         raise Refused(faults[:FAULTS_SHOWN])
@@ -89,23 +104,17 @@ def inline(texts: Mapping[str, str], limits: Limits, where: str) -> dict[str, Fi
 def canonical(files: Files) -> bytes:
     """Return the one tar of these files: sorted by path, mode 0644 or 0755, no times, no owners."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(files):
-            entry = tarfile.TarInfo(path)
-            entry.size = len(files[path].body)
-            entry.mode = 0o755 if files[path].executable else 0o644
-            tar.addfile(entry, io.BytesIO(files[path].body))
+    _write(files, out)
     return out.getvalue()
 
 
-def digest(plain: bytes) -> str:
-    """Return ``sha256:…`` of a canonical tar; of the tar and not the gzip, whose bytes depend on the zlib at hand."""
-    return "sha256:" + hashlib.sha256(plain).hexdigest()
-
-
-def compress(plain: bytes) -> bytes:
-    """Return the gzip of a canonical tar, without a time in its header."""
-    return gzip.compress(plain, compresslevel=6, mtime=0)
+def pack(files: Files) -> Packed:
+    """Return the canonical tar of these files as it is kept; the tar itself is never held whole."""
+    out = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as stream:
+        hashed = _Hashed(stream)
+        _write(files, hashed)
+    return Packed("sha256:" + hashed.hash.hexdigest(), out.getvalue())
 
 
 def clashes(files: Files, where: str) -> Iterator[Fault]:
@@ -115,24 +124,53 @@ def clashes(files: Files, where: str) -> Iterator[Fault]:
         yield Fault(where, f"entry {_shown(path)}: both a file and a folder")
 
 
-def _members(tar: tarfile.TarFile, limits: Limits, where: str) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    for count, member in enumerate(tar, start=1):
+class _Hashed(io.RawIOBase):
+    """Passes on what is written, and hashes it."""
+
+    def __init__(self, sink: gzip.GzipFile) -> None:
+        self._sink = sink
+        self.hash = hashlib.sha256()
+
+    def write(self, data: Any, /) -> int:
+        self.hash.update(data)
+        return self._sink.write(data)
+
+
+def _write(files: Files, sink: io.BytesIO | _Hashed) -> None:
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(files):
+            entry = tarfile.TarInfo(path)
+            entry.size = len(files[path].body)
+            entry.mode = 0o755 if files[path].executable else 0o644
+            tar.addfile(entry, io.BytesIO(files[path].body))
+
+
+def _members(read: Read, limits: Limits, where: str) -> Iterator[tuple[str, Entry, Iterator[bytes]]]:
+    for count, (entry, body) in enumerate(tar_reader.entries(read), start=1):
         if count > limits.files:
             raise TooLarge.because(where, f"the archive holds more than {limits.files} entries")
-        if not member.isdir():
-            yield member.name.removeprefix("./"), member
+        if entry.kind != "folder":
+            yield entry.path.removeprefix("./"), entry, body
 
 
-def _decompress(archive: bytes, limits: Limits, where: str) -> bytes:
+def _bounded(stream: gzip.GzipFile, limits: Limits, where: str, hold: Callable[[int], object]) -> Read:
+    total = 0
+
+    def read(size: int) -> bytes:
+        nonlocal total
+        hold(total + size)
+        chunk = stream.read(size)
+        total += len(chunk)
+        if total > limits.total:
+            raise TooLarge.because(where, f"the archive unpacks to more than {limits.total} bytes")
+        return chunk
+
+    return read
+
+
+def _whole(chunks: Iterable[bytes]) -> bytes:
     out = io.BytesIO()
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as stream:
-            while chunk := stream.read(CHUNK):
-                if out.tell() + len(chunk) > limits.total:
-                    raise TooLarge.because(where, f"the archive unpacks to more than {limits.total} bytes")
-                out.write(chunk)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refused.because(where, f"not a gzip stream: {error}") from error
+    out.writelines(chunks)
     return out.getvalue()
 
 
@@ -148,12 +186,10 @@ def _path_fault(path: str, limits: Limits) -> str:
     return ""
 
 
-def _member_fault(member: tarfile.TarInfo) -> str:
-    if member.issym() or member.islnk():
+def _entry_fault(entry: Entry) -> str:
+    if entry.kind == "link":
         return "links are not taken"
-    if not member.isreg() or member.issparse():
-        return "only regular files and folders are taken"
-    return ""
+    return "" if entry.kind == "file" else "only regular files and folders are taken"
 
 
 def _shown(path: str) -> str:

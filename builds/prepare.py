@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds import archive
+from knative_lambda.builds.archive import Packed
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Unavailable
@@ -54,18 +54,17 @@ def fingerprint(spec: Mapping[str, Any]) -> str:
     return names.sha256({field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")})
 
 
-def put_context(plain: bytes, function: tuple[str, str], store: Store, now: datetime) -> str:
+def put_context(packed: Packed, function: tuple[str, str], store: Store, now: datetime) -> str:
     """Put a context (of `source.context`) into the store and return its hash; `function` is tenant and name.
 
     One that is there already is written again when it has aged: what is young is never removed as unused, and until the
     Function that names it is written nothing else says that it is used.
     """
-    digest = archive.digest(plain)
-    key = keys.context(*function, digest.removeprefix("sha256:"))
+    key = keys.context(*function, packed.digest.removeprefix("sha256:"))
     found = store.stat(key)
     if found is None or found.modified < now - YOUNG:
-        store.put(key, archive.compress(plain))
-    return digest
+        store.put(key, packed.body)
+    return packed.digest
 
 
 def inputs(spec: Mapping[str, Any], context: str, cause: str, before: Inputs | None, base: Callable[[], str]) -> Inputs:

@@ -7,12 +7,13 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 from knative_lambda.builds import archive
-from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits
+from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
+from knative_lambda.builds.turns import Turn, Turns
 from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
@@ -30,6 +31,8 @@ class Objects:
     """The store's own URL: a full URL must start with it."""
     prefixes: tuple[str, ...]
     """What a key must start with."""
+    turns: Turns = field(default_factory=Turns)
+    """Who may hold a large source; one for all requests."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +82,31 @@ def check(spec: Mapping[str, Any], where: str) -> None:
         raise Refused(faults)
 
 
-def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> bytes:
-    """Return the canonical tar of the build context for a function's `runtime`, `source` and `entrypoint`.
+def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> Packed:
+    """Return the build context for a function's `runtime`, `source` and `entrypoint`: a canonical tar, packed.
 
-    Raises `Refused` with every fault, `Unavailable` ("store") where an object cannot be read.
+    Raises `Refused` with every fault, `Unavailable` ("store") where an object cannot be read, `Temporary` where too
+    many large sources are before this one.
     """
-    files = _files(spec, objects, limits, f"{where}/source")
+    with objects.turns.turn() as turn:
+        return archive.pack(_wrapped(spec, _files(spec, objects, limits, f"{where}/source", turn), where))
+
+
+def _wrapped(spec: Mapping[str, Any], files: Files, where: str) -> Files:
+    """Return the files with what the runtime puts around them."""
     name = spec["runtime"]
     if name == "dockerfile":
         if "Dockerfile" not in files:
             raise Refused.because(f"{where}/source", "there is no Dockerfile at the root of the source")
-        return archive.canonical(files)
+        return files
     runtime = RUNTIMES[name]
     _check_entrypoint(entrypoint(spec), runtime, files, where)
     recipe = "function-dependencies.Dockerfile" if files.keys() & {*runtime.dependencies} else "function.Dockerfile"
     dockerfile = resources.files(__package__).joinpath("runtimes", name, recipe).read_bytes()
-    return archive.canonical({"Dockerfile": File(dockerfile), **{CODE + path: file for path, file in files.items()}})
+    return {"Dockerfile": File(dockerfile), **{CODE + path: file for path, file in files.items()}}
 
 
-def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> Files:
+def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str, turn: Turn) -> Files:
     [(form, value)] = spec["source"].items()
     where = f"{where}/{form}"
     if form == "inline":
@@ -107,13 +116,16 @@ def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str
             packed = base64.b64decode(re.sub(r"\s", "", value), validate=True)
         except binascii.Error as error:
             raise Refused.because(where, f"not base64: {error}") from error
-        return archive.unpack(packed, limits, where)
+        return archive.unpack(packed, limits, where, turn.hold)
     key = _object_key(value, objects, where)
+    stored = objects.store.stat(key)
+    if stored is not None:
+        turn.hold(stored.size)
     body = objects.store.get(key, limit=limits.total)
     if body is None:
         raise Refused.because(where, f"there is no object {key} in the store")
     if body.startswith(GZIP_MAGIC):
-        return archive.unpack(body, limits, where)
+        return archive.unpack(body, limits, where, turn.hold)
     return {RUNTIMES[spec["runtime"]].single: File(body)}
 
 

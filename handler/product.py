@@ -1,13 +1,14 @@
 """The ports that the use cases touch, joined once in `wire.py` (and in the tests, with fakes)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.source import Objects
+from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
@@ -29,6 +30,8 @@ class Product:
     """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
     builder: str = "kaniko"
     """What ``auto`` means here, and stands in a Build's spec."""
+    turns: Turns = field(default_factory=Turns)
+    """Who may hold a large source now."""
 
     @property
     def cluster(self) -> Cluster:
@@ -42,7 +45,7 @@ class Product:
 
     def objects(self, tenant: str, *more: str) -> Objects:
         """Return which objects of the store a source of this tenant may name; `more` are further keys."""
-        return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more))
+        return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns)
 
     def is_tenant(self, name: str) -> bool:
         """Say whether a namespace is a tenant's."""

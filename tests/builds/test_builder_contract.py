@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.world import FakeBuilder
 
-from knative_lambda.builds import archive, source
+from knative_lambda.builds import source
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
@@ -48,7 +48,7 @@ class Subject:
 def stored() -> MemoryStore:
     store = MemoryStore()
     objects = source.Objects(store, "memory://x", ("uploads/acme/",))
-    store.put(CONTEXT, archive.compress(source.context(SOURCE, objects, Limits(), "")))
+    store.put(CONTEXT, source.context(SOURCE, objects, Limits(), "").body)
     return store
 
 

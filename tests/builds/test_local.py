@@ -40,7 +40,7 @@ class Bench:
 
     def attempt(self, number: int = 1, runtime: str = "python", **files: str) -> Attempt:
         code = {f"function/{name}": File(text.encode()) for name, text in (files or {"main.py": MAIN}).items()}
-        self.store.put(KEY, archive.compress(archive.canonical({"Dockerfile": File(b"FROM base\n"), **code})))
+        self.store.put(KEY, archive.pack({"Dockerfile": File(b"FROM base\n"), **code}).body)
         destination = f"embedded.local/demo/hello:hello-{number}"
         return Attempt("demo", "hello", "hello-abc", "uid", number, runtime, KEY, destination)
 

@@ -1,17 +1,19 @@
 """Sources become contexts: what each form and each runtime makes of them."""
 
 import base64
-import gzip
 import io
 import tarfile
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from knative_lambda.builds import archive, prepare
-from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.archive import File, Limits
 from knative_lambda.builds.source import Objects, check, context, entrypoint
-from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.builds.turns import Turns
+from knative_lambda.schemas.errors import Refused, Temporary, Unavailable
 from knative_lambda.storage.memory import MemoryStore
 
 STORE = MemoryStore("world")
@@ -21,8 +23,8 @@ CODE = "def handle(event, context): ...\n"
 
 def files(**spec: Any) -> dict[str, bytes]:
     """Return what is in the context of a source."""
-    plain = context({"runtime": "python", **spec}, OBJECTS, Limits(), "/data")
-    return {path: file.body for path, file in archive.unpack(gzip.compress(plain), Limits(), "").items()}
+    packed = context({"runtime": "python", **spec}, OBJECTS, Limits(), "/data")
+    return {path: file.body for path, file in archive.unpack(packed.body, Limits(), "").items()}
 
 
 def test_a_python_function_lies_below_function_beside_the_runtimes_dockerfile() -> None:
@@ -62,10 +64,7 @@ def test_the_same_files_make_the_same_context_however_they_come() -> None:
         {"object": "uploads/acme/hello.tar.gz"},
         {"object": "memory://world/uploads/acme/hello.py"},
     ]
-    assert (
-        len({archive.digest(context({"runtime": "python", "source": form}, OBJECTS, Limits(), "")) for form in forms})
-        == 1
-    )
+    assert len({context({"runtime": "python", "source": form}, OBJECTS, Limits(), "").digest for form in forms}) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,6 +101,58 @@ def test_all_that_is_not_supported_yet_is_told_together() -> None:
 def test_bytes_that_are_no_base64_are_refused() -> None:
     with pytest.raises(Refused, match="base64"):
         files(source={"archive": "abc"})
+
+
+def zeros(size: int) -> str:
+    """Return a small archive of a function with a large file of zeros."""
+    body = archive.pack({"main.py": File(CODE.encode()), "big": File(bytes(size))}).body
+    return base64.b64encode(body).decode()
+
+
+def test_large_sources_take_turns_and_small_ones_do_not_wait() -> None:
+    """What decides is what comes out of an archive, not what goes in."""
+    turns = Turns(small=100_000, wait=0)
+    objects = Objects(STORE, "memory://world", ("uploads/acme/",), turns)
+    large: dict[str, Any] = {"runtime": "python", "source": {"archive": zeros(200_000)}}
+    small: dict[str, Any] = {"runtime": "python", "source": {"archive": zeros(10)}}
+    with turns.turn() as another:
+        another.hold(200_000)
+        context(small, objects, Limits(), "/data")
+        with pytest.raises(Temporary, match="too many large sources"):
+            context(large, objects, Limits(), "/data")
+    context(large, objects, Limits(), "/data")
+    context(large, objects, Limits(), "/data")
+
+
+def test_a_large_object_takes_its_turn_before_it_is_read() -> None:
+    turns = Turns(small=100, wait=0)
+    STORE.put("uploads/acme/large.py", b"#" * 200)
+    objects = Objects(STORE, "memory://world", ("uploads/acme/",), turns)
+    with turns.turn() as another:
+        another.hold(200)
+        with pytest.raises(Temporary, match="too many large sources"):
+            context({"runtime": "python", "source": {"object": "uploads/acme/large.py"}}, objects, Limits(), "/data")
+
+
+def test_a_refused_source_gives_its_turn_back() -> None:
+    objects = Objects(STORE, "memory://world", ("uploads/acme/",), Turns(small=100, wait=0))
+    spec: dict[str, Any] = {"runtime": "node", "source": {"archive": zeros(1000)}}
+    for _ in range(2):
+        with pytest.raises(Refused):
+            context(spec, objects, Limits(), "/data")
+
+
+def test_large_sources_at_once_cost_the_memory_of_one() -> None:
+    """Its files are held once: no whole archive, no whole tar beside them."""
+    size = 32 * 1024 * 1024
+    spec: dict[str, Any] = {"runtime": "python", "source": {"archive": zeros(size)}}
+    tracemalloc.start()
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: context(spec, OBJECTS, Limits(), "/data"), range(4)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len({each.digest for each in made}) == 1
+    assert size < peak < 1.5 * size
 
 
 class Registry:
