@@ -5,40 +5,58 @@ Triggers post to ``/<namespace>``; Knative says why in extension attributes.
 """
 
 import base64
+import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
+from knative_lambda.handler import strict_json
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Refused, Temporary
 
 DATA_KEPT = 256 * 1024
+AS_JSON = 512 * 1024
+"""Bytes of data as the API server may write it; what would be more is kept in base64, which nobody escapes."""
+ATTRIBUTES_KEPT = 256 * 1024
+"""Bytes of all attributes together, written likewise; those beyond are left out."""
+DEPTH, VALUES = 64, 100_000
 BODY_LIMIT = 11 * 1024 * 1024
 WHY = {"knativeerrorcode": "code", "knativeerrordest": "trigger", "knativeerrordata": "message"}
 REASONS = {400: "Malformed", 404: "NotFound", 413: "TooLarge", 422: "Refused", 429: "TooMany", 503: "Unavailable"}
 STRUCTURED = "application/cloudevents+json"
+_ATTRIBUTE = re.compile(r"(?!data$)[a-z0-9]{1,64}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_CODE = re.compile(r"[1-5][0-9]{2}")
 
 
 def letter(namespace: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Object:
-    """Return the DeadLetter of an event as Knative hands it over; its name is of the event, so that twice is once."""
+    """Return the DeadLetter of an event as Knative hands it over; its name is of the event, so that twice is once.
+
+    Whatever the event is, the letter is one that the API server takes: an event that is refused here is lost.
+    """
     event, data = _event({name.lower(): value for name, value in headers.items()}, body)
     why = {field: str(event.pop(name)) for name, field in WHY.items() if name in event}
-    code = int(why.get("code", "0")) if why.get("code", "0").isdigit() else 0
+    code = int(why["code"]) if _CODE.fullmatch(why.get("code", "")) else 0
+    trigger = _text(why.get("trigger", ""))[:1024]
+    identity = [event.get("source"), event.get("id"), trigger]
+    if None in identity:
+        identity.append(hashlib.sha256(body).hexdigest())
     spec: Object = {
         "reason": REASONS.get(code, "Failed" if code >= HTTPStatus.BAD_REQUEST else "Unreachable"),
         "message": _readable(why.get("message", "")),
         "code": code,
-        "trigger": why.get("trigger", "")[:1024],
-        "event": event if len(body) > DATA_KEPT else {**event, **data},
+        "trigger": trigger,
+        "event": {**_bounded(event), **({} if len(body) > DATA_KEPT else data)},
         "truncated": len(body) > DATA_KEPT,
         "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    identity = [event.get("source"), event.get("id"), spec["trigger"]]
     return {
         "apiVersion": DEAD_LETTER.api_version,
         "kind": DEAD_LETTER.kind,
@@ -85,27 +103,82 @@ def create_app(cluster: Cluster, namespaces: frozenset[str], now: Callable[[], d
 
 def _event(headers: Mapping[str, str], body: bytes) -> tuple[Object, Object]:
     """Return an event's attributes and its data, in the names of the JSON format; whatever it is, it is kept."""
-    if headers.get("content-type", "").startswith(STRUCTURED):
-        try:
-            structured = json.loads(body)
-        except ValueError:
-            structured = None
-        if isinstance(structured, dict):
-            data = {key: structured.pop(key) for key in ("data", "data_base64") if key in structured}
-            ours = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
-            return {**structured, **ours}, data
-    event = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
-    if "content-type" in headers:
-        event["datacontenttype"] = headers["content-type"]
+    ours: Object = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+    ours = {name: value for name, value in ours.items() if _ATTRIBUTE.fullmatch(name)}
+    media = headers.get("content-type", "")
+    if media.lower().startswith(STRUCTURED):
+        found = _structured(body)
+        return ({**found[0], **ours}, found[1]) if found else (ours, _base64(body))
+    if media:
+        ours["datacontenttype"] = media
+    if not body or len(body) > DATA_KEPT:
+        return ours, {}
     try:
-        return event, {"data": json.loads(body)} if body else {}
+        return ours, _data(_json(body))
     except ValueError:
-        return event, {"data_base64": base64.b64encode(body).decode()}
+        return ours, _base64(body)
+
+
+def _structured(body: bytes) -> tuple[Object, Object] | None:
+    """Return the attributes and the data of a structured event, or None where it cannot be kept as what it says."""
+    try:
+        event = _json(body)
+    except ValueError:
+        return None
+    if not isinstance(event, dict):
+        return None
+    data = _data(event.pop("data")) if "data" in event else {}
+    if "data_base64" in event:
+        data = {"data_base64": event.pop("data_base64")}
+        if not isinstance(data["data_base64"], str) or not _BASE64.fullmatch(data["data_base64"]):
+            return None
+    attributes = {name: value for name, value in event.items() if value is not None}
+    sound = all(_ATTRIBUTE.fullmatch(name) and isinstance(value, str | int) for name, value in attributes.items())
+    return (attributes, data) if sound else None
+
+
+def _json(body: bytes) -> Any:
+    return strict_json.parse(body, depth=DEPTH, values=VALUES)
+
+
+def _data(value: Any) -> Object:
+    """Return the data as it is kept: as it is, or in base64 where it holds what an API server has trouble with."""
+    written = json.dumps(value)
+    if _written(value) > AS_JSON or "\\u0000" in written:
+        return _base64(written.encode())
+    return {"data": value}
+
+
+def _base64(body: bytes) -> Object:
+    return {"data_base64": base64.b64encode(body).decode()}
+
+
+def _bounded(attributes: Mapping[str, str | int]) -> Object:
+    """Return the attributes that fit, small ones first, as values that may be kept."""
+    kept: Object = {}
+    left = ATTRIBUTES_KEPT
+    for name, value in sorted(attributes.items(), key=lambda item: len(str(item[1]))):
+        left -= _written(name) + _written(value)
+        if left < 0:
+            break
+        kept[name] = _text(value) if isinstance(value, str) else value
+    return kept
+
+
+def _written(value: Any) -> int:
+    """Return about how many bytes an API server makes of a value: it escapes what HTML would."""
+    text = json.dumps(value)
+    return len(text) + 5 * sum(text.count(each) for each in "<>&")
+
+
+def _text(value: str) -> str:
+    return value.replace("\0", "\ufffd")
 
 
 def _readable(message: str) -> str:
     """Return what the subscriber had said: Knative hands its answer over in base64."""
     try:
-        return base64.b64decode(message, validate=True).decode()[:4000]
+        said = base64.b64decode(message, validate=True).decode()
     except ValueError:
-        return message[:4000]
+        said = message
+    return _text(said)[:4000]

@@ -23,6 +23,21 @@ EVENT = {
     "ce-knativeerrordest": "http://receiver/events",
     "ce-knativeerrordata": base64.b64encode(b'{"title": "refused"}').decode(),
 }
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+ETCD_LIMIT = 1_500_000
+POISON = {
+    "NaN": b'{"a": NaN}',
+    "infinite": b'{"a": 1e999}',
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "twice": b'{"a": 1, "a": 2}',
+    "digits": b"9" * 5000,
+    "half a pair": b'{"a": "\\ud800"}',
+    "NUL": b'{"a": "\\u0000"}',
+    "NUL in a key": b'{"\\u0000": 1}',
+    "markup": json.dumps("<" * 250_000).encode(),
+    "many": b"[" + b"1," * 120_000 + b"1]",
+    "no UTF-8": b'"\xff"',
+}
 
 
 class Kept:
@@ -38,6 +53,8 @@ class Kept:
         found = self.cluster.list(DEAD_LETTER, namespace)
         for body in found:
             assert resource_faults("DeadLetter", body) == []
+            assert len(json.dumps(body, allow_nan=False)) < ETCD_LIMIT
+            assert "\\u0000" not in json.dumps(body)
         return found
 
 
@@ -85,6 +102,85 @@ def test_a_structured_event_is_kept_too(kept: Kept) -> None:
     answer = kept.http.post("/acme", data=json.dumps(body), headers={"content-type": "application/cloudevents+json"})
     assert answer.status_code == 202
     assert kept.letters()[0]["spec"]["event"] == body
+
+
+@pytest.mark.parametrize("body", POISON.values(), ids=POISON)
+def test_data_that_cannot_be_kept_as_json_is_kept_as_bytes(kept: Kept, body: bytes) -> None:
+    """The events that nobody could read are the ones that come here."""
+    assert kept.post("/acme", body) == 202
+    [letter] = kept.letters()
+    event = letter["spec"]["event"]
+    assert event["type"] == "demo.hello"
+    data = base64.b64decode(event["data_base64"])
+    assert data == body or json.loads(data) == json.loads(body)
+
+
+@pytest.mark.parametrize("body", POISON.values(), ids=POISON)
+def test_poison_in_a_structured_event_is_kept_too(kept: Kept, body: bytes) -> None:
+    whole = b'{"specversion": "1.0", "id": "9", "source": "/s", "type": "t", "data": ' + body + b"}"
+    assert kept.http.post("/acme", data=whole, headers=STRUCTURED).status_code == 202
+    [letter] = kept.letters()
+    data = base64.b64decode(letter["spec"]["event"]["data_base64"])
+    assert data == whole or json.loads(data) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": {"a": 1}},
+        {"id": ["1"]},
+        {"n": 1.5},
+        {"a b": "x"},
+        {"": "x"},
+        {"x" * 1000: "x"},
+        {"data_base64": 5},
+        {"data_base64": "<" * 1000},
+    ],
+)
+def test_a_structured_event_whose_attributes_are_none_is_kept_whole_as_bytes(kept: Kept, wrong: dict[str, Any]) -> None:
+    body = json.dumps({"specversion": "1.0", "id": "9", "source": "/s", "type": "t", **wrong}).encode()
+    headers = {**STRUCTURED, "ce-knativeerrorcode": "422"}
+    assert kept.http.post("/acme", data=body, headers=headers).status_code == 202
+    [letter] = kept.letters()
+    assert letter["spec"]["event"] == {"data_base64": base64.b64encode(body).decode()}
+    assert letter["spec"]["reason"] == "Refused"
+
+
+def test_events_that_say_no_id_are_told_apart_by_what_they_hold(kept: Kept) -> None:
+    for body in (b"{", b"[", b"{"):
+        assert kept.http.post("/acme", data=body, headers=STRUCTURED).status_code == 202
+    assert len(kept.letters()) == 2
+
+
+def test_attributes_of_any_size_leave_a_letter_that_an_api_server_takes(kept: Kept) -> None:
+    """What names the event is small, and stays."""
+    large = {f"x{n}": "<" * 8000 for n in range(80)}
+    assert kept.post("/acme", b"[1]", **{f"ce-{name}": value for name, value in large.items()}) == 202
+    structured = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "a": "\U0001f600" * 300_000, "b": "\0"}
+    kept.http.post("/acme", data=json.dumps(structured), headers=STRUCTURED)
+    letters = {letter["spec"]["event"]["type"]: letter["spec"]["event"] for letter in kept.letters()}
+    assert letters["demo.hello"]["source"] == "/shop"
+    assert letters["demo.hello"]["data"] == [1]
+    assert letters["t"]["id"] == "1"
+    assert "a" not in letters["t"]
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        {"knativeerrorcode": "\xb2"},
+        {"knativeerrorcode": "9" * 5000},
+        {"knativeerrorcode": "-1"},
+        {"knativeerrordest": "x" * 8000},
+        {"knativeerrordata": "x" * 8000},
+        {"knativeerrordata": base64.b64encode(b"\0" * 5000).decode()},
+        {"data": "x"},
+        {"x_y": "x"},
+    ],
+)
+def test_a_reason_that_is_none_loses_no_event(kept: Kept, why: dict[str, str]) -> None:
+    assert kept.post("/acme", **{f"ce-{name}": value for name, value in why.items()}) == 202
+    assert kept.letters()[0]["spec"]["event"]["data"] == {"n": 1}
 
 
 def test_a_namespace_that_is_nobodys_is_refused(kept: Kept) -> None:
