@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 from knative_lambda.deploy.cluster import KINDS, NAMESPACE, Kind, Object
 from knative_lambda.deploy.objects import owners
-from knative_lambda.schemas.errors import TooLarge
+from knative_lambda.schemas.errors import Refused, TooLarge
 
 Verb = Literal["add", "update", "delete"]
 
@@ -74,7 +74,10 @@ class Rows:
             return new
         metadata = new["metadata"]
         (version,) = self._db.execute("UPDATE clock SET version = version + 1 RETURNING version").fetchone()
-        body = json.dumps(new | {"metadata": metadata | {"resourceVersion": str(version)}})
+        try:
+            body = json.dumps(new | {"metadata": metadata | {"resourceVersion": str(version)}}, allow_nan=False)
+        except ValueError as error:  # one such row would fail every later query that looks into the rows
+            raise Refused.because("cluster", f"{kind.kind} {metadata['name']} is no JSON: {error}") from error
         if len(body) > _LIMIT_BYTES:
             raise TooLarge.because("cluster", f"{kind.kind} {metadata['name']} is over {_LIMIT_BYTES} bytes")
         self._db.execute(

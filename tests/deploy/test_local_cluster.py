@@ -37,6 +37,21 @@ def test_what_an_object_owned_goes_with_it() -> None:
     assert cluster.list(KNATIVE_SERVICE, "demo") == [stranger]
 
 
+def test_an_object_that_is_no_json_is_refused_and_the_others_are_still_found() -> None:
+    """One NaN in a row would fail every later query that looks into the rows."""
+    cluster = MemoryCluster("demo")
+    for broken in (float("nan"), float("inf")):
+        with pytest.raises(Refused):
+            cluster.create(FUNCTION, thing(FUNCTION, "broken") | {"spec": {"n": broken}})
+        with pytest.raises(Refused):
+            cluster.apply(FUNCTION, thing(FUNCTION, "broken") | {"spec": {"n": broken}})
+    function = cluster.create(FUNCTION, thing(FUNCTION, "hello"))
+    cluster.create(BUILD, thing(BUILD, "hello-1", function))
+    cluster.delete(FUNCTION, "demo", "hello")
+    assert cluster.list(BUILD, "demo") == []
+    assert cluster.list(FUNCTION, "demo") == []
+
+
 def test_what_two_owned_goes_with_the_second() -> None:
     cluster = MemoryCluster("demo")
     one = cluster.create(FUNCTION, thing(FUNCTION, "one"))
