@@ -8,11 +8,11 @@ one copy, its files'.
 import gzip
 import hashlib
 import io
+import mmap
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from knative_lambda.builds import tar_reader
 from knative_lambda.builds.tar_reader import Damaged, Entry, Read
@@ -38,7 +38,7 @@ class Limits:
 class File:
     """One regular file: its bytes, and whether it may be executed."""
 
-    body: bytes
+    body: bytes | memoryview
     executable: bool = False
 
 
@@ -66,6 +66,8 @@ def unpack(
     """
     files: dict[str, File] = {}
     faults: list[Fault] = []
+    # Not from the heap: its pages are taken when written, and the system has them back with the last file.
+    room = memoryview(mmap.mmap(-1, limits.total))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(archive)) as stream:
             for path, entry, body in _members(_bounded(stream, limits, where, hold), limits, where):
@@ -73,7 +75,9 @@ def unpack(
                 if fault:
                     faults.append(Fault(where, f"entry {_shown(path)}: {fault}"))
                 else:
-                    files[path] = File(_whole(body), entry.executable)
+                    size = _fill(room, body)
+                    files[path] = File(room[:size].toreadonly(), entry.executable)
+                    room = room[size:]
     except Damaged as error:
         faults.append(Fault(where, f"the archive is damaged: {error}"))
     except (OSError, EOFError, zlib.error) as error:
@@ -124,25 +128,29 @@ def clashes(files: Files, where: str) -> Iterator[Fault]:
         yield Fault(where, f"entry {_shown(path)}: both a file and a folder")
 
 
-class _Hashed(io.RawIOBase):
+class _Hashed:
     """Passes on what is written, and hashes it."""
 
     def __init__(self, sink: gzip.GzipFile) -> None:
         self._sink = sink
         self.hash = hashlib.sha256()
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         self.hash.update(data)
         return self._sink.write(data)
 
 
 def _write(files: Files, sink: io.BytesIO | _Hashed) -> None:
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(files):
-            entry = tarfile.TarInfo(path)
-            entry.size = len(files[path].body)
-            entry.mode = 0o755 if files[path].executable else 0o644
-            tar.addfile(entry, io.BytesIO(files[path].body))
+    written = 0
+    for path in sorted(files):
+        body = files[path].body
+        entry = tarfile.TarInfo(path)
+        entry.size = len(body)
+        entry.mode = 0o755 if files[path].executable else 0o644
+        header = entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        for part in (header, body, bytes(-len(body) % tarfile.BLOCKSIZE)):
+            written += sink.write(part)
+    sink.write(bytes(2 * tarfile.BLOCKSIZE + -(written + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE))
 
 
 def _members(read: Read, limits: Limits, where: str) -> Iterator[tuple[str, Entry, Iterator[bytes]]]:
@@ -168,10 +176,12 @@ def _bounded(stream: gzip.GzipFile, limits: Limits, where: str, hold: Callable[[
     return read
 
 
-def _whole(chunks: Iterable[bytes]) -> bytes:
-    out = io.BytesIO()
-    out.writelines(chunks)
-    return out.getvalue()
+def _fill(room: memoryview, chunks: Iterable[bytes]) -> int:
+    size = 0
+    for chunk in chunks:
+        room[size : size + len(chunk)] = chunk
+        size += len(chunk)
+    return size
 
 
 def _path_fault(path: str, limits: Limits) -> str:

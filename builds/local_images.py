@@ -159,7 +159,7 @@ def _plain_files(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _self_contained(body: bytes) -> bool:
+def _self_contained(body: bytes | memoryview) -> bool:
     """Say whether a list names packages only, no other files beside it."""
-    text = body.decode(errors="replace")
+    text = str(body, "utf-8", "replace")
     return not re.search(r"^\s*(-|\.)|file:|link:|\"workspaces\"", text, re.MULTILINE)
