@@ -62,6 +62,7 @@ def command(port: int, folder: Path) -> list[str]:
 @contextmanager
 def running(folder: Path, port: int) -> Iterator[Dev]:
     """Yield a process that takes requests."""
+    (folder / "log").unlink(missing_ok=True)  # what a killed one has left may still write to the old one
     with (folder / "log").open("wb") as log:
         dev = Dev(port, folder, subprocess.Popen(command(port, folder), stdout=log, stderr=log))
     try:
@@ -126,3 +127,27 @@ def test_a_folder_that_holds_something_else_is_an_error_and_only_that_one(tmp_pa
     assert failed.returncode not in (0, 2)
     assert "unable to open database file" in failed.stdout
     assert "IndexError" not in failed.stdout + failed.stderr
+
+
+def test_what_was_sent_before_a_kill_is_done_after_the_restart(tmp_path: Path, port: int) -> None:
+    """The Broker's 202 is kept: the function is built and answers although everything died right behind it."""
+    code = "def handle(event, context):\n    return {'hello': event.data}\n"
+    data = {"tenant": "demo", "name": "hello", "runtime": "python", "source": {"inline": {"main.py": code}}}
+    sent = {**EVENT, "ce-type": "dev.knative-lambda.build.start", "ce-time": "2026-01-01T00:00:00Z"}
+    with running(tmp_path, port) as dev:
+        assert dev.post("knative-lambda/default", sent, json.dumps(data).encode())[0] == 202
+        dev.stop(signal.SIGKILL)
+    with running(tmp_path, port) as dev:
+        assert answered(dev) == '{"hello":1}'
+        dev.stop(signal.SIGKILL)
+    with running(tmp_path, port) as dev:
+        assert answered(dev) == '{"hello":1}', "from zero again, and nothing was built anew"
+
+
+def answered(dev: Dev) -> str:
+    """Return the function's answer, once it has one."""
+    deadline = time.monotonic() + 60
+    while (answer := dev.post("functions/demo/hello", {**EVENT, "ce-type": "demo.hello"}, b"1"))[0] != 200:
+        assert time.monotonic() < deadline, (dev.folder / "log").read_text()
+        threading.Event().wait(0.1)
+    return answer[1]
