@@ -80,8 +80,8 @@ def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
         place = (meta["namespace"], meta["name"])
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
-    base = partial(prepare.pin, product.settings.bases.get(spec["runtime"], ""), product.workshop.registry)
-    inputs = prepare.inputs(spec, context, f"generation {meta.get('generation', 1)}", None, base)
+    cause = f"generation {meta.get('generation', 1)}"
+    inputs = prepare.inputs(spec, context, cause, None, partial(product.base, spec["runtime"]))
     annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}
     return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}}), inputs
 

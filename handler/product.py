@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from knative_lambda.builds import prepare
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.source import Objects
@@ -46,6 +47,10 @@ class Product:
     def objects(self, tenant: str, *more: str) -> Objects:
         """Return which objects of the store a source of this tenant may name; `more` are further keys."""
         return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns)
+
+    def base(self, runtime: str) -> str:
+        """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""
+        return prepare.pin(self.settings.bases.get(runtime, ""), self.workshop.registry)
 
     def is_tenant(self, name: str) -> bool:
         """Say whether a namespace is a tenant's."""

@@ -84,8 +84,9 @@ def _write(found: Object | None, place: tuple[str, str], spec: Object, key: Key,
     body = found or _new(*place)
     annotations = body["metadata"].get("annotations", {})
     context = spec["source"].get("context", {}).get("hash", "")
-    base = partial(prepare.pin, product.settings.bases.get(spec["runtime"], ""), product.workshop.registry)
-    inputs = prepare.inputs(spec, context, key.cause, prepare.recorded(annotations, spec), base)
+    inputs = prepare.inputs(
+        spec, context, key.cause, prepare.recorded(annotations, spec), partial(product.base, spec["runtime"])
+    )
     notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
     body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
     return product.cluster.replace(FUNCTION, body) if found else product.cluster.create(FUNCTION, body)
