@@ -71,6 +71,9 @@ class Cluster(Protocol):
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the object, or None where there is none; 403 counts as none: what may not be seen is not there."""
 
+    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+        """Return the objects of a namespace by name, of each its kind and metadata alone."""
+
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects of a namespace whose labels include `labels`, by name."""
 

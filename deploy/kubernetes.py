@@ -23,8 +23,9 @@ from knative_lambda.deploy.cluster import POD, Kind, Object
 from knative_lambda.deploy.objects import check, check_address, check_labels, check_new, check_read
 from knative_lambda.schemas.errors import Conflict, Unavailable
 
-_HEADERS = {"User-Agent": "knative-lambda", "Accept": "application/json"}
+_HEADERS = {"User-Agent": "knative-lambda", "Accept": "application/json", "Content-Type": "application/json"}
 _WRITE = {"fieldManager": "knative-lambda", "fieldValidation": "Strict"}
+_HEADS_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = "500"
 _CHUNK_BYTES = 64 * 1024
 # the first: nothing was written yet; the second: the container has not started
@@ -63,19 +64,15 @@ class KubernetesCluster:
         answer = self._send("GET", _path(kind, namespace, name))
         return None if answer.is_missing or answer.is_hidden else answer.object()
 
+    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+        """Return the objects of a namespace by name, of each its kind and metadata alone."""
+        return list(self._items(kind, namespace, "", {"Accept": _HEADS_ALONE}))
+
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects of a namespace whose labels include `labels`, by name."""
         labels = labels or {}
         check_labels(labels)
-        query = {"limit": _PAGE, "labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
-        found: list[Object] = []
-        while True:
-            page = self._send("GET", _path(kind, namespace), query).object()
-            # an item of a list does not say what it is
-            found += ({"apiVersion": kind.api_version, "kind": kind.kind} | lean(item) for item in page["items"])
-            query["continue"] = page["metadata"].get("continue", "")
-            if not query["continue"]:
-                return found
+        return list(self._items(kind, namespace, ",".join(f"{key}={value}" for key, value in labels.items()), {}))
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object and return it as stored; raise `AlreadyExists` where the name is taken."""
@@ -93,7 +90,8 @@ class KubernetesCluster:
     def apply(self, kind: Kind, body: Object) -> Object:
         """Write the fields of `body` as ours."""
         path, query = _path(kind, *check(kind, body)), _WRITE | {"force": "true"}
-        return self._send("PATCH", path, query, body, "application/apply-patch+yaml").object()
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        return self._send("PATCH", path, query, body, headers).object()
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str = "") -> None:
         """Delete the object and, in the background, what it owns; already gone is success."""
@@ -120,6 +118,18 @@ class KubernetesCluster:
                 del tail[: max(0, len(tail) - limit)]
             return bytes(tail)
 
+    def _items(self, kind: Kind, namespace: str, selector: str, headers: Mapping[str, str]) -> Iterator[Object]:
+        query = {"limit": _PAGE, "labelSelector": selector}
+        while True:
+            page = self._send("GET", _path(kind, namespace), query, headers=headers).object()
+            # an item of a list does not say what it is, and one without its content calls itself something else
+            yield from (
+                lean(item) | {"apiVersion": kind.api_version, "kind": kind.kind} for item in page["items"] or ()
+            )
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
+
     def _put(self, path: str, body: Object) -> Object:
         answer = self._send("PUT", path, _WRITE, body)
         if answer.is_missing:
@@ -132,9 +142,9 @@ class KubernetesCluster:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        with self._open(method, path, query, body, content_type) as response:
+        with self._open(method, path, query, body, headers) as response:
             return Answer.parse(response.status, response.headers, response.data)
 
     @contextlib.contextmanager
@@ -144,15 +154,15 @@ class KubernetesCluster:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         given = urlencode({key: value for key, value in (query or {}).items() if value})
         url = f"{self._configuration.host}{path}?{given}"
         try:
             # asked for each time: this is what reads a ServiceAccount's token again after it was rotated
             token = self._configuration.get_api_key_with_prefix("BearerToken")
-            headers = _HEADERS | {"Content-Type": content_type} | ({"Authorization": token} if token else {})
-            response = self._client.call_api(method, url, headers, body, _request_timeout=self._timeout).response
+            whole = _HEADERS | dict(headers or {}) | ({"Authorization": token} if token else {})
+            response = self._client.call_api(method, url, whole, body, _request_timeout=self._timeout).response
             with contextlib.closing(response):
                 yield response
         except (ApiException, HTTPError, config.ConfigException, OSError) as error:

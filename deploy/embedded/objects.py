@@ -56,6 +56,12 @@ class SQLiteCluster:
         with self._rows() as rows:
             return rows.read(kind, namespace, name)
 
+    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+        """Return the objects of a namespace by name, of each its kind and metadata alone."""
+        objects.check_address(kind, namespace)
+        with self._rows() as rows:
+            return rows.heads(kind, namespace)
+
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects of a namespace whose labels include `labels`, by name."""
         objects.check_address(kind, namespace)

@@ -59,6 +59,15 @@ class Rows:
         where = "kind = ? AND namespace = ?" + _LABELLED * len(labels)
         return list(self._found(where, _column(kind), namespace, *pairs))
 
+    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+        """Return what `select` does, of each object its kind and metadata alone."""
+        rows = self._db.execute(
+            "SELECT json_extract(body, '$.metadata') FROM objects WHERE kind = ? AND namespace = ? ORDER BY name",
+            (_column(kind), namespace),
+        )
+        head = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [head | {"metadata": json.loads(metadata)} for (metadata,) in rows.fetchall()]
+
     def applied(self, obj: Object) -> Object:
         """Return the fields of `obj` that the last `apply` set."""
         (fields,) = self._db.execute("SELECT applied FROM objects WHERE uid = ?", (_uid(obj),)).fetchone()

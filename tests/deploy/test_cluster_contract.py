@@ -107,6 +107,18 @@ def test_a_list_is_in_the_order_of_names_and_as_good_as_reading_each(
     assert listed == [read(cluster, each) for each in listed]
 
 
+def test_the_heads_of_objects_are_what_a_list_has_without_their_content(
+    cluster: Cluster, service: Callable[..., Object], namespace: str
+) -> None:
+    """So that thousands of large ones can be looked through."""
+    for name in ("b", "a-b", "a"):
+        cluster.create(KNATIVE_SERVICE, service(name, labels={"app": name}))
+    whole = cluster.list(KNATIVE_SERVICE, namespace)
+    heads = cluster.heads(KNATIVE_SERVICE, namespace)
+    assert heads == [{key: each[key] for key in ("apiVersion", "kind", "metadata")} for each in whole]
+    assert cluster.heads(KNATIVE_SERVICE, "nowhere") == []
+
+
 def test_a_list_of_a_built_in_kind_says_what_its_items_are(cluster: Cluster, namespace: str) -> None:
     """An API server leaves this out; without it a listed object could not be written back."""
     created = cluster.create(SERVICE_ACCOUNT, thing(SERVICE_ACCOUNT, namespace, "hello"))
