@@ -26,6 +26,8 @@ class Attempt:
     """The reference to push to: ``host/repository:tag``, a tag that is this attempt's alone."""
     build_args: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the Dockerfile, such as ``BASE``."""
+    seconds: int = 1800
+    """Seconds that it may take from now on: what its Build has left."""
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Ended:
     whose: Literal["user", "platform", "ours"] = "user"
     """Whose failure it is, where it is one: only the platform's are tried again."""
     reason: str = ""
-    """A CamelCase word for the condition, such as ``OOMKilled``, ``PodRefused``, ``DeadlineExceeded``."""
+    """A CamelCase word for the condition, such as ``OOMKilled``, ``PodRefused``, ``NoOutput``."""
     message: str = ""
     """A sentence for a person."""
 
@@ -71,3 +73,6 @@ class Builder(Protocol):
 
     def stop(self, attempt: Attempt) -> None:
         """End the attempt and remove it with all that belongs to it; already gone is success."""
+
+    def is_idle(self, tenant: str, build_uid: str) -> bool:
+        """Say whether nothing of a Build of this UID runs any more, or will by itself."""

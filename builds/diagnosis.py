@@ -6,6 +6,7 @@ tried again, so nothing that a user's own commands print may look like one.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from knative_lambda.builds.builder import Ended
@@ -80,6 +81,28 @@ def late(job: Object, pod: Object | None, events: Iterable[Object]) -> Ended:
             return Ended(1, "platform", *why)
     [message, *_] = [told.get("message", "") for told in _conditions(job) if told.get("reason") == LATE]
     return Ended(1, "user", LATE, message)
+
+
+def is_over(pod: Object) -> bool:
+    """Say whether nothing of a Pod runs any more, or ever will."""
+    status = pod.get("status", {})
+    containers = status.get("containerStatuses", [])
+    ended = bool(containers) and all(found.get("state", {}).get("terminated") for found in containers)
+    return status.get("phase") in ("Succeeded", "Failed") or ended
+
+
+def began(pod: Object) -> datetime | None:
+    """Return when the executor began to run, or None while it does not."""
+    for found in pod.get("status", {}).get("containerStatuses", []):
+        if found.get("name") == EXECUTOR and (running := found.get("state", {}).get("running")):
+            return datetime.fromisoformat(running["startedAt"])
+    return None
+
+
+def pending(pod: Object, seconds: int) -> Ended:
+    """Return why a Pod is given up that has not begun: its node's, the scheduler's or the registry's words."""
+    reason, message = _waiting(pod) or ("Pending", "")
+    return Ended(1, "platform", reason, f"the build has not begun after {seconds} seconds: {message or reason}")
 
 
 def refused(job: Object, events: Iterable[Object]) -> Ended | None:

@@ -38,8 +38,10 @@ class KanikoSettings:
     """Speak plain HTTP to the registry: for a registry inside the cluster, in tests."""
     registry_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials."""
-    deadline: int = 1800
-    """Seconds that an attempt may take."""
+    pending: int = 300
+    """Seconds after which a Pod that has not begun is given up."""
+    silence: int = 600
+    """Seconds without any output after which a build is ended; 0 never does that."""
     ttl: int = 86400
     """Seconds that a finished Job is kept."""
     resources: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Kaniko:
 
     def start(self, attempt: Attempt) -> None:
         """Create the attempt's Job; already there is success where it is this Build's, and stays."""
-        url = self.store.presign(attempt.context, seconds=self.settings.deadline)
+        url = self.store.presign(attempt.context, seconds=attempt.seconds)
         try:
             self.cluster.create(JOB, job(attempt, url, self.settings))
         except AlreadyExists as taken:
@@ -78,7 +80,7 @@ class Kaniko:
         if end is not None and not end.reason:
             log = self.log(attempt, limit=LOG_TAIL).decode(errors="replace")
             return diagnosis.exited(end.exit_code, log)
-        return end or diagnosis.job_ended(found) or self._refused(found, pod) or Running()
+        return end or diagnosis.job_ended(found) or self._refused(found, pod) or self._stuck(pod) or Running()
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
@@ -101,6 +103,16 @@ class Kaniko:
         """Delete the Job, and its Pod with it."""
         self.cluster.delete(JOB, names.builds_namespace(attempt.tenant), attempt.name)
 
+    def is_idle(self, tenant: str, build_uid: str) -> bool:
+        """Ask for the Pods themselves: one whose Job is deleted runs on for as long as its grace period."""
+        namespace, labels = names.builds_namespace(tenant), {names.BUILD_UID_LABEL: build_uid}
+        pods = self.cluster.list(POD, namespace, labels)
+        if not all(map(diagnosis.is_over, pods)):
+            return False
+        ended = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])}
+        jobs = self.cluster.list(JOB, namespace, labels)
+        return all(one["metadata"]["uid"] in ended or diagnosis.job_ended(one) or not _stays(one) for one in jobs)
+
     def _job(self, attempt: Attempt) -> Object | None:
         """Return the attempt's Job; one of that name that another Build has made is none."""
         found = self.cluster.get(JOB, names.builds_namespace(attempt.tenant), attempt.name)
@@ -117,6 +129,22 @@ class Kaniko:
 
     def _events(self, found: Object) -> list[Object]:
         return self.cluster.list(EVENT, found["metadata"]["namespace"])
+
+    def _stuck(self, pod: Object | None) -> Ended | None:
+        """Return why a Pod is given up that does not begin, or that does nothing to be seen."""
+        if pod is None:
+            return None
+        began = diagnosis.began(pod)
+        if began is None:
+            made = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+            late = self.now() - made >= timedelta(seconds=self.settings.pending)
+            return diagnosis.pending(pod, self.settings.pending) if late else None
+        silence = self.settings.silence
+        if not silence or self.now() - began < timedelta(seconds=silence):
+            return None
+        meta = pod["metadata"]
+        said = self.cluster.pod_log(meta["namespace"], meta["name"], EXECUTOR, limit=1, seconds=silence)
+        return None if said else Ended(1, "user", "NoOutput", f"the build said nothing for {silence} seconds")
 
     def _refused(self, found: Object, pod: Object | None) -> Ended | None:
         created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
@@ -144,7 +172,7 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
         "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": settings.deadline,
+            "activeDeadlineSeconds": attempt.seconds,
             "ttlSecondsAfterFinished": settings.ttl,
             "template": {
                 "metadata": {"labels": labels},

@@ -122,6 +122,12 @@ class LocalBuilder:
             run.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
+    def is_idle(self, tenant: str, build_uid: str) -> bool:
+        """Say whether no attempt of the Build waits or is under way."""
+        with self._lock:
+            runs = list(self._runs.values())
+        return all((run.attempt.tenant, run.attempt.build_uid) != (tenant, build_uid) for run in runs)
+
     def close(self) -> None:
         """End what runs and take no more; what was interrupted will be seen as lost."""
         with self._lock:

@@ -6,26 +6,46 @@ late, at the same time as its twin, or after the process that ran the last step 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.slots import Slots
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.deploy.conditions import Saying, condition
+from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import Conflict, Refused
 from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
-ATTEMPTS = 3
 LOG_KEPT = 1024 * 1024
 LINES_SHOWN = 20
 MESSAGE_SHOWN = 4000
 PROGRESS = re.compile(r"level=info|^INFO\[")
 """What Kaniko says of its own steps: in the log, but not among the lines that a condition has room for."""
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
+RELEASED: Saying = ("False", "Released", "")
+"""Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
+LATE = "DeadlineExceeded"
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a build may take, and how often the platform may fail it."""
+
+    deadline: int = 1800
+    """Seconds from a build's first start to its end, over all its attempts; what it waits for a slot is not counted."""
+    attempts: int = 3
+    """Attempts in all; only what the platform failed is tried again."""
+    pause: int = 10
+    """Seconds before the second attempt, more or less by half; doubled before each further one."""
+    overtime: int = 60
+    """Seconds after the deadline in which the builder may end an attempt by itself."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,8 @@ class Workshop:
     builder: Builder
     registry: Registry
     store: Store
+    slots: Slots
+    patience: Patience = field(default_factory=Patience)
 
 
 def phase(build: Object) -> str:
@@ -44,14 +66,41 @@ def phase(build: Object) -> str:
     return found
 
 
+def waits(build: Object) -> bool:
+    """Say whether a Build waits for a slot."""
+    return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == "Waiting"
+
+
+def is_over(build: Object) -> bool:
+    """Say whether a Build has ended, and nothing of it is left to be stopped or given back."""
+    if phase(build) not in TERMINAL:
+        return False
+    return build["spec"]["builder"] == "external" or condition(build, "Admitted").get("reason") == RELEASED[1]
+
+
 def image_of(build: Object) -> str:
     """Return the image of a Build that succeeded, by digest, or ""."""
     found: str = build.get("status", {}).get("image", "")
     return found if phase(build) == "Succeeded" else ""
 
 
-def attempt_of(build: Object, number: int) -> Attempt:
-    """Return an attempt of a Build: everything about it follows from the object."""
+def due(build: Object, patience: Patience) -> datetime | None:
+    """Return when a Build that the platform has failed may be tried again; None where it does not wait for that.
+
+    The pause is drawn by the Build's own UID: whoever asks gets the same answer, and Builds that failed together do
+    not come back together.
+    """
+    failed = condition(build, "Retrying")
+    if phase(build) != "Queued" or failed["status"] != "True":
+        return None
+    number = build["status"]["attempt"]
+    drawn = int(names.sha256([build["metadata"]["uid"], number])[7:15], 16) / 0xFFFFFFFF
+    pause = patience.pause * 2 ** (number - 1) * (0.5 + drawn)
+    return datetime.fromisoformat(failed["lastTransitionTime"]) + timedelta(seconds=pause)
+
+
+def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
+    """Return an attempt of a Build: everything about it follows from the object; `seconds` are what it may take."""
     spec, meta = build["spec"], build["metadata"]
     return Attempt(
         tenant=meta["namespace"],
@@ -60,9 +109,10 @@ def attempt_of(build: Object, number: int) -> Attempt:
         build_uid=meta["uid"],
         number=number,
         runtime=spec["runtime"],
-        context=keys.context(meta["namespace"], spec["function"], spec["context"].removeprefix("sha256:")),
+        context=_context(build),
         destination=f"{spec['destination']}:{meta['name']}-{number}",
         build_args={"BASE": spec["base"]} if spec.get("base") else {},
+        seconds=seconds,
     )
 
 
@@ -89,28 +139,51 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
     """
     if phase(build) in TERMINAL or build["spec"]["builder"] == "external":
         return build
-    number = build.get("status", {}).get("attempt", 0)
-    if number == 0:
-        return _begin(build, 1, workshop, now)
     try:
-        return _judge(build, attempt_of(build, number), workshop, now)
+        return _admit(build, workshop, now) if phase(build) == "Queued" else _judge(build, workshop, now)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
 
 
-def _judge(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -> Object:
+def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
+    """Begin the next attempt where it is time and there is a slot; else say what it waits for."""
+    number, moment = build.get("status", {}).get("attempt", 0), due(build, workshop.patience)
+    if number and not _is_idle(build, workshop):  # two attempts of one build never run at once
+        workshop.builder.stop(attempt_of(build, number))
+        return build
+    if number and now >= _ends(build, workshop, now):
+        why = condition(build, "Retrying").get("message", "")
+        return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
+    if moment is not None and now < moment:
+        return build
+    held = workshop.slots.take(build, now)
+    if held:
+        return _begin(build, number + 1, held, workshop, now)
+    workshop.slots.wait(build, now)
+    if waits(build):
+        return build
+    limits = workshop.slots.limits
+    why = f"{limits.tenant} builds of a tenant and {limits.everywhere} of all may run at once"
+    steps = {"Admitted": ("False", "Waiting", why), "Succeeded": ("Unknown", "Queued", "waits for a slot")}
+    return _write(build, {"phase": "Queued"}, steps, workshop, now)
+
+
+def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Decide by what the builder sees and what the registry knows; a builder's word alone is not believed."""
+    over = now - _ends(build, workshop, now)
+    attempt = attempt_of(build, build["status"]["attempt"], _left(build, workshop, now))
     seen = workshop.builder.look(attempt)
     if isinstance(seen, Running):
-        return build
+        if over < timedelta(seconds=workshop.patience.overtime):
+            return build
+        seen = Ended(1, "user", LATE, "its time is over")
     if isinstance(seen, Ended) and seen.exit_code != 0:
         return _failed(build, attempt, seen, workshop, now)
     digest = workshop.registry.digest(attempt.destination)
     if digest is not None:
         return _succeeded(build, attempt, digest, workshop, now)
-    if isinstance(seen, Lost):  # killed between the record and the start, or deleted by hand
-        workshop.builder.start(attempt)
-        return build
+    if isinstance(seen, Lost) and over < timedelta():  # killed between the record and the start, or deleted by hand
+        return _start(build, attempt, workshop, now)
     missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
     return _failed(build, attempt, missing, workshop, now)
 
@@ -127,38 +200,85 @@ class Outcome:
 
 
 def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -> Object:
-    """Write a Build's end; one that has ended stays as it is."""
+    """Write a Build's end, then remove what still runs of it; one that has ended stays as it is.
+
+    The record comes first, so that nothing starts it again. Where nothing runs any more its slots are free before that,
+    and one write says all.
+    """
     if phase(build) in TERMINAL:
         return build
     succeeded = "True" if outcome.phase == "Succeeded" else "False"
-    told = conditions.told(build, "Succeeded", (succeeded, outcome.reason, outcome.message), now)
+    steps = {"Succeeded": (succeeded, outcome.reason, outcome.message)}
+    if condition(build, "Retrying")["status"] == "True":
+        steps["Retrying"] = ("False", "Over", "")
+    if outcome.image:
+        steps["Pushed"] = ("True", "Pushed", outcome.image)
+    if outcome.phase != "Cancelled" and build["spec"]["builder"] != "external" and _is_idle(build, workshop):
+        workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
+        steps["Admitted"] = RELEASED
     extra = {name: value for name, value in (("image", outcome.image), ("log", outcome.log)) if value}
-    return _write(build, {"phase": outcome.phase, "conditions": told, **extra}, workshop.cluster)
+    return clear(_write(build, {"phase": outcome.phase, **extra}, steps, workshop, now), workshop, now)
 
 
 def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
-    """End a Build that is not wanted any more: the record first, so that nothing starts it again, then its attempt."""
-    build = finish(build, Outcome("Cancelled", reason, message), workshop, now)
-    sweep_up(build, workshop)
-    return build
+    """End a Build that is not wanted any more; `message` says who asked for that."""
+    return finish(build, Outcome("Cancelled", reason, message), workshop, now)
 
 
-def sweep_up(build: Object, workshop: Workshop) -> None:
-    """Remove what still runs for a Build that was cancelled."""
+def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
+    """Remove what still runs for a Build that has ended, and give back its slots once that is gone.
+
+    Return it as it is then. Raises `Conflict` like `settle`.
+    """
+    if phase(build) not in TERMINAL or build["spec"]["builder"] == "external":
+        return build
     number = build.get("status", {}).get("attempt", 0)
-    if phase(build) == "Cancelled" and number:
+    if number and not _is_idle(build, workshop):
         workshop.builder.stop(attempt_of(build, number))
+        if not _is_idle(build, workshop):
+            return build
+    if is_over(build):
+        return build
+    workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
+    steps = {"Admitted": RELEASED}
+    if condition(build, "Started")["status"] != "Unknown" and phase(build) == "Cancelled":
+        steps["Started"] = ("False", "Stopped", f"attempt {number} was ended")
+    return _write(build, {}, steps, workshop, now)
 
 
-def _begin(build: Object, number: int, workshop: Workshop, now: datetime) -> Object:
+def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
     """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again."""
-    told = conditions.told(build, "Succeeded", ("Unknown", "Running", f"attempt {number}"), now)
-    build = _write(build, {"phase": "Running", "attempt": number, "conditions": told}, workshop.cluster)
+    steps = {
+        "ContextStored": ("True", "Stored", _context(build)),
+        "Admitted": ("True", "SlotTaken", held),
+        "Started": ("Unknown", "Starting", f"attempt {number}"),
+        "Succeeded": ("Unknown", "Running", f"attempt {number}"),
+    }
+    if number > 1:
+        steps["Retrying"] = ("False", "Begun", f"attempt {number}")
+    began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
+    waited = waits(build)
+    build = _write(build, {"phase": "Running", "attempt": number, "startTime": began}, steps, workshop, now)
+    if waited:
+        workshop.slots.leave(build["metadata"]["uid"])
+    return _start(build, attempt_of(build, number, _left(build, workshop, now)), workshop, now)
+
+
+def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -> Object:
+    """Start an attempt that is recorded, and say so: where that cannot be said, somebody may have ended the Build."""
     try:
-        workshop.builder.start(attempt_of(build, number))
+        workshop.builder.start(attempt)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
-    return build
+    if condition(build, "Started")["status"] == "True":
+        return build
+    try:
+        return _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
+    except Conflict:
+        found = workshop.cluster.get(BUILD, attempt.tenant, attempt.build)
+        if found is None or found["metadata"]["uid"] != attempt.build_uid or phase(found) in TERMINAL:
+            workshop.builder.stop(attempt)
+        raise
 
 
 def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop, now: datetime) -> Object:
@@ -168,17 +288,33 @@ def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop,
 
 
 def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
+    """Record a failure: the end, or that there will be another attempt."""
     key, lines = _keep_log(attempt, workshop)
     said = "" if end.message in lines else end.message
     message = "\n".join(part for part in (said, lines) if part)[-MESSAGE_SHOWN:]
     reason = end.reason or "BuildFailed"
-    if end.reason == "PodRefused":  # stopped first and recorded then: its Job would go on trying to make its Pod
-        workshop.builder.stop(attempt)
-    if end.whose == "platform" and attempt.number < ATTEMPTS:
-        past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]
-        build = {**build, "status": {**build["status"], "attempts": past}}
-        return _begin(build, attempt.number + 1, workshop, now)
+    left = _ends(build, workshop, now) > now
+    if end.whose == "platform" and attempt.number < workshop.patience.attempts and left:
+        return _try_again(build, attempt, (reason, message), workshop, now)
     return finish(build, Outcome("Failed", reason, message, log=key), workshop, now)
+
+
+def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: Workshop, now: datetime) -> Object:
+    """Record what the platform has failed, and wait a while: any later look, or the sweep, begins the next attempt."""
+    reason, message = why
+    past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]
+    steps = {
+        "Retrying": ("True", reason, f"attempt {attempt.number} of {workshop.patience.attempts}: {message}"),
+        "Started": ("False", reason, attempt.name),
+        "Succeeded": ("Unknown", "Retrying", reason),
+    }
+    if idle := _is_idle(build, workshop):
+        workshop.slots.free(attempt.tenant, attempt.build_uid)
+        steps["Admitted"] = RELEASED
+    build = _write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
+    if not idle:
+        workshop.builder.stop(attempt)
+    return build
 
 
 def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
@@ -192,5 +328,31 @@ def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
     return key if log else "", "\n".join(telling[-LINES_SHOWN:])
 
 
-def _write(build: Object, change: Mapping[str, Any], cluster: Cluster) -> Object:
-    return cluster.replace_status(BUILD, {**build, "status": {**build.get("status", {}), **change}})
+def _is_idle(build: Object, workshop: Workshop) -> bool:
+    return workshop.builder.is_idle(build["metadata"]["namespace"], build["metadata"]["uid"])
+
+
+def _ends(build: Object, workshop: Workshop, now: datetime) -> datetime:
+    """Return when a Build's time is over: one that has not begun has all of it."""
+    began = build.get("status", {}).get("startTime")
+    return (datetime.fromisoformat(began) if began else now) + timedelta(seconds=workshop.patience.deadline)
+
+
+def _left(build: Object, workshop: Workshop, now: datetime) -> int:
+    """Return the seconds that a Build has left, 1 at least."""
+    return max(1, int((_ends(build, workshop, now) - now).total_seconds()))
+
+
+def _context(build: Object) -> str:
+    spec = build["spec"]
+    return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
+
+
+def _write(
+    build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], workshop: Workshop, now: datetime
+) -> Object:
+    """Write a Build's status in one: what changes of it, and what is to be said of these steps."""
+    after = {**build.get("status", {}), **change}
+    for step, saying in steps.items():
+        after["conditions"] = conditions.told({"status": after}, step, saying, now)
+    return workshop.cluster.replace_status(BUILD, {**build, "status": after})

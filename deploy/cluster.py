@@ -107,5 +107,8 @@ class Cluster(Protocol):
         where it was changed since it was read.
         """
 
-    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:
-        """Return the last `limit` bytes at most of a container's log, or None where there is none to read."""
+    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int, seconds: int = 0) -> bytes | None:
+        """Return the last `limit` bytes at most of a container's log, or None where there is none to read.
+
+        With `seconds`, only of what it said in the last so many.
+        """

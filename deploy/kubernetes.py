@@ -103,10 +103,10 @@ class KubernetesCluster:
         if not answer.is_missing:
             answer.object()
 
-    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:
+    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int, seconds: int = 0) -> bytes | None:
         """Return the last `limit` bytes at most of a container's log, or None where there is none to read."""
         # limitBytes would give the first bytes; as a line has at least one byte, the last `limit` lines are enough
-        query = {"container": container, "tailLines": str(limit)}
+        query = {"container": container, "tailLines": str(limit), "sinceSeconds": str(seconds or "")}
         with self._open("GET", _path(POD, namespace, pod) + "/log", query) as response:
             if response.status in _NO_LOG:
                 return None

@@ -25,7 +25,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if not inputs.context:
         if latest is not None:
-            latest = supersede(latest, "an image was given", product)
+            latest = supersede(latest, f"an image was given, by {inputs.cause}", product)
         return _point(function, "", latest, product), None
     spec = _spec(function, inputs, product)
     found = latest if latest and latest["spec"]["inputHash"] == spec["inputHash"] else _newest(function, spec, product)
@@ -38,7 +38,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
         )
         found = None
     if latest is not None and latest["metadata"]["name"] != name:
-        latest = supersede(latest, f"{name} has newer source", product)
+        latest = supersede(latest, f"{name} has newer source, by {inputs.cause}", product)
     function = _point(function, name, latest, product)
     return function, found or _make(name, function, spec, product)
 
@@ -115,8 +115,8 @@ def _point(function: Object, name: str, latest: Object | None, product: Product)
     after = {key: value for key, value in before.items() if key != "latestBuild"}
     if name:
         after["latestBuild"] = name
-        queued = ("Unknown", "Queued", f"{name} is to be built")
-        after["conditions"] = conditions.told({"status": after}, "Built", queued, product.now())
+        pending = ("Unknown", "Pending", f"{name} is to be built")
+        after["conditions"] = conditions.told({"status": after}, "Built", pending, product.now())
     if latest is not None and settle.phase(latest) == "Cancelled":
         after = status.owing(after, status.build_notes(latest))
     return product.cluster.replace_status(FUNCTION, {**function, "status": after})

@@ -2,8 +2,8 @@
 
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import FUNCTION
-from knative_lambda.handler import builds, order
-from knative_lambda.handler.converge import converge, wanted_build
+from knative_lambda.handler import builds, order, queue
+from knative_lambda.handler.converge import bring_forward, converge, wanted_build
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.names import EVENT_ANNOTATION
@@ -33,3 +33,4 @@ def cancel_build(event: Event, product: Product) -> None:
     if build is not None and settle.phase(build) not in settle.TERMINAL:
         settle.cancel(build, "Cancelled", f"asked for by event {key.cause}", product.workshop, product.now())
     converge(tenant, name, product)
+    queue.admit(product, bring_forward)

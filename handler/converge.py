@@ -13,7 +13,7 @@ from knative_lambda.builds import prepare, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
 from knative_lambda.deploy.cluster import FUNCTION, Object
-from knative_lambda.handler import builds, status
+from knative_lambda.handler import builds, queue, status
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.status import Told
 from knative_lambda.schemas.errors import Conflict, Refused, Temporary
@@ -23,19 +23,24 @@ TRIES = 5
 
 
 def converge(tenant: str, name: str, product: Product) -> None:
-    """Bring a Function forward; one that is gone, or going, needs nothing.
+    """Bring a Function forward; one that is gone, or going, needs nothing. Then let those build whose turn it is.
 
     Raises `Temporary` where a dependency did not answer or twins are too many: the hint comes again.
     """
+    if bring_forward(tenant, name, product):
+        queue.admit(product, bring_forward)
+
+
+def bring_forward(tenant: str, name: str, product: Product) -> bool:
+    """Bring a Function forward and no other; say whether its Build has left its slot, or waits for one."""
     for _ in range(TRIES):
         function = product.cluster.get(FUNCTION, tenant, name)
         if function is None or function["metadata"].get("deletionTimestamp"):
-            return
+            return False
         try:
-            _bring_forward(function, product)
+            return _bring_forward(function, product)
         except Conflict:
             continue
-        return
     raise Temporary(f"too many writers of {tenant}/{name} at once")
 
 
@@ -48,16 +53,19 @@ def wanted_build(function: Object, product: Product) -> Object | None:
     return builds.wanted(function, inputs, product)[1]
 
 
-def _bring_forward(function: Object, product: Product) -> None:
+def _bring_forward(function: Object, product: Product) -> bool:
+    latest = function.get("status", {}).get("latestBuild", "")
     try:
         function, inputs = _prepared(function, product)
         function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
         builds.give_up(function, product)
         _tell(function, Told.refused(refused), product)
-        return
+        return True
+    moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
-        build = settle.settle(build, product.workshop, product.now())
+        before, build = settle.phase(build), _settled(build, product)
+        moves |= settle.waits(build) or (before == "Running" and settle.phase(build) != "Running")
     told = Told.of(function, build)
     if told.image:
         try:
@@ -65,6 +73,16 @@ def _bring_forward(function: Object, product: Product) -> None:
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
     _tell(function, told, product)
+    return moves
+
+
+def _settled(build: Object, product: Product) -> Object:
+    """Settle a Build; one that is to be tried again later is remembered, as long as this process lives."""
+    build = settle.settle(build, product.workshop, product.now())
+    moment = settle.due(build, product.workshop.patience)
+    if moment is not None:
+        product.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
+    return build
 
 
 def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:

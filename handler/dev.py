@@ -20,7 +20,6 @@ from flask import Flask, Response, request
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.local import LocalBuilder
 from knative_lambda.builds.oci_layout import OciLayout
-from knative_lambda.builds.settle import Workshop
 from knative_lambda.deploy.cluster import (
     BROKER,
     BUILD,
@@ -115,7 +114,7 @@ class Embedded:
         )
         self.builder = LocalBuilder(self.store, layout, data / "builds", ended=self._ended)
         self.outbox = outbox.Outbox(self.cluster, self.store, self.url, outbox.post())
-        workshop = Workshop(self.cluster, self.builder, layout, self.store)
+        workshop = wire.workshop(self.settings, self.cluster, self.builder, layout, self.store)
         product = wire.join(self.settings, workshop, self.outbox.owes, "local")
         self.service = wire.Service(product, lambda: {"store": self.store.state}, Records(product))
         self._data = data

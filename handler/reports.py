@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
-from knative_lambda.handler import builds
-from knative_lambda.handler.converge import converge
+from knative_lambda.handler import builds, queue
+from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove_if_orphaned
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
@@ -55,10 +55,15 @@ def _job(namespace: str, name: str, product: Product) -> None:
     tenant = namespace.removesuffix(BUILDS_SUFFIX)
     if tenant == namespace or not product.is_tenant(tenant):
         return
-    _build(tenant, name.rpartition("-")[0], product)
+    build = name.rpartition("-")[0]
+    _build(tenant, build, product)
     job = product.cluster.get(JOB, namespace, name)
     if job is not None:
         remove_if_orphaned(tenant, job, product)
+    found = product.cluster.get(BUILD, tenant, build)
+    if found is None or settle.phase(found) in settle.TERMINAL:  # its slot may be free now
+        queue.clear(tenant, product)
+        queue.admit(product, bring_forward)
 
 
 def _build(namespace: str, name: str, product: Product) -> None:
@@ -69,7 +74,9 @@ def _build(namespace: str, name: str, product: Product) -> None:
     if build is None:
         return
     converge(namespace, build["spec"]["function"], product)
-    retire(build, product)
+    build = product.cluster.get(BUILD, namespace, name)
+    if build is not None:
+        retire(build, product)
 
 
 def retire(build: Object, product: Product) -> None:
@@ -78,8 +85,8 @@ def retire(build: Object, product: Product) -> None:
     if function is None or function["metadata"]["uid"] != build["spec"]["functionUID"]:
         return
     if function.get("status", {}).get("latestBuild", "") != build["metadata"]["name"]:
-        builds.supersede(build, "newer source was given", product)
-    settle.sweep_up(build, product.workshop)
+        build = builds.supersede(build, "newer source was given", product)
+    settle.clear(build, product.workshop, product.now())
 
 
 FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {

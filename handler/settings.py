@@ -63,8 +63,20 @@ class Settings:
     """The Kaniko executor."""
     fetch_image: str = ""
     """The product's own image, for the init container that reads the build context."""
+    builds_per_tenant: int = 5
+    """Builds of one tenant that run at once."""
+    builds_at_once: int = 10
+    """Builds of all tenants together that run at once."""
     build_deadline: int = 1800
-    """Seconds that an attempt of a build may take."""
+    """Seconds that a build may take in all its attempts, from its first start on."""
+    build_attempts: int = 3
+    """Attempts of a build that the platform fails: evicted, its node gone, the registry away."""
+    build_pause: int = 10
+    """Seconds before the second attempt, more or less by half; doubled before each further one."""
+    build_pending: int = 300
+    """Seconds after which a build's Pod that has not begun is given up; the platform's failure."""
+    build_silence: int = 600
+    """Seconds without any output after which a build is ended; 0 never does that."""
     build_ttl: int = 86400
     """Seconds that a finished build Job is kept."""
     build_resources: Mapping[str, Any] = field(default_factory=lambda: dict(BUILD_RESOURCES))

@@ -114,15 +114,17 @@ def build_notes(build: Object) -> list[Object]:
     """Return what is owed for a Build as it is now."""
     end = condition(build, "Succeeded")
     phase = settle.phase(build)
+    meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
+    again = bool(state.get("attempts"))  # that it waits, and starts, is told once
     kind = {
-        "Running": types.BUILD_STARTED,
+        "Queued": types.BUILD_QUEUED if settle.waits(build) and not again else None,
+        "Running": None if again else types.BUILD_STARTED,
         "Succeeded": types.BUILD_COMPLETE,
         "Failed": types.BUILD_FAILED,
         "Cancelled": types.BUILD_CANCELLED,
     }.get(phase)
     if kind is None:
         return []
-    meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
     data = {
         "tenant": meta["namespace"],
         "name": spec["function"],

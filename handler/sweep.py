@@ -12,8 +12,8 @@ from functools import partial
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import order, retention
-from knative_lambda.handler.converge import converge
+from knative_lambda.handler import order, queue, retention
+from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
@@ -48,8 +48,9 @@ def sweep(event: Event, product: Product) -> None:
             attempt(look, tenant)
 
     for tenant in product.settings.tenants:
-        for looks in (_marked, _orphans, _unsettled):
+        for looks in (_marked, _orphans, _unsettled, _queued):
             attempt(partial(visit, looks, tenant), tenant)
+    attempt(partial(queue.admit, product, bring_forward), "all tenants")
     if retention.is_due(event.time or product.now()):
         retention.collect(product)
     if failures:
@@ -59,13 +60,21 @@ def sweep(event: Event, product: Product) -> None:
 def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     """Yield the Builds that may be wanted no more, and the Jobs whose Build may be gone."""
     jobs = product.cluster.list(JOB, names.builds_namespace(tenant))
-    building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs}
+    building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs if not _has_ended(job)}
+    wanted = {
+        (one["metadata"]["uid"], one.get("status", {}).get("latestBuild"))
+        for one in product.cluster.list(FUNCTION, tenant)
+    }
     for build in product.cluster.list(BUILD, tenant):
-        if settle.phase(build) not in settle.TERMINAL or (
-            settle.phase(build) == "Cancelled" and build["metadata"]["uid"] in building
-        ):
+        is_wanted = (build["spec"]["functionUID"], build["metadata"]["name"]) in wanted
+        goes_on = settle.phase(build) not in settle.TERMINAL and is_wanted
+        if not (goes_on or settle.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
             yield partial(retire, build, product)
     yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
+
+
+def _has_ended(job: Object) -> bool:
+    return any(condition(job, kind)["status"] == "True" for kind in ("Complete", "Failed"))
 
 
 def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
@@ -73,8 +82,11 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     services = {found["metadata"]["name"]: found for found in product.cluster.list(KNATIVE_SERVICE, tenant)}
     owned = [found["metadata"].get("labels", {}) for found in product.cluster.list(TRIGGER, tenant)]
     triggers = Counter(labels[names.FUNCTION_LABEL] for labels in owned if names.FUNCTION_LABEL in labels)
+    waiting = {place.build for place in product.workshop.slots.places(tenant)}
     for function in product.cluster.list(FUNCTION, tenant):
         name = function["metadata"]["name"]
+        if _is_queued(function) and function["status"].get("latestBuild") in waiting:
+            continue  # its turn comes: there may be thousands of these
         service = services.get(name, {})
         wanted = len({names.trigger_name(name, dict(each)) for each in function["spec"].get("triggers", [])})
         if not (_is_settled(function) and condition(service, "Ready")["status"] == "True" and triggers[name] == wanted):
@@ -89,6 +101,20 @@ def _is_settled(function: Object) -> bool:
         and condition(function, "Built")["status"] != "Unknown"
         and condition(function, "Ready")["status"] == "True"
     )
+
+
+def _is_queued(function: Object) -> bool:
+    state = function.get("status", {})
+    return (
+        state.get("observedGeneration") == function["metadata"].get("generation", 1)
+        and not state.get("outbox")
+        and condition(function, "Built").get("reason") == "Queued"
+    )
+
+
+def _queued(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    """Yield the queue itself: what it holds for Builds that have ended or are gone."""
+    yield partial(queue.clear, tenant, product)
 
 
 def _marked(tenant: str, product: Product) -> Iterator[Callable[[], None]]:

@@ -13,13 +13,16 @@ from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
-from knative_lambda.builds.settle import Workshop
+from knative_lambda.builds.settle import Patience, Workshop
+from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler import outbox
 from knative_lambda.handler.app import ReadModel
+from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.later import Later
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.router import handle
@@ -82,14 +85,28 @@ def service(settings: Settings) -> tuple[Service, outbox.Outbox]:
     config = Path(settings.registry_config) if settings.registry_config else None
     registry = GuardedRegistry(HttpRegistry(RegistrySettings(settings.registry_insecure, config)), guard)
     sender = outbox.Outbox(cluster, store, settings.broker_url, outbox.post())
-    product = join(settings, Workshop(cluster, kaniko(settings, cluster, store), registry, store), sender.owes)
+    touched = workshop(settings, cluster, kaniko(settings, cluster, store), registry, store)
+    product = join(settings, touched, sender.owes)
     records = Records(product) if settings.api else None
     return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), sender
 
 
 def join(settings: Settings, workshop: Workshop, owes: Callable[[str, str], None], builder: str = "kaniko") -> Product:
     """Return the product over these ports."""
-    return Product(settings, workshop, deploying(settings), lambda: datetime.now(UTC), owes, builder)
+
+    def look(tenant: str, name: str) -> None:
+        converge(tenant, name, product)
+
+    later = Later(look).at
+    product = Product(settings, workshop, deploying(settings), lambda: datetime.now(UTC), owes, builder, later)
+    return product
+
+
+def workshop(settings: Settings, cluster: Cluster, builder: Builder, registry: Registry, store: Store) -> Workshop:
+    """Return what settling a build touches, over these ports."""
+    limits = SlotLimits(settings.builds_per_tenant, settings.builds_at_once)
+    patience = Patience(settings.build_deadline, settings.build_attempts, settings.build_pause)
+    return Workshop(cluster, builder, registry, store, Slots(cluster, settings.namespace, limits), patience)
 
 
 def deploying(settings: Settings) -> DeploySettings:
@@ -112,7 +129,8 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         fetch_image=settings.fetch_image,
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
-        deadline=settings.build_deadline,
+        pending=settings.build_pending,
+        silence=settings.build_silence,
         ttl=settings.build_ttl,
         resources=settings.build_resources,
     )

@@ -111,7 +111,15 @@ class SQLiteCluster:
                 objects.check_same(live, {"metadata": {"uid": uid, "resourceVersion": version}})
                 rows.remove(kind, live)
 
-    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes | None:  # noqa: ARG002 - the port
+    def pod_log(
+        self,
+        namespace: str,  # noqa: ARG002 - the port's
+        pod: str,  # noqa: ARG002 - the same
+        container: str,  # noqa: ARG002 - the same
+        *,
+        limit: int,  # noqa: ARG002 - the same
+        seconds: int = 0,  # noqa: ARG002 - the same
+    ) -> bytes | None:
         """Return None: no Pod runs here."""
         return None
 

@@ -85,6 +85,7 @@ def test_too_many_entries_are_too_large() -> None:
 @pytest.mark.parametrize(
     "archive",
     [b"", b"\x1f\x8b", b"no gzip", gzip.compress(b"no tar" * 200), packed(("a", b"x" * 5000))[:-60], packed()],
+    ids=["nothing", "two bytes", "no gzip", "no tar", "cut", "no files"],
 )
 def test_what_is_no_whole_archive_is_refused(archive: bytes) -> None:
     assert faults(archive)

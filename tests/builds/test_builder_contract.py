@@ -18,6 +18,7 @@ from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, POD
 from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.schemas import names
 from knative_lambda.storage.memory import MemoryStore
 
 CONTEXT = "contexts/acme/hello/0123.tar.gz"
@@ -65,7 +66,7 @@ def kaniko() -> Subject:
     cluster = MemoryCluster("acme-builds")
 
     def finish(one: Attempt) -> None:
-        labels = {"batch.kubernetes.io/job-name": one.name}
+        labels = {"batch.kubernetes.io/job-name": one.name, names.BUILD_UID_LABEL: one.build_uid}
         job = cluster.get(JOB, "acme-builds", one.name)
         assert job is not None
         owners = [conditions.owner(job)]
@@ -129,3 +130,18 @@ def test_stopping_removes_an_attempt_and_twice_is_fine(subject: Subject) -> None
     subject.builder.stop(attempt())
     assert subject.builder.look(attempt()) == Lost()
     subject.builder.stop(attempt())
+
+
+def test_a_build_is_idle_before_its_first_attempt_and_once_that_has_ended(subject: Subject) -> None:
+    assert subject.builder.is_idle("acme", "u")
+    subject.builder.start(attempt())
+    ended(subject, attempt())
+    assert subject.builder.is_idle("acme", "u")
+
+
+def test_a_build_whose_attempt_was_stopped_is_idle_and_another_builds_is_its_own_business(subject: Subject) -> None:
+    subject.builder.start(attempt())
+    assert subject.builder.is_idle("acme", "another")
+    assert subject.builder.is_idle("other", "u")
+    subject.builder.stop(attempt())
+    assert subject.builder.is_idle("acme", "u")

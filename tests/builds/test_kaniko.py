@@ -12,6 +12,7 @@ from knative_lambda.builds.kaniko import Kaniko, KanikoSettings, job
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Temporary
 from knative_lambda.storage.memory import MemoryStore
 
@@ -19,7 +20,6 @@ SETTINGS = KanikoSettings(
     image="registry/kaniko@sha256:1",
     fetch_image="registry/product",
     insecure=True,
-    deadline=600,
     resources={"limits": {"memory": "1Gi"}},
 )
 ATTEMPT = Attempt(
@@ -32,6 +32,7 @@ ATTEMPT = Attempt(
     context="contexts/acme/hello/0123.tar.gz",
     destination="registry/acme/hello:hello-abc-2",
     build_args={"BASE": "registry/python@sha256:2"},
+    seconds=600,
 )
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,6 +56,12 @@ class SlowCluster(MemoryCluster):
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         return [self._shown(found) for found in super().list(kind, namespace, labels)]
 
+    def orphan(self, job: Object) -> None:
+        """Delete a Job; what it owns is not gone yet."""
+        for pod in super().list(POD, "acme-builds"):
+            super().replace(POD, {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}})
+        super().delete(JOB, "acme-builds", job["metadata"]["name"])
+
     def _shown(self, found: Object) -> Object:
         meta = found["metadata"]
         return {**found, "metadata": {**meta, "deletionTimestamp": "now"}} if meta["name"] in self.going else found
@@ -76,7 +83,7 @@ class Bench:
         meta: Object = {
             "name": f"{ATTEMPT.name}-x",
             "namespace": "acme-builds",
-            "labels": {"batch.kubernetes.io/job-name": ATTEMPT.name},
+            "labels": {"batch.kubernetes.io/job-name": ATTEMPT.name, names.BUILD_UID_LABEL: ATTEMPT.build_uid},
             "ownerReferences": [conditions.owner(owner or self.job)],
         }
         spec = {"containers": [{"name": "kaniko", "image": "x"}]}
@@ -425,3 +432,69 @@ def test_the_log_is_the_executors_or_that_of_the_init_container(bench: Bench) ->
     assert bench.kaniko.log(ATTEMPT, limit=100) == b"no context"
     bench.log("one\ntwo")
     assert bench.kaniko.log(ATTEMPT, limit=3) == b"two"
+
+
+def running(since: datetime) -> Object:
+    return {"name": "kaniko", "state": {"running": {"startedAt": since.strftime("%Y-%m-%dT%H:%M:%SZ")}}}
+
+
+def test_a_job_that_may_still_make_its_pod_is_not_idle(bench: Bench) -> None:
+    bench.kaniko.start(ATTEMPT)
+    assert not bench.kaniko.is_idle("acme", "uid-1")
+    bench.told("Failed", "BackoffLimitExceeded")
+    assert bench.kaniko.is_idle("acme", "uid-1")
+
+
+def test_a_pod_that_runs_is_not_idle_though_its_job_is_gone(bench: Bench) -> None:
+    """Deleting a Job leaves its Pod for as long as its grace period: it still holds its slot."""
+    bench.kaniko.start(ATTEMPT)
+    bench.pod(phase="Running", containerStatuses=[running(START)])
+    bench.cluster.orphan(bench.job)
+    assert bench.cluster.list(JOB, "acme-builds") == []
+    assert not bench.kaniko.is_idle("acme", "uid-1")
+
+
+def test_a_pod_that_has_ended_is_idle_before_its_job_says_so(bench: Bench) -> None:
+    bench.kaniko.start(ATTEMPT)
+    bench.ended(exitCode=0)
+    assert bench.kaniko.is_idle("acme", "uid-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (
+            {"containerStatuses": [{"name": "kaniko", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+            "ImagePullBackOff",
+        ),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full"}]},
+            "Unschedulable",
+        ),
+        ({}, "Pending"),
+    ],
+)
+def test_a_pod_that_does_not_begin_is_the_platforms_failure(
+    bench: Bench, status: Mapping[str, Any], reason: str
+) -> None:
+    bench.kaniko.start(ATTEMPT)
+    bench.pod(phase="Pending", **status)
+    bench.time += timedelta(minutes=4)
+    assert bench.kaniko.look(ATTEMPT) == Running()
+    bench.time += timedelta(minutes=1)
+    seen = bench.kaniko.look(ATTEMPT)
+    assert isinstance(seen, Ended)
+    assert (seen.whose, seen.reason) == ("platform", reason)
+
+
+def test_a_build_that_says_nothing_for_ten_minutes_is_ended_and_one_that_speaks_is_not(bench: Bench) -> None:
+    bench.kaniko.start(ATTEMPT)
+    bench.pod(phase="Running", containerStatuses=[running(START)])
+    bench.log("working")
+    bench.cluster.silent = True
+    bench.time += timedelta(minutes=9)
+    assert bench.kaniko.look(ATTEMPT) == Running(), "it has not run for ten minutes yet"
+    bench.time += timedelta(minutes=1)
+    assert bench.kaniko.look(ATTEMPT) == Ended(1, "user", "NoOutput", "the build said nothing for 600 seconds")
+    bench.cluster.silent = False
+    assert bench.kaniko.look(ATTEMPT) == Running()

@@ -179,9 +179,9 @@ def test_the_dead_letter_service_may_only_create_dead_letters() -> None:
     assert not granted(objects, "deadletters", "demo-builds")
 
 
-def test_the_receiver_has_no_rights_in_its_own_namespace_and_makes_no_pods() -> None:
+def test_the_receiver_holds_slots_in_its_own_namespace_and_nothing_else_and_makes_no_pods() -> None:
     objects = render(tenants=["demo"])
-    assert not granted(objects, "receiver", PRODUCT)
+    assert granted(objects, "receiver", PRODUCT) == {"leases": {"get", "list", "create", "delete"}}
     assert "pods" not in granted(objects, "receiver", "demo")
     assert granted(objects, "receiver", "demo-builds")["pods"] == {"list"}
 

@@ -1,5 +1,6 @@
 """The way of one build, over fakes: what a sender, and a reader of `Function.status`, would notice."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Refused, Unavailable
 
@@ -77,7 +79,8 @@ def test_newer_source_supersedes_a_build_that_runs(world: World) -> None:
     old = world.cluster.get(BUILD, "acme", first["metadata"]["name"])
     assert old is not None
     assert old["status"]["phase"] == "Cancelled"
-    assert old["status"]["conditions"][0]["reason"] == "Superseded"
+    assert condition(old, "Succeeded")["reason"] == "Superseded"
+    assert "/tests e-" in condition(old, "Succeeded")["message"], "it says which event replaced it"
     assert attempt not in world.builder.started, "its Job is gone"
     world.report("Pod", "acme-builds", f"{attempt}-late")
     assert world.builder.starts == 2, "a late report of the old build starts nothing"
@@ -115,6 +118,8 @@ def test_a_platforms_failure_is_tried_again_three_times_at_most(world: World) ->
     for _ in range(3):
         assert world.condition("Built")[0] == "Unknown"
         world.fail(Ended(1, "platform", "Evicted", "the node was low on memory"))
+        world.time += timedelta(minutes=5)
+        world.tick()
     assert world.condition("Built")[:2] == ("False", "Evicted")
     assert world.builder.starts == 3
     assert [past["number"] for past in world.build()["status"]["attempts"]] == [1, 2]

@@ -253,6 +253,7 @@ def test_tags_that_are_no_attempts_of_ours_stay_with_their_images(world: World) 
 
 def test_nothing_of_a_function_goes_while_it_is_being_built(world: World) -> None:
     """What is being pushed may be an image that is there already: equal sources may give equal images."""
+    world = World(build_deadline=90 * 24 * 3600)
     old = up(world)
     world.delete()
     world.start()

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.builds.settle import Workshop
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
@@ -15,7 +14,7 @@ from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.settings import Settings
-from knative_lambda.handler.wire import deploying
+from knative_lambda.handler.wire import deploying, workshop
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
 from knative_lambda.schemas.errors import Refused
@@ -23,6 +22,8 @@ from knative_lambda.storage.memory import MemoryStore
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PYTHON = {"main.py": "def handle(event, context):\n    return {}\n"}
+STUCK = ("PodRefused", "NoOutput")
+"""Ends that a builder tells of what has not ended by itself."""
 DIGEST = "sha256:" + "d" * 64
 
 
@@ -60,6 +61,8 @@ class FakeBuilder:
     ends: dict[str, Ended] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)
     starts: int = 0
+    lingering: set[str] = field(default_factory=set)
+    """Attempts whose Pod is still going although they were stopped."""
 
     def start(self, attempt: Attempt) -> None:
         if attempt.name not in self.started:
@@ -77,6 +80,12 @@ class FakeBuilder:
     def stop(self, attempt: Attempt) -> None:
         self.started.pop(attempt.name, None)
 
+    def is_idle(self, tenant: str, build_uid: str) -> bool:
+        if self.lingering:
+            return False
+        mine = [one.name for one in self.started.values() if (one.tenant, one.build_uid) == (tenant, build_uid)]
+        return all(name in self.ends and self.ends[name].reason not in STUCK for name in mine)
+
 
 class World:
     """The product over fakes, with the tenants `acme` and `other`."""
@@ -87,6 +96,7 @@ class World:
         for tenant in ("acme", "other"):
             self.namespace(tenant, {names.TENANT_LABEL: "true"})
             self.namespace(names.builds_namespace(tenant), {})
+        self.namespace("knative-lambda", {})
         self.store = MemoryStore(now=lambda: self.time)
         self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
         self.builder = FakeBuilder()
@@ -105,7 +115,7 @@ class World:
         )
         self.product = Product(
             self.settings,
-            Workshop(self.cluster, self.builder, self.registry, self.store),
+            workshop(self.settings, self.cluster, self.builder, self.registry, self.store),
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),

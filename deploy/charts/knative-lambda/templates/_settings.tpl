@@ -20,7 +20,13 @@ KNATIVE_LAMBDA_PYTHON_BASE: {{ required "runtimes.python: name the base image of
 KNATIVE_LAMBDA_NODE_BASE: {{ required "runtimes.node: name the base image of Node functions, by digest (deploy/images.sh builds it)" .Values.runtimes.node | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
+KNATIVE_LAMBDA_BUILDS_PER_TENANT: {{ .Values.builds.atOnce.perTenant }}
+KNATIVE_LAMBDA_BUILDS_AT_ONCE: {{ .Values.builds.atOnce.inAll }}
 KNATIVE_LAMBDA_BUILD_DEADLINE: {{ .Values.builds.deadlineSeconds }}
+KNATIVE_LAMBDA_BUILD_ATTEMPTS: {{ .Values.builds.attempts }}
+KNATIVE_LAMBDA_BUILD_PAUSE: {{ .Values.builds.pauseSeconds }}
+KNATIVE_LAMBDA_BUILD_PENDING: {{ .Values.builds.pendingSeconds }}
+KNATIVE_LAMBDA_BUILD_SILENCE: {{ .Values.builds.silenceSeconds }}
 KNATIVE_LAMBDA_BUILD_TTL: {{ .Values.builds.ttlSeconds }}
 KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}

@@ -1,0 +1,179 @@
+"""Slots: how many builds run at once, and who is next. No Job without a slot, whatever races.
+
+Called by `settle.py` (to take and to free) and by the handler's `queue.py` (who is next). A slot is a Lease `slot-<n>`,
+taken by creating it, so that the API server's own lock is ours: first one of the tenant's, in ``<tenant>-builds``, then
+one of all, in the product's namespace. Both are held by a Build's UID. A Build that finds none leaves a ticket, which
+is a Lease too: whoever frees a slot, and every sweep, admits from there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from knative_lambda.deploy.cluster import LEASE, Cluster, Object
+from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import AlreadyExists, Conflict
+
+SLOT, TICKET = "slot", "ticket"
+
+
+@dataclass(frozen=True)
+class SlotLimits:
+    """How many builds may run at once."""
+
+    tenant: int = 5
+    """Of one tenant."""
+    everywhere: int = 10
+    """Of all tenants together."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Build that holds a slot, or waits for one."""
+
+    tenant: str
+    function: str
+    build: str
+    uid: str
+    since: str
+    """RFC 3339 in UTC with microseconds, so that text order is the order of arrival."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of all tenants; `namespace` is the product's."""
+
+    cluster: Cluster
+    namespace: str
+    limits: SlotLimits = field(default_factory=SlotLimits)
+
+    def take(self, build: Object, now: datetime) -> str:
+        """Return the slots that a Build holds, taken now if it is its turn and there are some; "" otherwise."""
+        place = place_of(build, now)
+        everywhere = self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT})
+        mine = [slot for slot in everywhere if _holder(slot) == place.uid]
+        if not mine and not self._is_turn(place, everywhere):
+            return ""
+        local = names.builds_namespace(place.tenant)
+        first = self._hold(local, place, self.limits.tenant, self.cluster.list(LEASE, local, {names.QUEUE_LABEL: SLOT}))
+        if not first:
+            return ""
+        second = self._hold(self.namespace, place, self.limits.everywhere, everywhere)
+        if not second:
+            self._drop(local, place.uid)
+            return ""
+        return f"{first} of {place.tenant}, {second} of all"
+
+    def wait(self, build: Object, now: datetime) -> None:
+        """Leave a Build's ticket; one that is there keeps its time."""
+        place = place_of(build, now)
+        with suppress(AlreadyExists):
+            self.cluster.create(LEASE, _lease(self.namespace, _ticket(place.uid), TICKET, place))
+
+    def leave(self, uid: str) -> None:
+        """Take a Build's ticket away: it waits no more."""
+        self.cluster.delete(LEASE, self.namespace, _ticket(uid))
+
+    def free(self, tenant: str, uid: str) -> None:
+        """Give back what a Build holds, and its ticket; nothing to give back is success."""
+        for namespace in (self.namespace, names.builds_namespace(tenant)):
+            self._drop(namespace, uid)
+
+    def next(self, passed: Iterable[str] = ()) -> Place | None:
+        """Return the Build whose turn it is, if a slot is free for one: no one of those `passed` (UIDs)."""
+        everywhere = self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT})
+        return self._first(everywhere, frozenset(passed))
+
+    def places(self, tenant: str) -> list[Place]:
+        """Return each Build of a tenant that holds a slot, or has a ticket."""
+        mine = self.cluster.list(LEASE, self.namespace, {names.TENANT_LABEL: tenant})
+        mine += self.cluster.list(LEASE, names.builds_namespace(tenant), {names.TENANT_LABEL: tenant})
+        return list({found.uid: found for found in map(_place, mine)}.values())
+
+    def _is_turn(self, place: Place, everywhere: list[Object]) -> bool:
+        if len(everywhere) >= self.limits.everywhere:
+            return False
+        first = self._first(everywhere, frozenset())
+        return first is None or first.uid == place.uid
+
+    def _first(self, everywhere: list[Object], passed: frozenset[str]) -> Place | None:
+        """Return the oldest ticket of the tenant with the fewest slots, of those that may have one more."""
+        if len(everywhere) >= self.limits.everywhere:
+            return None
+        held = Counter(_place(slot).tenant for slot in everywhere)
+        holders = {_holder(slot) for slot in everywhere} | passed
+        tickets = map(_place, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: TICKET}))
+        waiting = [one for one in tickets if one.uid not in holders and held[one.tenant] < self.limits.tenant]
+        return min(waiting, key=lambda one: (held[one.tenant], one.since, one.uid), default=None)
+
+    def _hold(self, namespace: str, place: Place, limit: int, slots: list[Object]) -> str:
+        """Return the name of the slot that a Build holds in a namespace, created if need be; "" where all are taken."""
+        for slot in slots:
+            if _holder(slot) == place.uid:
+                return str(slot["metadata"]["name"])
+        taken = {slot["metadata"]["name"] for slot in slots}
+        for name in (f"slot-{number}" for number in range(limit)):
+            if name in taken:
+                continue
+            try:
+                self.cluster.create(LEASE, _lease(namespace, name, SLOT, place))
+            except AlreadyExists:  # somebody was faster: a twin of ours, or another Build
+                found = self.cluster.get(LEASE, namespace, name)
+                if found is None or _holder(found) != place.uid:
+                    continue
+            return name
+        return ""
+
+    def _drop(self, namespace: str, uid: str) -> None:
+        for found in self.cluster.list(LEASE, namespace, {names.BUILD_UID_LABEL: uid}):
+            meta = found["metadata"]
+            with suppress(Conflict):  # of that name there is another one by now, which is not this Build's
+                self.cluster.delete(LEASE, namespace, meta["name"], uid=meta["uid"])
+
+
+def place_of(build: Object, now: datetime) -> Place:
+    """Return a Build's place as of now."""
+    meta = build["metadata"]
+    since = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return Place(meta["namespace"], build["spec"]["function"], meta["name"], meta["uid"], since)
+
+
+def _ticket(uid: str) -> str:
+    return f"ticket-{names.sha256(uid)[7:39]}"
+
+
+def _lease(namespace: str, name: str, sort: str, place: Place) -> Object:
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {
+                names.QUEUE_LABEL: sort,
+                names.TENANT_LABEL: place.tenant,
+                names.FUNCTION_LABEL: place.function,
+                names.BUILD_LABEL: place.build,
+                names.BUILD_UID_LABEL: place.uid,
+                "app.kubernetes.io/managed-by": names.MANAGER,
+            },
+        },
+        "spec": {"holderIdentity": place.uid, "acquireTime": place.since},
+    }
+
+
+def _place(lease: Object) -> Place:
+    labels, spec = lease["metadata"].get("labels", {}), lease.get("spec", {})
+    return Place(
+        labels.get(names.TENANT_LABEL, ""),
+        labels.get(names.FUNCTION_LABEL, ""),
+        labels.get(names.BUILD_LABEL, ""),
+        _holder(lease),
+        spec.get("acquireTime", ""),
+    )
+
+
+def _holder(lease: Object) -> str:
+    return str(lease.get("spec", {}).get("holderIdentity", ""))
