@@ -39,6 +39,9 @@ class Attempt:
 class Running:
     """The attempt was started and has not ended."""
 
+    again: int = field(default=0, compare=False)
+    """Seconds after which to look again, where its end may be told by no report; 0 where one will come."""
+
 
 @dataclass(frozen=True)
 class Lost:

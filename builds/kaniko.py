@@ -23,6 +23,7 @@ from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
 """No Pod this long after its Job: the Job's events say why."""
+POD_AGAIN = timedelta(seconds=5)
 LOG_TAIL = 16 * 1024
 
 
@@ -80,7 +81,7 @@ class Kaniko:
         if end is not None and not end.reason:
             log = self.log(attempt, limit=LOG_TAIL).decode(errors="replace")
             return diagnosis.exited(end.exit_code, log)
-        return end or diagnosis.job_ended(found) or self._refused(found, pod) or self._stuck(pod) or Running()
+        return end or diagnosis.job_ended(found) or self._refused(found, pod) or self._stuck(pod) or _running(pod)
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
@@ -151,6 +152,11 @@ class Kaniko:
         if pod is not None or self.now() - created < POD_GRACE:
             return None
         return diagnosis.refused(found, self._events(found))
+
+
+def _running(pod: Object | None) -> Running:
+    """Say when to look again: a Pod that somebody deletes is reported gone before its Job knows that it has failed."""
+    return Running() if _stays(pod) else Running(again=int(POD_AGAIN.total_seconds()))
 
 
 def _stays(found: Object | None) -> bool:

@@ -5,7 +5,7 @@ late, at the same time as its twin, or after the process that ran the last step 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -58,6 +58,8 @@ class Workshop:
     store: Store
     slots: Slots
     patience: Patience = field(default_factory=Patience)
+    later: Callable[[str, str, datetime], None] = lambda _tenant, _function, _moment: None
+    """Told of a Function to look at again at a moment; must not block, and may forget: the sweep comes all the same."""
 
 
 def phase(build: Object) -> str:
@@ -155,6 +157,7 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
         why = condition(build, "Retrying").get("message", "")
         return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
     if moment is not None and now < moment:
+        workshop.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
         return build
     held = workshop.slots.take(build, now)
     if held:
@@ -175,6 +178,8 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     seen = workshop.builder.look(attempt)
     if isinstance(seen, Running):
         if over < timedelta(seconds=workshop.patience.overtime):
+            if seen.again:
+                workshop.later(attempt.tenant, attempt.function, now + timedelta(seconds=seen.again))
             return build
         seen = Ended(1, "user", LATE, "its time is over")
     if isinstance(seen, Ended) and seen.exit_code != 0:
@@ -213,11 +218,11 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
         steps["Retrying"] = ("False", "Over", "")
     if outcome.image:
         steps["Pushed"] = ("True", "Pushed", outcome.image)
-    if outcome.phase != "Cancelled" and build["spec"]["builder"] != "external" and _is_idle(build, workshop):
-        workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
-        steps["Admitted"] = RELEASED
-    extra = {name: value for name, value in (("image", outcome.image), ("log", outcome.log)) if value}
-    return clear(_write(build, {"phase": outcome.phase, **extra}, steps, workshop, now), workshop, now)
+    change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
+    if outcome.phase == "Cancelled" or build["spec"]["builder"] == "external" or not _is_idle(build, workshop):
+        return clear(_write(build, change, steps, workshop, now), workshop, now)
+    workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
+    return _write(build, change, steps | {"Admitted": RELEASED}, workshop, now)
 
 
 def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
@@ -314,6 +319,7 @@ def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: 
     build = _write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
     if not idle:
         workshop.builder.stop(attempt)
+    workshop.later(attempt.tenant, attempt.function, due(build, workshop.patience) or now)
     return build
 
 

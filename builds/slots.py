@@ -7,7 +7,6 @@ is a Lease too: whoever frees a slot, and every sweep, admits from there.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,10 +80,9 @@ class Slots:
         for namespace in (self.namespace, names.builds_namespace(tenant)):
             self._drop(namespace, uid)
 
-    def next(self, passed: Iterable[str] = ()) -> Place | None:
-        """Return the Build whose turn it is, if a slot is free for one: no one of those `passed` (UIDs)."""
-        everywhere = self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT})
-        return self._first(everywhere, frozenset(passed))
+    def next(self) -> Place | None:
+        """Return the Build whose turn it is, if a slot is free for one."""
+        return self._first(self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT}))
 
     def places(self, tenant: str) -> list[Place]:
         """Return each Build of a tenant that holds a slot, or has a ticket."""
@@ -95,15 +93,15 @@ class Slots:
     def _is_turn(self, place: Place, everywhere: list[Object]) -> bool:
         if len(everywhere) >= self.limits.everywhere:
             return False
-        first = self._first(everywhere, frozenset())
+        first = self._first(everywhere)
         return first is None or first.uid == place.uid
 
-    def _first(self, everywhere: list[Object], passed: frozenset[str]) -> Place | None:
+    def _first(self, everywhere: list[Object]) -> Place | None:
         """Return the oldest ticket of the tenant with the fewest slots, of those that may have one more."""
         if len(everywhere) >= self.limits.everywhere:
             return None
         held = Counter(_place(slot).tenant for slot in everywhere)
-        holders = {_holder(slot) for slot in everywhere} | passed
+        holders = {_holder(slot) for slot in everywhere}
         tickets = map(_place, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: TICKET}))
         waiting = [one for one in tickets if one.uid not in holders and held[one.tenant] < self.limits.tenant]
         return min(waiting, key=lambda one: (held[one.tenant], one.since, one.uid), default=None)

@@ -64,7 +64,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
         return True
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
-        before, build = settle.phase(build), _settled(build, product)
+        before, build = settle.phase(build), settle.settle(build, product.workshop, product.now())
         moves |= settle.waits(build) or (before == "Running" and settle.phase(build) != "Running")
     told = Told.of(function, build)
     if told.image:
@@ -74,15 +74,6 @@ def _bring_forward(function: Object, product: Product) -> bool:
             told = replace(told, deploy_fault=refused.faults[0])
     _tell(function, told, product)
     return moves
-
-
-def _settled(build: Object, product: Product) -> Object:
-    """Settle a Build; one that is to be tried again later is remembered, as long as this process lives."""
-    build = settle.settle(build, product.workshop, product.now())
-    moment = settle.due(build, product.workshop.patience)
-    if moment is not None:
-        product.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
-    return build
 
 
 def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:

@@ -31,8 +31,6 @@ class Product:
     """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
     builder: str = "kaniko"
     """What ``auto`` means here, and stands in a Build's spec."""
-    later: Callable[[str, str, datetime], None] = lambda _tenant, _name, _moment: None
-    """Told of a Function (tenant, name) to look at again at a moment; must not block, and may forget."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source now."""
 

@@ -5,13 +5,16 @@ then the oldest ticket. Never more than the limits, whatever races: the slots ar
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD
 from knative_lambda.handler.product import Product
-from knative_lambda.schemas.errors import Conflict, Temporary
+from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
 
+TRIES = 2
+"""Turns of a Build in one admission: in the first a twin may have been faster."""
 Bring = Callable[[str, str, Product], bool]
 log = logging.getLogger(__name__)
 
@@ -19,16 +22,23 @@ log = logging.getLogger(__name__)
 def admit(product: Product, bring: Bring) -> None:
     """Bring those Functions forward whose Builds have their turn, while there are free slots.
 
-    One that cannot be brought forward now does not fail the event that freed its slot: the sweep comes to it.
+    One that cannot be brought forward now does not fail the event that freed its slot. It leaves the queue, so that it
+    does not keep all others from theirs; the sweep puts it there again.
     """
-    slots, passed = product.workshop.slots, set[str]()
-    while (place := slots.next(passed)) is not None:
-        passed.add(place.uid)
+    slots, tried = product.workshop.slots, Counter[str]()
+    while (place := slots.next()) is not None:
+        if tried[place.uid] == TRIES:
+            log.warning("%s had its turn and does not begin: it goes to the end of the queue", place.build)
+            slots.leave(place.uid)
+            continue
+        tried[place.uid] += 1
         try:
             bring(place.tenant, place.function, product)
             _leave(place.tenant, place.build, place.uid, product)
+        except Unavailable:
+            raise
         except Temporary as error:
-            log.warning("%s waits for the sweep: %s", place.build, error)
+            log.warning("%s waits: %s", place.build, error)
         except Exception:
             log.exception("%s cannot be brought forward", place.build)
 

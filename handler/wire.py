@@ -5,7 +5,7 @@ Called by `__main__.py`. The embedded mode joins its own adapters the same way, 
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,8 +97,8 @@ def join(settings: Settings, workshop: Workshop, owes: Callable[[str, str], None
     def look(tenant: str, name: str) -> None:
         converge(tenant, name, product)
 
-    later = Later(look).at
-    product = Product(settings, workshop, deploying(settings), lambda: datetime.now(UTC), owes, builder, later)
+    touched = replace(workshop, later=Later(look).at)
+    product = Product(settings, touched, deploying(settings), lambda: datetime.now(UTC), owes, builder)
     return product
 
 

@@ -498,3 +498,10 @@ def test_a_build_that_says_nothing_for_ten_minutes_is_ended_and_one_that_speaks_
     assert bench.kaniko.look(ATTEMPT) == Ended(1, "user", "NoOutput", "the build said nothing for 600 seconds")
     bench.cluster.silent = False
     assert bench.kaniko.look(ATTEMPT) == Running()
+
+
+def test_a_build_without_its_pod_is_looked_at_again_since_its_job_is_reported_by_nobody(bench: Bench) -> None:
+    bench.kaniko.start(ATTEMPT)
+    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 5}
+    bench.pod(phase="Running", containerStatuses=[running(START)])
+    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 0}

@@ -8,7 +8,7 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds import settle
 from knative_lambda.builds.builder import Ended
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, LEASE, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, LEASE, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types
 
@@ -154,6 +154,27 @@ def test_what_no_report_told_the_sweep_admits(world: World) -> None:
     world.builder.ends[attempt] = Ended(0)
     world.tick()
     assert building(world) == ["b", "c"]
+
+
+def test_a_build_that_does_not_begin_when_its_turn_comes_keeps_nobody_from_theirs(world: World) -> None:
+    """Somebody's finalizer holds its Function, say: nobody brings that forward."""
+    for name in ("a", "b", "stuck", "d"):
+        world.start(name)
+    get = world.cluster.get
+
+    def held(kind: Kind, namespace: str, name: str) -> Object | None:
+        found = get(kind, namespace, name)
+        if found and (kind, name) == (FUNCTION, "stuck"):
+            found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        return found
+
+    world.cluster.get = held  # type: ignore[method-assign]
+    end(world, "a")
+    assert building(world) == ["b", "d"]
+    world.cluster.get = get  # type: ignore[method-assign]
+    world.tick()
+    end(world, "b")
+    assert building(world) == ["d", "stuck"], "the sweep had put it into the queue again"
 
 
 def test_a_slot_that_was_taken_before_the_handler_died_is_used_by_the_next(world: World) -> None:

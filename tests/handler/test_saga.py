@@ -99,7 +99,7 @@ def test_pauses_double_and_differ_between_builds(world: World) -> None:
 def test_a_retry_is_remembered_by_the_process_that_saw_the_failure(world: World) -> None:
     asked = []
     world.start()
-    object.__setattr__(world.product, "later", lambda *due: asked.append(due))
+    object.__setattr__(world.product.workshop, "later", lambda *due: asked.append(due))
     world.fail(EVICTED)
     assert asked[-1] == ("acme", "hello", settle.due(world.build(), Patience()))
 
