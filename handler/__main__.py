@@ -36,15 +36,15 @@ def receiver(settings: Settings) -> None:
         from knative_lambda.handler import wire  # noqa: PLC0415 - see the module's docstring
         from knative_lambda.handler.app import HttpSettings, create_app  # noqa: PLC0415 - the same
 
-        service, state["outbox"] = wire.service(settings)
-        state["outbox"].start()
+        service, state["senders"] = wire.service(settings)
+        state["senders"].start()
         return create_app(service, HttpSettings(), draining=lambda: bool(state["draining"]))
 
     serve(
         make_app,
         ServerSettings(port=port(), threads=settings.threads),
         stopping=lambda: state.update(draining=True),
-        stopped=lambda: state["outbox"].stop(timeout=5.0) if "outbox" in state else None,
+        stopped=lambda: state["senders"].stop(timeout=5.0) if "senders" in state else None,
     )
 
 
@@ -55,8 +55,9 @@ def dead_letters(settings: Settings) -> None:
         from knative_lambda.deploy.kubernetes import KubernetesCluster  # noqa: PLC0415 - see the module's docstring
         from knative_lambda.handler import deadletters  # noqa: PLC0415 - the same
 
-        namespaces = frozenset({settings.namespace, *settings.tenants})
-        return deadletters.create_app(KubernetesCluster(), namespaces, lambda: datetime.now(UTC))
+        return deadletters.create_app(
+            KubernetesCluster(), settings.namespace, settings.tenants, lambda: datetime.now(UTC)
+        )
 
     serve(make_app, ServerSettings(port=port(), threads=4))
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from cloudevents.core.exceptions import BaseCloudEventException, CloudEventValidationError
 from cloudevents.core.v1.event import CloudEvent
 
+from knative_lambda.handler.header_text import URI_REFERENCE, is_uri_reference
 from knative_lambda.schemas.errors import Fault
 
 REQUIRED = ("id", "source", "specversion", "type")
 CONTEXT = (*REQUIRED, "datacontenttype", "dataschema", "subject", "time")
-URIS = ("source", "dataschema")
 MOST = 100
 """Attributes of an event at most."""
 LONGEST = 4096
@@ -28,12 +28,6 @@ _FORBIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\udfff\ufdd0-\ufdef\u
 """Control characters, surrogates and noncharacters, which the type String has not (CloudEvents 1.0.2, 3.1)."""
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+\w-]+/[!#$&^_.+\w-]+\s*(;.*)?", re.ASCII | re.DOTALL)
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
-_URI_REFERENCE = re.compile(
-    rf"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):|(?![^/?#]*:))"
-    rf"(?://(?:{_CHARACTER}|\[[0-9A-Fa-f:.]+\])*)?(?:{_CHARACTER}|/)*"
-    rf"(?:\?(?:{_CHARACTER}|[/?])*)?(?:#(?:{_CHARACTER}|[/?])*)?"
-)
 
 
 def faults(attributes: Mapping[str, object]) -> list[Fault]:
@@ -61,11 +55,6 @@ def timestamp(text: str) -> datetime | None:
         return None
 
 
-def is_uri_reference(text: str) -> bool:
-    """Say whether `text` is a URI-reference (RFC 3986, section 4.1) with something in it."""
-    return bool(text) and _URI_REFERENCE.fullmatch(text) is not None
-
-
 def _wrong(name: str, value: object) -> str:
     if not _NAME.fullmatch(name):
         return f"is no attribute name (a-z and 0-9, 20 at most): {name[:SHOWN]!r}"
@@ -91,7 +80,7 @@ def _source(text: str) -> str:
 
 
 def _dataschema(text: str) -> str:
-    found = _URI_REFERENCE.fullmatch(text)
+    found = URI_REFERENCE.fullmatch(text)
     return "" if found and found["scheme"] else f"is no absolute URI: {text[:SHOWN]!r}"
 
 

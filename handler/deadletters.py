@@ -1,14 +1,16 @@
 """The dead-letter service: events that nobody could handle, kept as `DeadLetter` objects with the reason.
 
 A small service of its own, which needs neither the store nor the receiver: those may be what is down. Brokers and
-Triggers post to ``/<namespace>``; Knative says why in extension attributes.
+Triggers post to ``/<namespace>``; Knative says why in extension attributes. What becomes of a letter is the receiver's
+(`postman.py`): this service answers 202 once it is written, and 503, so that Knative comes again, where it cannot be.
 """
 
 import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -18,8 +20,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
 from knative_lambda.handler import strict_json
+from knative_lambda.handler.header_text import decoded
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Refused, Temporary
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary
+from knative_lambda.schemas.types import FUNCTION_ERROR, NOTIFICATIONS, PREFIX
 
 DATA_KEPT = 256 * 1024
 AS_JSON = 512 * 1024
@@ -27,19 +31,26 @@ AS_JSON = 512 * 1024
 ATTRIBUTES_KEPT = 256 * 1024
 """Bytes of all attributes together, written likewise; those beyond are left out."""
 DEPTH, VALUES = 64, 100_000
+ATTEMPTS = 5
+"""How often a letter is written against others who write it too."""
 BODY_LIMIT = 11 * 1024 * 1024
+ERROR = FUNCTION_ERROR.removeprefix(PREFIX)
 WHY = {"knativeerrorcode": "code", "knativeerrordest": "trigger", "knativeerrordata": "message"}
 REASONS = {400: "Malformed", 404: "NotFound", 413: "TooLarge", 422: "Refused", 429: "TooMany", 503: "Unavailable"}
 STRUCTURED = "application/cloudevents+json"
 _ATTRIBUTE = re.compile(r"(?!data$)[a-z0-9]{1,64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _CODE = re.compile(r"[1-5][0-9]{2}")
+_JSON = re.compile(r"(?i)|[^/;]+/(?:[^/;+]+\+)*json\s*(?:;.*)?")
+_LONG_NUMBER = re.compile(r"(?<![.0-9])[0-9]{19}")
+"""An integer that an API server may round."""
 
 
-def letter(namespace: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Object:
+def letter(product: str, namespace: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Object:
     """Return the DeadLetter of an event as Knative hands it over; its name is of the event, so that twice is once.
 
-    Whatever the event is, the letter is one that the API server takes: an event that is refused here is lost.
+    Whatever the event is, the letter is one that the API server takes: an event that is refused here is lost. In any
+    namespace but the product's own its tenant is owed word of it, unless it is such a word itself.
     """
     event, data = _event({name.lower(): value for name, value in headers.items()}, body)
     why = {field: str(event.pop(name)) for name, field in WHY.items() if name in event}
@@ -48,14 +59,17 @@ def letter(namespace: str, headers: Mapping[str, str], body: bytes, now: datetim
     identity = [event.get("source"), event.get("id"), trigger]
     if None in identity:
         identity.append(hashlib.sha256(body).hexdigest())
+    kept, came = _bounded(event), now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    owes = namespace != product and event.get("type") not in NOTIFICATIONS
     spec: Object = {
         "reason": REASONS.get(code, "Failed" if code >= HTTPStatus.BAD_REQUEST else "Unreachable"),
         "message": _readable(why.get("message", "")),
         "code": code,
         "trigger": trigger,
-        "event": {**_bounded(event), **({} if len(body) > DATA_KEPT else data)},
-        "truncated": len(body) > DATA_KEPT,
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "event": {**kept, **({} if len(body) > DATA_KEPT else data)},
+        "truncated": len(body) > DATA_KEPT or len(kept) < len(event),
+        "time": came,
+        "count": 1,
     }
     return {
         "apiVersion": DEAD_LETTER.api_version,
@@ -63,25 +77,65 @@ def letter(namespace: str, headers: Mapping[str, str], body: bytes, now: datetim
         "metadata": {
             "name": f"dl-{names.sha256(identity)[7:39]}",
             "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": names.MANAGER},
+            "labels": {
+                "app.kubernetes.io/managed-by": names.MANAGER,
+                **({names.OWES_LABEL: ERROR} if owes else {}),
+            },
+            "annotations": {names.CAME_ANNOTATION: came},
         },
         "spec": spec,
     }
 
 
-def create_app(cluster: Cluster, namespaces: frozenset[str], now: Callable[[], datetime]) -> Flask:
-    """Return the service; `namespaces` are those that it may write to."""
+def keep(body: Object, cluster: Cluster) -> None:
+    """Write a letter, or into the one of that name that its event has come again; raise `Conflict` where neither goes.
+
+    A letter that was to be sent again has been, as far as anybody can know, so the wish is taken off it; whoever sent
+    it deletes it only as it was before (`postman.py`), so that what has failed twice is not lost.
+    """
+    meta = body["metadata"]
+    for _ in range(ATTEMPTS):
+        try:
+            cluster.create(DEAD_LETTER, body)
+        except AlreadyExists:
+            found = cluster.get(DEAD_LETTER, meta["namespace"], meta["name"])
+            with suppress(Conflict):
+                if found is not None:  # otherwise it has been sent again and deleted meanwhile
+                    cluster.replace(DEAD_LETTER, again(found, body))
+                    return
+        else:
+            return
+    raise Conflict(f"{meta['namespace']}/{meta['name']} changes all the time")
+
+
+def again(found: Object, body: Object) -> Object:
+    """Return a letter that lay there already as it is now that its event has come again."""
+    meta, new = found["metadata"], body["metadata"]
+    count = found["spec"].get("count", 1) + 1
+    labels = {key: value for key, value in meta.get("labels", {}).items() if key != names.RESEND_LABEL}
+    if names.RESEND_LABEL in meta.get("labels", {}):  # it has failed once more, which its tenant has not been told yet
+        labels |= {names.OWES_LABEL: f"{ERROR}.{count}"} if names.OWES_LABEL in new["labels"] else {}
+    notes = {key: value for key, value in meta.get("annotations", {}).items() if key != names.NOTE_ANNOTATION}
+    spec = {**body["spec"], "count": count}
+    return {
+        **found,
+        "metadata": {**meta, "labels": labels, "annotations": {**notes, **new["annotations"]}},
+        "spec": spec,
+    }
+
+
+def create_app(cluster: Cluster, product: str, tenants: Collection[str], now: Callable[[], datetime]) -> Flask:
+    """Return the service; it writes to the product's namespace and to those of the tenants."""
+    namespaces = {product, *tenants}
     app = Flask("knative-lambda-deadletters", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
 
     @app.post("/<namespace>")
-    def keep(namespace: str) -> Response:
+    def take(namespace: str) -> Response:
         if namespace not in namespaces:
             return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
         try:
-            cluster.create(DEAD_LETTER, letter(namespace, dict(request.headers), request.get_data(), now()))
-        except AlreadyExists:
-            pass
+            keep(letter(product, namespace, dict(request.headers), request.get_data(), now()), cluster)
         except Refused:
             app.logger.exception("a dead letter was refused by the cluster")
             return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -104,7 +158,7 @@ def create_app(cluster: Cluster, namespaces: frozenset[str], now: Callable[[], d
 def _event(headers: Mapping[str, str], body: bytes) -> tuple[Object, Object]:
     """Return an event's attributes and its data, in the names of the JSON format; whatever it is, it is kept."""
     ours: Object = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
-    ours = {name: value for name, value in ours.items() if _ATTRIBUTE.fullmatch(name)}
+    ours = {name: _header(name, value) for name, value in ours.items() if _ATTRIBUTE.fullmatch(name)}
     media = headers.get("content-type", "")
     if media.lower().startswith(STRUCTURED):
         found = _structured(body)
@@ -114,9 +168,16 @@ def _event(headers: Mapping[str, str], body: bytes) -> tuple[Object, Object]:
     if not body or len(body) > DATA_KEPT:
         return ours, {}
     try:
-        return ours, _data(_json(body))
+        return ours, _data(_json(body)) if _JSON.fullmatch(media) else _plain(media, body)
     except ValueError:
         return ours, _base64(body)
+
+
+def _header(name: str, value: str) -> str:
+    try:
+        return decoded(name, value)
+    except UnicodeError:
+        return value
 
 
 def _structured(body: bytes) -> tuple[Object, Object] | None:
@@ -144,9 +205,15 @@ def _json(body: bytes) -> Any:
 def _data(value: Any) -> Object:
     """Return the data as it is kept: as it is, or in base64 where it holds what an API server has trouble with."""
     written = json.dumps(value)
-    if _written(value) > AS_JSON or "\\u0000" in written:
+    if _written(value) > AS_JSON or "\\u0000" in written or _LONG_NUMBER.search(written):
         return _base64(written.encode())
     return {"data": value}
+
+
+def _plain(media: str, body: bytes) -> Object:
+    """Return data that is no JSON: a text as what it says, as the JSON format has it, anything else as its bytes."""
+    text = body.decode() if media.lower().startswith("text/") else ""
+    return {"data": text} if text and "\0" not in text and _written(text) <= AS_JSON else _base64(body)
 
 
 def _base64(body: bytes) -> Object:

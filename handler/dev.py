@@ -10,7 +10,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,15 +42,16 @@ from knative_lambda.deploy.embedded.subscribers import Subscribers
 from knative_lambda.deploy.embedded.transport import Request, end_to_end
 from knative_lambda.handler import outbox, wire
 from knative_lambda.handler.app import HttpSettings, create_app
-from knative_lambda.handler.deadletters import letter
+from knative_lambda.handler.deadletters import keep, letter
 from knative_lambda.handler.logs import relay
 from knative_lambda.handler.options import HOST, Options
 from knative_lambda.handler.read import Records
+from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.server import ServerSettings, serve
 from knative_lambda.handler.settings import Settings
 from knative_lambda.schemas import names
 from knative_lambda.schemas.catalogue import resource_faults
-from knative_lambda.schemas.errors import AlreadyExists, Refused
+from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.types import SOURCES, TYPES
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.guard import guarded
@@ -62,6 +62,7 @@ TICK = 60.0
 """Seconds between two sweeps: nothing here is kept from sleeping by one."""
 THREADS = 16
 DELIVERY: Object = {"retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT1S", "timeout": "PT30S"}
+REPORTED = frozenset({names.FUNCTION_LABEL, names.RESEND_LABEL, names.OWES_LABEL})
 log = logging.getLogger(__name__)
 
 
@@ -110,12 +111,12 @@ class Embedded:
         self.readiness = Readiness(self.cluster, subscribers, self.url)
         self.sources = Sources(
             lambda headers, body: self.eventing.publish(NAMESPACE_OF_PRODUCT, "cluster", headers, body),
-            (FUNCTION, KNATIVE_SERVICE, TRIGGER),
+            (FUNCTION, KNATIVE_SERVICE, TRIGGER, DEAD_LETTER),
         )
         self.builder = LocalBuilder(self.store, layout, data / "builds", ended=self._ended)
-        self.outbox = outbox.Outbox(self.cluster, self.store, self.url, outbox.post())
+        self.senders = Senders.over(self.cluster, self.store, self.settings, outbox.post())
         workshop = wire.workshop(self.settings, self.cluster, self.builder, layout, self.store)
-        product = wire.join(self.settings, workshop, self.outbox.owes, "local")
+        product = wire.join(self.settings, workshop, self.senders, "local")
         self.service = wire.Service(product, lambda: {"store": self.store.state}, Records(product))
         self._data = data
         self._sink = sink
@@ -141,7 +142,7 @@ class Embedded:
                 self.cluster.delete(TRIGGER, tenant, "sink")
         for listener in (self.serving.changed, self.readiness.changed, self._report):
             self.cluster.on_change(listener)
-        for part in (self.serving, self.readiness, self.eventing, self.outbox, self._clock):
+        for part in (self.serving, self.readiness, self.eventing, self.senders, self._clock):
             part.start()
         ingress = f"{self.url}/{NAMESPACE_OF_PRODUCT}/default"
         log.info("ready on %s, data below %s, events for the product to %s", self.url, self._data, ingress)
@@ -149,13 +150,13 @@ class Embedded:
     def close(self) -> None:
         """End in the order in which things feed each other."""
         self._stop.set()
-        self.outbox.stop(timeout=2.0)
+        self.senders.stop(timeout=2.0)
         for part in (self.eventing, self.readiness, self.builder, self.serving, self.cluster):
             part.close()
 
     def _report(self, verb: str, kind: Kind, body: Object) -> None:
-        """Report a change, as the chart's ApiServerSource does: of Functions, and of what is labelled as one's own."""
-        if kind == FUNCTION or names.FUNCTION_LABEL in body["metadata"].get("labels", {}):
+        """Report a change, as the chart's ApiServerSources do: of Functions, and of what bears a label of ours."""
+        if kind == FUNCTION or not REPORTED.isdisjoint(body["metadata"].get("labels", {})):
             self.sources.report(verb, kind, body)
 
     def _ended(self, attempt: Attempt) -> None:
@@ -185,9 +186,9 @@ class Neighbours:
 
     def keep(self, namespace: str) -> Response:
         """Keep a dead letter."""
-        body = letter(namespace, dict(request.headers), request.get_data(), datetime.now(UTC))
-        with suppress(AlreadyExists):
-            self.cluster.create(DEAD_LETTER, body)
+        headers, now = dict(request.headers), datetime.now(UTC)
+        body = letter(NAMESPACE_OF_PRODUCT, namespace, headers, request.get_data(), now)
+        keep(body, self.cluster)
         _mourn(body)
         return Response(status=202)
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 from knative_lambda.handler import attributes as rules
 from knative_lambda.handler import strict_json
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.header_text import decoded
 from knative_lambda.handler.strict_json import NotJson, TooManyValues
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Fault, Malformed, Refused, TooLarge
@@ -103,7 +103,7 @@ def _binary(headers: Mapping[str, str], body: bytes) -> _Message:
         name = header.removeprefix("ce-")
         if name != header:
             try:
-                found[name] = _decoded(name, value)
+                found[name] = decoded(name, value)
             except UnicodeError:
                 found[name] = ""
                 faults.append(Fault(name[: rules.SHOWN], "is not percent-encoded UTF-8"))
@@ -112,19 +112,6 @@ def _binary(headers: Mapping[str, str], body: bytes) -> _Message:
     if "content-type" in headers:
         found["datacontenttype"] = headers["content-type"]
     return _Message(found, payload=body, faults=tuple(faults))
-
-
-def _decoded(name: str, header: str) -> str:
-    """Return a header's value: quoted strings undone, then percent-decoded once (HTTP binding 1.0.2, 3.1.3.2).
-
-    WSGI hands every byte as one character. Go's SDK, and Knative with it, neither encodes nor decodes: text comes as
-    bare UTF-8 then, and the escapes of a URI are its own.
-    """
-    raw = header.encode("latin-1").decode("utf-8")
-    if len(raw) > 1 and raw[0] == raw[-1] == '"':
-        raw = re.sub(r"\\(.)", r"\1", raw[1:-1])
-    text = unquote(raw, errors="strict")
-    return raw if name in rules.URIS and not rules.is_uri_reference(text) else text
 
 
 def _structured(document: object) -> _Message:

@@ -33,6 +33,8 @@ class Product:
     """What ``auto`` means here, and stands in a Build's spec."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source now."""
+    letters: Callable[[str, str], None] = lambda _namespace, _name: None
+    """Told of a DeadLetter (namespace, name) of which something may be wanted; must not block."""
 
     @property
     def cluster(self) -> Cluster:

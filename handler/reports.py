@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
-from knative_lambda.handler import builds, queue
+from knative_lambda.handler import builds, letters, queue
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove_if_orphaned
 from knative_lambda.handler.events import Event
@@ -97,4 +97,5 @@ FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {
     "Build": _build,
     "Job": _job,
     "Pod": _pod,
+    "DeadLetter": letters.notice,
 }

@@ -87,6 +87,10 @@ class Settings:
     """Where Brokers take events."""
     dead_letter_url: str = ""
     """The dead-letter service; exhausted events of functions go to ``<this>/<tenant>``."""
+    dead_letter_ttl: int = 604800
+    """Seconds that a dead letter is kept after its event came last."""
+    dead_letters_kept: int = 1000
+    """Dead letters kept in each namespace; the oldest go."""
     delivery_retry: int = 5
     """How often a function's event is delivered again."""
     delivery_backoff_policy: str = "exponential"

@@ -12,7 +12,7 @@ from functools import partial
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import order, queue, retention
+from knative_lambda.handler import letters, order, queue, retention
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
 from knative_lambda.handler.events import Event
@@ -48,9 +48,10 @@ def sweep(event: Event, product: Product) -> None:
             attempt(look, tenant)
 
     for tenant in product.settings.tenants:
-        for looks in (_marked, _orphans, _unsettled, _queued):
+        for looks in (_marked, _orphans, _unsettled, _queued, _letters):
             attempt(partial(visit, looks, tenant), tenant)
     attempt(partial(queue.admit, product, bring_forward), "all tenants")
+    attempt(partial(letters.tidy, product.settings.namespace, product), product.settings.namespace)
     if retention.is_due(event.time or product.now()):
         retention.collect(product)
     if failures:
@@ -91,6 +92,10 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
         wanted = len({names.trigger_name(name, dict(each)) for each in function["spec"].get("triggers", [])})
         if not (_is_settled(function) and condition(service, "Ready")["status"] == "True" and triggers[name] == wanted):
             yield partial(converge, tenant, name, product)
+
+
+def _letters(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+    yield partial(letters.tidy, tenant, product)
 
 
 def _is_settled(function: Object) -> bool:

@@ -18,14 +18,15 @@ from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
-from knative_lambda.handler import outbox
 from knative_lambda.handler.app import ReadModel
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.later import Later
+from knative_lambda.handler.outbox import post
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.router import handle
+from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, Settings, credentials, require
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.storage.factory import open_store
@@ -73,8 +74,8 @@ class Service:
         return self.breakers()
 
 
-def service(settings: Settings) -> tuple[Service, outbox.Outbox]:
-    """Return the service on a real cluster, and its outbox, which is not started yet.
+def service(settings: Settings) -> tuple[Service, Senders]:
+    """Return the service on a real cluster, and what sends for it, which is not started yet.
 
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
@@ -84,21 +85,22 @@ def service(settings: Settings) -> tuple[Service, outbox.Outbox]:
     guard = Guard("registry", GuardSettings(attempts=2, deadline=10.0, attempt_timeout=5.0), listeners=[_tell])
     config = Path(settings.registry_config) if settings.registry_config else None
     registry = GuardedRegistry(HttpRegistry(RegistrySettings(settings.registry_insecure, config)), guard)
-    sender = outbox.Outbox(cluster, store, settings.broker_url, outbox.post())
+    senders = Senders.over(cluster, store, settings, post())
     touched = workshop(settings, cluster, kaniko(settings, cluster, store), registry, store)
-    product = join(settings, touched, sender.owes)
+    product = join(settings, touched, senders)
     records = Records(product) if settings.api else None
-    return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), sender
+    return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), senders
 
 
-def join(settings: Settings, workshop: Workshop, owes: Callable[[str, str], None], builder: str = "kaniko") -> Product:
+def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko") -> Product:
     """Return the product over these ports."""
 
     def look(tenant: str, name: str) -> None:
         converge(tenant, name, product)
 
     touched = replace(workshop, later=Later(look).at)
-    product = Product(settings, touched, deploying(settings), lambda: datetime.now(UTC), owes, builder)
+    owes, letters, decided = senders.outbox.owes, senders.postman.look_at, deploying(settings)
+    product = Product(settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters)
     return product
 
 

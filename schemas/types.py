@@ -87,4 +87,6 @@ ALIASES = (
     EventType(COMMAND + "build.cancel", "legacy.build.cancel", "in", "as build.cancel", BUILD_CANCEL),
     EventType(COMMAND + "service.delete", "legacy.service.delete", "in", "as function.delete", FUNCTION_DELETE),
 )
+NOTIFICATIONS = frozenset(known.type for known in OWN if known.direction != "in") - {FUNCTION_RESULT}
+"""What the product tells its tenants; nobody is told that one of these was not taken."""
 TYPES = {known.type: known for known in (*OWN, *SOURCES, *ALIASES)}

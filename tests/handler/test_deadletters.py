@@ -43,7 +43,7 @@ POISON = {
 class Kept:
     def __init__(self) -> None:
         self.cluster = MemoryCluster("knative-lambda", "acme")
-        app = create_app(self.cluster, frozenset({"knative-lambda", "acme"}), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        app = create_app(self.cluster, "knative-lambda", ["acme"], lambda: datetime(2026, 1, 1, tzinfo=UTC))
         self.http: FlaskClient = app.test_client()
 
     def post(self, path: str, body: bytes = b'{"n": 1}', **headers: str) -> int:

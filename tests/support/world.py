@@ -11,6 +11,7 @@ from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAME
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.outbox import Outbox
+from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.settings import Settings
@@ -101,6 +102,8 @@ class World:
         self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
         self.builder = FakeBuilder()
         self.owing: list[tuple[str, str]] = []
+        self.letters: list[tuple[str, str]] = []
+        """DeadLetters that the postman is to look at."""
         self.broker = 202
         """What the tenants' Brokers answer to notifications."""
         self.told: list[dict[str, Any]] = []
@@ -119,6 +122,7 @@ class World:
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
+            letters=lambda namespace, name: self.letters.append((namespace, name)),
         )
 
     def namespace(self, name: str, labels: dict[str, str]) -> None:
@@ -151,9 +155,16 @@ class World:
         owing, self.owing = self.owing, []
         for tenant, name in dict.fromkeys(owing):
             outbox.deliver(tenant, name)
+        postman = Postman(self.cluster, self.settings.namespace, "http://broker", self._post)
+        looked_at, self.letters = self.letters, []
+        for namespace, name in dict.fromkeys(looked_at):
+            postman.deliver(namespace, name)
 
     def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
-        self.told.append({"url": url, "headers": headers, "data": json.loads(body), "answer": self.broker})
+        data = json.loads(body)
+        if headers.get("content-type") == "application/cloudevents+json":
+            headers, data = {f"ce-{name}": value for name, value in data.items() if name != "data"}, data.get("data")
+        self.told.append({"url": url, "headers": headers, "data": data, "answer": self.broker})
         return self.broker
 
     def told_types(self) -> list[str]:
