@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind
+from knative_lambda.schemas import names
 from knative_lambda.schemas.catalogue import resource_schema
 from knative_lambda.schemas.types import SOURCES, TYPES
 
@@ -44,6 +45,10 @@ def _condition(kind: str, field: str) -> str:
     return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
+def _annotation(name: str) -> str:
+    return f".metadata.annotations.{name.replace('.', chr(92) + '.')}"
+
+
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
 RESOURCES = (
     Shown(
@@ -73,8 +78,11 @@ RESOURCES = (
         DEAD_LETTER,
         (
             Column("Reason", ".spec.reason"),
+            Column("Code", ".spec.code", "integer"),
             Column("Type", ".spec.event.type"),
             Column("Source", ".spec.event.source"),
+            Column("Count", ".spec.count", "integer"),
+            Column("Note", _annotation(names.NOTE_ANNOTATION), wide=True),
             AGE,
         ),
         short_name="dl",

@@ -7,7 +7,9 @@ import pytest
 from support.chart import CHART, PRODUCT, REQUIRED, render, run_helm
 
 from knative_lambda.deploy.cluster import Object
-from knative_lambda.handler import settings
+from knative_lambda.deploy.embedded.policy import Policy
+from knative_lambda.handler import dev, settings
+from knative_lambda.schemas import names
 from knative_lambda.schemas.types import SOURCES, TYPES
 
 VALUES = {
@@ -154,34 +156,60 @@ def test_brokers_answer_before_their_subscribers_do_and_keep_what_nobody_could_h
 def test_a_source_selects_exactly_the_namespaces_where_its_account_may_read_what_it_reports() -> None:
     """A selected namespace without its RoleBinding stops the reports of all; Helm writes custom resources last."""
     objects = render(tenants=["demo", "acme"])
-    selected = set()
+    selected: dict[str, set[str]] = {}
     for source in of(objects, "ApiServerSource", PRODUCT):
         assert source["spec"]["mode"] == "Reference"
         (expression,) = source["spec"]["namespaceSelector"]["matchExpressions"]
         assert (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "In")
+        assert source["spec"]["serviceAccountName"] == "sources"
         for namespace in expression["values"]:
-            selected.add(namespace)
-            verbs = granted(objects, source["spec"]["serviceAccountName"], namespace)
             reported = {f"{resource['kind'].lower()}s" for resource in source["spec"]["resources"]}
-            assert verbs == {resource: {"get", "list", "watch"} for resource in reported}
-    assert selected == {"demo", "demo-builds", "acme", "acme-builds"}
+            selected[namespace] = selected.get(namespace, set()) | reported
+    assert selected.keys() == {PRODUCT, "demo", "demo-builds", "acme", "acme-builds"}
+    for namespace, reported in selected.items():
+        assert granted(objects, "sources", namespace) == {kind: {"get", "list", "watch"} for kind in reported}
 
 
-def test_without_tenants_there_is_nothing_to_report() -> None:
+def test_of_dead_letters_those_alone_are_reported_of_which_something_is_wanted() -> None:
+    """The product's own namespace is among them, with or without tenants."""
+    for tenants in ([], ["demo"]):
+        source = one(render(tenants=tenants), "ApiServerSource", "letters")
+        assert source["spec"]["namespaceSelector"]["matchExpressions"][0]["values"] == [PRODUCT, *tenants]
+        assert [resource["selector"] for resource in source["spec"]["resources"]] == [
+            {"matchLabels": {names.RESEND_LABEL: "true"}},
+            {"matchExpressions": [{"key": names.OWES_LABEL, "operator": "Exists"}]},
+        ]
+
+
+def test_without_tenants_nothing_of_theirs_is_reported() -> None:
     """An empty selector would select every namespace of the cluster."""
-    assert not of(render(tenants=[]), "ApiServerSource")
+    assert [source["metadata"]["name"] for source in of(render(tenants=[]), "ApiServerSource")] == ["letters"]
 
 
-def test_the_dead_letter_service_may_only_create_dead_letters() -> None:
+def test_events_for_the_product_are_delivered_again_for_about_a_quarter_of_an_hour(objects: list[Object]) -> None:
+    """Both Brokers say so, no Trigger says otherwise, and the embedded mode does the same."""
+    for broker in of(objects, "Broker", PRODUCT):
+        delivery = {key: value for key, value in broker["spec"]["delivery"].items() if key != "deadLetterSink"}
+        policy = Policy.of({"spec": {}}, broker)
+        pauses = sum(policy.pause(attempt) for attempt in range(policy.retry))
+        assert 14 * 60 < pauses < 18 * 60
+        assert delivery == dev.DELIVERY
+    assert all("delivery" not in trigger["spec"] for trigger in of(objects, "Trigger", PRODUCT))
+
+
+def test_the_dead_letter_service_may_only_write_dead_letters() -> None:
     objects = render(tenants=["demo", "acme"])
     for namespace in (PRODUCT, "demo", "acme"):
-        assert granted(objects, "deadletters", namespace) == {"deadletters": {"create"}}
+        assert granted(objects, "deadletters", namespace) == {"deadletters": {"get", "create", "update"}}
     assert not granted(objects, "deadletters", "demo-builds")
 
 
-def test_the_receiver_holds_slots_in_its_own_namespace_and_nothing_else_and_makes_no_pods() -> None:
+def test_the_receiver_holds_slots_and_sends_letters_again_in_its_own_namespace_and_makes_no_pods() -> None:
     objects = render(tenants=["demo"])
-    assert granted(objects, "receiver", PRODUCT) == {"leases": {"get", "list", "create", "delete"}}
+    letters = {"deadletters": {"get", "list", "update", "delete"}}
+    assert granted(objects, "receiver", PRODUCT) == {"leases": {"get", "list", "create", "delete"}, **letters}
+    assert letters.items() <= granted(objects, "receiver", "demo").items()
+    assert "deadletters" not in granted(objects, "receiver", "demo-builds")
     assert "pods" not in granted(objects, "receiver", "demo")
     assert granted(objects, "receiver", "demo-builds")["pods"] == {"list"}
 

@@ -32,6 +32,8 @@ KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
 KNATIVE_LAMBDA_DEAD_LETTER_URL: {{ include "deadLetterURL" . }}
+KNATIVE_LAMBDA_DEAD_LETTER_TTL: {{ .Values.deadletters.ttlSeconds }}
+KNATIVE_LAMBDA_DEAD_LETTERS_KEPT: {{ .Values.deadletters.kept }}
 KNATIVE_LAMBDA_DELIVERY_RETRY: {{ .Values.functions.delivery.retry }}
 KNATIVE_LAMBDA_DELIVERY_BACKOFF_POLICY: {{ .Values.functions.delivery.backoffPolicy }}
 KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDelay }}
