@@ -86,6 +86,15 @@ def image_of(build: Object) -> str:
     return found if phase(build) == "Succeeded" else ""
 
 
+def lineage(build: Object) -> str:
+    """Return the UID that the next Build of the same input is named after: this one's, or its last heir's.
+
+    Heirs are the Builds that replaced this one and were removed since; their names are not used again.
+    """
+    found: str = build.get("status", {}).get("heir") or build["metadata"]["uid"]
+    return found
+
+
 def due(build: Object, patience: Patience) -> datetime | None:
     """Return when a Build that the platform has failed may be tried again; None where it does not wait for that.
 

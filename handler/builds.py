@@ -32,7 +32,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     if found is not None and _serves(found, function, inputs):
         name = found["metadata"]["name"]
     else:
-        spec["rebuild"] = found["metadata"]["uid"] if found else ""
+        spec["rebuild"] = settle.lineage(found) if found else ""
         name = names.build_name(
             function["metadata"]["name"], function["metadata"]["uid"], spec["inputHash"], spec["rebuild"]
         )
@@ -91,7 +91,7 @@ def _newest(function: Object, spec: Object, product: Product) -> Object | None:
         found = named(function, name, product)
         if found is None:
             break
-        newest, replaced = found, found["metadata"]["uid"]
+        newest, replaced = found, settle.lineage(found)
     return newest
 
 

@@ -1,25 +1,35 @@
-"""What nobody needs any more goes: images, build contexts, logs, the marks of deletions. By mark and sweep.
+"""What nobody needs any more goes: old Builds, images, contexts, logs, the marks of deletions. By mark and sweep.
 
 Called by `sweep` after the Functions have been swept. It keeps no state, not even when it ran last: it is due at the
-ticks of an hour's first five minutes, which is one tick with the schedule that the chart has.
+ticks of an hour's first five minutes, which is one tick with the schedule that the chart has. It works for seconds, in
+an order that is another one each hour, and what is left has the next.
 
-    what is there (store, tags) ─► what is named (Functions, Builds, Services, Revisions) ─► images ─► the rest
+    what is there (store, tags) ─► what is named (Functions, Builds, Services, Revisions) ─► images ─► the rest; Builds
 
 The order is the safety: what is named after it was listed is seen, and what is put before anything names it is young
 (`prepare.put_context`). A listing that fails ends it all before anything has gone. A function's images go before its
 contexts, because the contexts say which repositories there are. In doubt a thing stays: there is another hour.
+
+A deletion leaves a mark, and so does a Build that has had its time (`expiry`): they explain why nothing names what is
+left behind. Much that nothing names and nothing explains is a cluster that has lost its objects: nothing goes then.
 """
 
-import json
 import logging
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import settle
 from knative_lambda.builds.registry import Registry
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, REVISION, Object
+from knative_lambda.handler import expiry, inventory
+from knative_lambda.handler.inventory import (
+    Marks,
+    Named,
+    There,
+    build_of,
+    context_of,
+    file_of,
+    function_of,
+    retired_context,
+)
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import ProductError
@@ -28,48 +38,21 @@ from knative_lambda.storage.store import Store, Stored
 
 DUE = 5
 """Minutes of an hour in which a tick collects."""
+ASKING = timedelta(seconds=5)
+"""How long repositories are asked for their tags; a delivery has 30 seconds, and the sweep comes before."""
+WORKING = timedelta(seconds=15)
+"""How long a tick collects, in all."""
 GRACE = timedelta(hours=24)
 """What is younger is left alone."""
 TOMBSTONE_KEPT = timedelta(days=7)
 """How long a late older start does not bring a deleted function back."""
 FEW = 20
-"""As many things of a sort may go whatever their share is."""
+"""As many things of a sort may go unexplained whatever their share is."""
 SHARE = 10
-"""No more than this part of a sort (a tenth): what looks like more may be a cluster that has lost its objects."""
+"""No more than this part of a sort (a tenth) goes unexplained."""
 
-_ATTEMPT = re.compile(r"([a-z0-9-]+-[a-z2-7]{16})-[0-9]+")
-"""The tag of an attempt, or the name of its log: the Build's name and a number. Other tags are not ours to remove."""
-_MENTIONED = re.compile(rf"sha256:[0-9a-f]{{64}}|(?<=:){_ATTEMPT.pattern}")
-
+IsLate = Callable[[], bool]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class There:
-    """What there is of a tenant; tags by function."""
-
-    tenant: str
-    contexts: list[Stored]
-    logs: list[Stored]
-    tombstones: list[Stored]
-    tags: dict[str, list[str]]
-
-    def last_written(self, function: str) -> datetime:
-        """Return when something of a function (that has a context) was put into the store last."""
-        everything = (*self.contexts, *self.logs, *self.tombstones)
-        return max(stored.modified for stored in everything if _function(stored) == function)
-
-
-@dataclass(frozen=True)
-class Marks:
-    """What a tenant's objects name."""
-
-    functions: set[str] = field(default_factory=set)
-    contexts: set[tuple[str, str]] = field(default_factory=set)
-    """Function and hash."""
-    builds: set[str] = field(default_factory=set)
-    building: set[str] = field(default_factory=set)
-    """Functions with a Build that has not ended: it may push what is there already, under another tag."""
 
 
 def is_due(moment: datetime) -> bool:
@@ -79,94 +62,164 @@ def is_due(moment: datetime) -> bool:
 
 def collect(product: Product) -> None:
     """Remove what nothing names in any tenant; what fails is logged, and the next hour finds what it left."""
+    began = product.now()
     try:
-        tenants = [tenant for tenant in product.settings.tenants if product.is_tenant(tenant)]
-        there = [_there(tenant, product) for tenant in tenants]
-        named: set[str] = set()
-        marks = [_marks(tenant, named, product) for tenant in tenants]
+        tenants = _in_turn([tenant for tenant in product.settings.tenants if product.is_tenant(tenant)], began)
+        there = [There.of(tenant, product.workshop.store) for tenant in tenants]
+        _ask(there, began, product)
+        named = Named()
+        marks = [inventory.marks(tenant, named, product.cluster) for tenant in tenants]
         for found, marked in zip(there, marks, strict=True):
-            _collect(found, marked, named, product)
+            if not _is_suspicious(found, marked, product):
+                _collect(found, marked, named, product, lambda: product.now() >= began + WORKING)
     except ProductError as error:
         log.warning("what nobody needs any more stays for now: %s", error)
 
 
-def _there(tenant: str, product: Product) -> There:
-    store, registry = product.workshop.store, product.workshop.registry
-    contexts, logs = list(store.list(keys.contexts(tenant))), list(store.list(keys.logs(tenant)))
-    functions = sorted({_function(stored) for stored in contexts})
-    tags = {function: registry.tags(_repository(tenant, function, product)) for function in functions}
-    return There(tenant, contexts, logs, list(store.list(keys.tombstones(tenant))), tags)
+def _in_turn(words: Iterable[str], now: datetime) -> list[str]:
+    """Return words in this hour's order, so that none is always the last when time is short."""
+    return sorted(words, key=lambda word: names.sha256(f"{now:%Y-%m-%dT%H} {word}"))
 
 
-def _marks(tenant: str, named: set[str], product: Product) -> Marks:
-    """Return a tenant's marks; add the images that its objects mention, which may be another tenant's, to `named`."""
-    marks = Marks()
-    for function in product.cluster.list(FUNCTION, tenant):
-        name, mentioned = function["metadata"]["name"], _mentioned(function)
-        marks.functions.add(name)
-        marks.contexts.update((name, word) for word in mentioned)
-        named |= mentioned
-    for build in product.cluster.list(BUILD, tenant):
-        marks.builds.add(build["metadata"]["name"])
-        marks.contexts.add((build["spec"]["function"], build["spec"]["context"]))
-        named |= _mentioned(build)
-        if settle.phase(build) not in settle.TERMINAL:
-            marks.building.add(build["spec"]["function"])
-    for kind in (KNATIVE_SERVICE, REVISION):
-        named.update(*map(_mentioned, product.cluster.list(kind, tenant)))
-    return marks
-
-
-def _collect(there: There, marks: Marks, named: set[str], product: Product) -> None:
-    """Remove what may go of one tenant, or nothing where it looks like too much."""
-    now, store = product.now(), product.workshop.store
-    orphans = {function: found for function, tags in there.tags.items() if (found := _orphans(tags, marks))}
-    quiet = [one for one in orphans if one not in marks.building and there.last_written(one) < now - GRACE]
-    contexts = [one for one in _before(now - GRACE, there.contexts) if _context(one) not in marks.contexts]
-    logs = [one for one in _before(now - GRACE, there.logs) if _build(_file(one)) not in marks.builds]
-    for sort, going, of in (
-        ("images", sum(len(orphans[one]) for one in quiet), sum(map(len, there.tags.values()))),
-        ("contexts", len(contexts), len(there.contexts)),
-        ("logs", len(logs), len(there.logs)),
-    ):
-        if going > max(FEW, of / SHARE):
-            log.warning("%s: nothing is removed: nothing names %d of %d %s", there.tenant, going, of, sort)
+def _ask(there: Iterable[There], began: datetime, product: Product) -> None:
+    """Ask the repositories of functions for their tags, as many as there is time for."""
+    places = {f"{found.tenant}/{function}": (found, function) for found in there for function in found.functions}
+    for place in _in_turn(places, began):
+        if product.now() >= began + ASKING:
+            log.warning("not all of the %d repositories could be asked for their tags in time", len(places))
             return
-    left = orphans.keys() - _images_removed(there, {one: orphans[one] for one in quiet}, named, product)
-    _remove((one for one in contexts if _function(one) not in left), now - GRACE, store)
-    _remove(logs, now - GRACE, store)
-    buried = _before(now - TOMBSTONE_KEPT, there.tombstones)
-    _remove((one for one in buried if _function(one) not in marks.functions), now - TOMBSTONE_KEPT, store)
+        found, function = places[place]
+        found.tags[function] = product.workshop.registry.tags(_repository(found.tenant, function, product))
 
 
-def _images_removed(there: There, orphans: dict[str, set[str]], named: set[str], product: Product) -> set[str]:
-    """Remove the images of tags whose Build is gone; return the functions that have none of them left."""
-    registry, removed = product.workshop.registry, set()
-    repositories = {function: _repository(there.tenant, function, product) for function in orphans}
-    images = {one: _digests(repository, there.tags[one], registry) for one, repository in repositories.items()}
-    for function, repository in repositories.items():
-        unused = orphans[function] - named
-        kept = named | {digest for tag, digest in images[function].items() if tag not in unused}
-        again = product.workshop.store.list(f"{keys.contexts(there.tenant)}{function}/")
-        if any(stored.modified >= product.now() - GRACE for stored in again):  # it has come back since it was listed
-            continue
+def _is_suspicious(there: There, marks: Marks, product: Product) -> bool:
+    """Say whether too much of a tenant is named by nothing, and nothing explains it."""
+    ripe = _ripe(there, marks, product).items()
+    contexts, logs = _contexts(there, marks, product), _logs(there, marks, product)
+    unknown = sum(not there.explains_tag(function, tag) for function, tags in ripe for tag in tags)
+    for sort, lost, of in (
+        ("images", unknown, sum(map(len, there.tags.values()))),
+        ("contexts", sum(not there.explains_context(one) for one in contexts), len(there.contexts)),
+        ("logs", sum(not there.explains_log(one) for one in logs), len(there.logs)),
+    ):
+        if lost > max(FEW, of / SHARE):
+            log.warning("%s: nothing is removed: nothing names or explains %d of %d %s", there.tenant, lost, of, sort)
+            return True
+    return False
+
+
+def _collect(there: There, marks: Marks, named: Named, product: Product, is_late: IsLate) -> None:
+    """Remove what may go of one tenant, as much as there is time for."""
+    now, store = product.now(), product.workshop.store
+    images = _images_left(there, marks, named, product, is_late)
+    found_by = {function_of(one) for one in there.contexts if context_of(one) in marks.contexts}
+    lost = [
+        one
+        for one in _contexts(there, marks, product)
+        if (place := function_of(one)) in images and (place in found_by or not images[place])
+    ]
+    contexts = _left(there.contexts, _removed(lost, store, now - GRACE, is_late))
+    logs = _left(there.logs, _removed(_logs(there, marks, product), store, now - GRACE, is_late))
+    spent = _spent(there, marks, images, contexts, logs)
+    retirements = _left(there.retirements, _removed(_before(now - GRACE, spent), store, now - GRACE, is_late))
+    rest = {function_of(one) for one in (*contexts, *logs, *retirements)} | marks.functions
+    buried = [one for one in _before(now - TOMBSTONE_KEPT, there.tombstones) if function_of(one) not in rest]
+    _removed(buried, store, now - TOMBSTONE_KEPT, is_late)
+    _expire(there.tenant, marks, named, product, is_late)
+
+
+def _spent(
+    there: There, marks: Marks, images: Mapping[str, set[str]], contexts: list[Stored], logs: list[Stored]
+) -> list[Stored]:
+    """Return the marks of removed Builds that explain nothing which is left; or whose Build is there again."""
+    lost = {context_of(one) for one in contexts} - marks.contexts
+    talking = {build_of(tag) for tags in images.values() for tag in tags} | {build_of(file_of(one)) for one in logs}
+    return [
+        one
+        for build, one in there.retired.items()
+        if build in marks.builds
+        or (function_of(one) in images and build not in talking and retired_context(one) not in lost)
+    ]
+
+
+def _expire(tenant: str, marks: Marks, named: Named, product: Product, is_late: IsLate) -> None:
+    """Remove the Builds that have had their time, of every Function that is there."""
+    running = named.running
+    for uid, used in marks.used.items():
+        builds = marks.past.get(uid, [])
+        going = expiry.over(builds, used, running, product)
+        if going and not is_late():
+            gone = expiry.expire(tenant, builds, going, product, is_late)
+            log.info("%s: %d of %d Builds of %s had had their time", tenant, gone, len(builds), going[0].function)
+
+
+def _contexts(there: There, marks: Marks, product: Product) -> list[Stored]:
+    """Return the contexts that nothing names, and that have had their grace."""
+    return [one for one in _before(product.now() - GRACE, there.contexts) if context_of(one) not in marks.contexts]
+
+
+def _logs(there: There, marks: Marks, product: Product) -> list[Stored]:
+    """Return the logs whose Build is gone, and that have had their grace."""
+    return [one for one in _before(product.now() - GRACE, there.logs) if build_of(file_of(one)) not in marks.builds]
+
+
+def _ripe(there: There, marks: Marks, product: Product) -> dict[str, set[str]]:
+    """Return the tags whose Build is gone, and that have had their grace, by function."""
+    before = product.now() - GRACE
+    young = {context_of(one) for one in there.contexts if one.modified >= before}
+    ripe = {}
+    for function, tags in there.tags.items():
+        orphans = marks.orphans(tags) if function not in marks.building else set()
+        is_quiet = there.last_written[function] < before
+        ripe[function] = orphans if is_quiet else {tag for tag in orphans if _has_aged(there, tag, before, young)}
+    return ripe
+
+
+def _has_aged(there: There, tag: str, before: datetime, young: set[tuple[str, str]]) -> bool:
+    """Say whether a Build had had its time long ago, and nobody has come back to its source."""
+    retired = there.retired.get(build_of(tag))
+    return retired is not None and retired.modified < before and retired_context(retired) not in young
+
+
+def _images_left(there: There, marks: Marks, named: Named, product: Product, is_late: IsLate) -> dict[str, set[str]]:
+    """Remove the images of tags whose Build is gone; return the tags of such that still lead to one, by function."""
+    registry, store, before = product.workshop.registry, product.workshop.store, product.now() - GRACE
+    left = {function: marks.orphans(tags) for function, tags in there.tags.items()}
+    ripe = _ripe(there, marks, product)
+    repositories = {function: _repository(there.tenant, function, product) for function, tags in ripe.items() if tags}
+    images = {one: _digests(place, there.tags[one], registry) for one, place in repositories.items() if not is_late()}
+    everything = named.run | named.built
+    for function, found in images.items():
+        again = store.list(f"{keys.contexts(there.tenant)}{function}/")
+        young = {context_of(one) for one in again if one.modified >= before}  # a start has come back since the listing
+        going = ripe[function] - everything
+        going = {tag for tag in going if not young or _has_aged(there, tag, before, young)}
+        kept = everything | {digest for tag, digest in found.items() if tag not in going}
         try:
-            for digest in {*images[function].values()} - kept:
-                registry.delete(repository, digest)
+            for digest in {*found.values()} - kept:
+                registry.delete(repositories[function], digest)
         except ProductError as error:
-            log.warning("%s: images stay for now: %s", repository, error)
+            log.warning("%s: images stay for now: %s", repositories[function], error)
             continue
-        if kept.isdisjoint(digest for tag, digest in images[function].items() if tag in orphans[function]):
-            removed.add(function)
-    return removed
+        left[function] = {tag for tag in left[function] if found.get(tag) in kept}
+    return left
 
 
-def _remove(going: Iterable[Stored], before: datetime, store: Store) -> None:
-    """Remove what was written before a moment, and not again since it was listed."""
-    for listed in going:
+def _removed(going: Iterable[Stored], store: Store, before: datetime, is_late: IsLate) -> set[str]:
+    """Remove what was written before a moment, and not again since it was listed, the oldest first; return its keys."""
+    gone = set()
+    for listed in sorted(going, key=lambda one: one.modified):
+        if is_late():
+            break
         stored = store.stat(listed.key)
         if stored is not None and stored.modified < before:
             store.delete(stored.key)
+            gone.add(stored.key)
+    return gone
+
+
+def _left(listed: Iterable[Stored], gone: set[str]) -> list[Stored]:
+    return [one for one in listed if one.key not in gone]
 
 
 def _repository(tenant: str, function: str, product: Product) -> str:
@@ -177,31 +230,6 @@ def _digests(repository: str, tags: Iterable[str], registry: Registry) -> dict[s
     """Return what each tag names; one that names nothing any more, though it is listed, is left out."""
     found = ((tag, registry.digest(f"{repository}:{tag}")) for tag in tags)
     return {tag: digest for tag, digest in found if digest is not None}
-
-
-def _mentioned(body: Object) -> set[str]:
-    """Return the digests, and the tags of attempts, that stand anywhere in an object."""
-    return {found[0] for found in _MENTIONED.finditer(json.dumps(body))}
-
-
-def _orphans(tags: Iterable[str], marks: Marks) -> set[str]:
-    return {tag for tag in tags if _ATTEMPT.fullmatch(tag) and _build(tag) not in marks.builds}
-
-
-def _build(attempt: str) -> str:
-    return attempt.rpartition("-")[0]
-
-
-def _function(stored: Stored) -> str:
-    return stored.key.split("/")[2].removesuffix(".json")
-
-
-def _context(stored: Stored) -> tuple[str, str]:
-    return _function(stored), "sha256:" + _file(stored).removesuffix(".tar.gz")
-
-
-def _file(stored: Stored) -> str:
-    return stored.key.rpartition("/")[2]
 
 
 def _before(moment: datetime, listed: Iterable[Stored]) -> list[Stored]:

@@ -79,6 +79,10 @@ class Settings:
     """Seconds without any output after which a build is ended; 0 never does that."""
     build_ttl: int = 86400
     """Seconds that a finished build Job is kept."""
+    builds_kept: int = 10
+    """Ended Builds of a function that are kept, the newest; what is still used stays beside them."""
+    builds_max_age: int = 30
+    """Days after its end that a Build is kept which nothing uses; its image, context and log follow."""
     build_resources: Mapping[str, Any] = field(default_factory=lambda: dict(BUILD_RESOURCES))
     """Requests and limits of the executor, JSON."""
     function_resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))

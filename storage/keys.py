@@ -35,6 +35,16 @@ def logs(tenant: str) -> str:
     return _join("logs", tenant) + "/"
 
 
+def retired(tenant: str, function: str, build: str, digest_hex: str) -> str:
+    """Return the key that says that a build was removed because it had had its time; the digest is its context's."""
+    return _join("retired", tenant, function, f"{build}.{digest_hex}")
+
+
+def retirements(tenant: str) -> str:
+    """Return the prefix of the keys that say which of a tenant's builds had had their time."""
+    return _join("retired", tenant) + "/"
+
+
 def tombstones(tenant: str) -> str:
     """Return the prefix of the keys of what remains of a tenant's deleted functions."""
     return _join("tombstones", tenant) + "/"

@@ -14,6 +14,7 @@ def test_keys_have_the_layout_that_people_find_in_their_bucket() -> None:
     assert keys.context("acme", "hello", "0f3c") == "contexts/acme/hello/0f3c.tar.gz"
     assert keys.log("acme", "hello", "hello-abc-1") == "logs/acme/hello/hello-abc-1.log"
     assert keys.tombstone("acme", "hello") == "tombstones/acme/hello.json"
+    assert keys.retired("acme", "hello", "hello-abc", "0f3c") == "retired/acme/hello/hello-abc.0f3c"
     assert keys.uploads("acme") == "uploads/acme/"
     assert keys.legacy_source("parser-001") == "global/parser/parser-001"
 
@@ -33,6 +34,7 @@ def test_every_key_that_is_made_is_a_key(tenant: str, function: str, name: str) 
     for key in (
         keys.context(tenant, function, name),
         keys.log(tenant, function, name),
+        keys.retired(tenant, function, name, "0f3c"),
         keys.tombstone(tenant, function),
         keys.legacy_source(name),
     ):
