@@ -228,6 +228,35 @@ def test_source_that_comes_back_after_its_build_has_gone_is_built_again() -> Non
     assert stored(world, "retired") == []
 
 
+def test_the_image_of_a_removed_build_has_its_day_of_grace_however_old_it_is() -> None:
+    world = World(builds_kept=1)
+    one, two = map(name, versions_up(world, "one", "two"))
+    later(world, 30 * DAY)
+    for _ in range(23):
+        later(world, HOUR)
+        assert tags(world) == {one, two}
+    later(world, 2 * HOUR)
+    assert tags(world) == {two}
+
+
+def test_an_image_stays_whose_source_comes_back_while_it_is_being_removed() -> None:
+    """Nothing that was listed names it, and its grace is over: only that its source has just been put again."""
+    world = World(builds_kept=1)
+    versions_up(world, "one", "two")
+    later(world, 2 * HOUR)
+    world.time += 2 * DAY
+    before = dict(world.registry.known)
+
+    class Restarted(Delegate):
+        def list(self, kind: Kind, tenant: str, *labels: Any) -> Any:
+            if (kind, tenant) == (REVISION, "other"):
+                world.start(source=next(iter(versions("one"))))
+            return self.port.list(kind, tenant, *labels)
+
+    collect(world, cluster=Restarted(world.cluster))
+    assert world.registry.known == before
+
+
 def test_rebuilds_of_one_source_are_kept_by_number_too_and_the_first_stays_for_the_names() -> None:
     world = World(builds_kept=2)
     made = [name(build) for build in rebuilt(world, 5)]
@@ -240,7 +269,8 @@ def test_a_chain_of_rebuilds_leads_on_past_those_that_were_removed() -> None:
     world = World(builds_kept=3)
     made = [name(build) for build in rebuilt(world, 5)]
     world.start(source=next(iter(versions("other"))))
-    later(world, 2 * HOUR)
+    world.time += 2 * HOUR
+    collect(world)
     assert left(world) == {made[0], *made[3:], name(world.build())}
     world.start()
     assert name(world.build()) == made[5]
