@@ -3,17 +3,10 @@
 # $CLUSTER_RUN/env. up.sh calls this when the machine has all it needs; it keeps no hold on them, they outlive it.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+. "$HERE/process.sh"
 run=$CLUSTER_RUN keys=$CLUSTER_RUN/pki socket=$CLUSTER_SOCKETS/containerd.sock
 mkdir -p "$run"/{log,pid,etcd,s3,meta,cni} "$CLUSTER_SOCKETS"
 
-start() { # name command...
-  local name=$1
-  shift
-  running "$name" && return
-  setsid "$@" >>"$run/log/$name.log" 2>&1 </dev/null &
-  echo "$! $(born $!)" >"$run/pid/$name"
-  say "started $name"
-}
 await() { # seconds component command...
   local limit=$1 name=$2 end=$((SECONDS + $1))
   shift 2
@@ -36,7 +29,7 @@ grep -q "^$NODE_IP node1$" /etc/hosts || echo "$NODE_IP node1" >>/etc/hosts
 "$HERE/keys.sh"
 
 # --- what keeps things
-start etcd etcd --data-dir "$run/etcd" --unsafe-no-fsync --listen-peer-urls http://127.0.0.1:2380 \
+launch etcd etcd --data-dir "$run/etcd" --unsafe-no-fsync --listen-peer-urls http://127.0.0.1:2380 \
   --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
 cat >"$run/registry.yml" <<Y
 version: 0.1
@@ -44,9 +37,9 @@ log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $CLUSTER_CACHE/registry}, delete: {enabled: true}}
 http: {addr: "$NODE_IP:5000"}
 Y
-start registry docker-registry serve "$run/registry.yml"
-ROOT_ACCESS_KEY=$S3_ACCESS_KEY ROOT_SECRET_KEY=$S3_SECRET_KEY \
-  start s3 "$BIN/versitygw" --port $NODE_IP:7070 posix --sidecar "$run/meta" "$run/s3"
+launch registry docker-registry serve "$run/registry.yml"
+launch s3 env ROOT_ACCESS_KEY=$S3_ACCESS_KEY ROOT_SECRET_KEY=$S3_SECRET_KEY \
+  "$BIN/versitygw" --port $NODE_IP:7070 posix --sidecar "$run/meta" "$run/s3"
 
 # --- what runs pods
 cat >"$run/cni/10-pods.conflist" <<J
@@ -71,17 +64,42 @@ state = "$CLUSTER_SOCKETS/containerd"
   [plugins."io.containerd.grpc.v1.cri".registry.mirrors."$REGISTRY"]
     endpoint = ["http://$REGISTRY"]
 T
-start containerd containerd -c "$run/containerd.toml"
+launch containerd containerd -c "$run/containerd.toml"
 
 # --- the control plane; the images go into the registry while the API server starts
 await 30 etcd curl -fs http://127.0.0.1:2379/health
-start kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --advertise-address=$NODE_IP --secure-port=6443 \
+# Who made and removed what the product is about, and when a build's Pod ended: enough to count without asking the product.
+cat >"$run/audit.yaml" <<Y
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: Metadata
+  verbs: [create, delete, deletecollection]
+  resources:
+  - {group: batch, resources: [jobs]}
+  - {group: coordination.k8s.io, resources: [leases]}
+  - {group: knative-lambda.dev, resources: [functions, builds, deadletters]}
+  - {group: serving.knative.dev, resources: [services]}
+  - {group: eventing.knative.dev, resources: [triggers]}
+- level: Metadata
+  verbs: [delete, deletecollection]
+  resources: [{group: "", resources: [pods]}]
+- level: Request
+  userGroups: [system:nodes]
+  verbs: [patch]
+  resources: [{group: "", resources: [pods/status]}]
+- level: None
+Y
+launch kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --advertise-address=$NODE_IP --secure-port=6443 \
   --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=Node,RBAC \
   --enable-admission-plugins=NodeRestriction --allow-privileged=true \
   --client-ca-file="$keys/ca.crt" --tls-cert-file="$keys/apiserver.crt" --tls-private-key-file="$keys/apiserver.key" \
   --service-account-key-file="$keys/sa.pub" --service-account-signing-key-file="$keys/sa.key" \
   --service-account-issuer=https://kubernetes.default.svc.cluster.local \
   --kubelet-client-certificate="$keys/admin.crt" --kubelet-client-key="$keys/admin.key" \
+  --audit-policy-file="$run/audit.yaml" --audit-log-path="$run/log/audit.log" --audit-log-maxsize=100 --audit-log-maxbackup=2 \
   --requestheader-client-ca-file="$keys/ca.crt" --requestheader-allowed-names=front-proxy-client \
   --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group \
   --requestheader-username-headers=X-Remote-User \
@@ -91,10 +109,10 @@ await 30 s3 sh -c "curl -s $S3_ENDPOINT/ | grep -q AccessDenied"
 await 30 containerd ctr -a "$socket" version
 "$HERE/images.sh"
 await 60 kube-apiserver kubectl get --raw /readyz
-start kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$run/kube-controller-manager.conf" \
+launch kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$run/kube-controller-manager.conf" \
   --root-ca-file="$keys/ca.crt" --service-account-private-key-file="$keys/sa.key" --use-service-account-credentials \
   --leader-elect=false --cluster-signing-cert-file="$keys/ca.crt" --cluster-signing-key-file="$keys/ca.key"
-start kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$run/kube-scheduler.conf" --leader-elect=false
+launch kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$run/kube-scheduler.conf" --leader-elect=false
 
 # --- the node
 cat >"$run/kubelet.yaml" <<Y
@@ -115,9 +133,9 @@ maxPods: 250
 enforceNodeAllocatable: []
 Y
 if running kubelet; then settle=0; else settle=5; fi
-start kubelet "$BIN/kubelet" --config="$run/kubelet.yaml" --kubeconfig="$run/kubelet.conf" --hostname-override=node1 \
+launch kubelet "$BIN/kubelet" --config="$run/kubelet.yaml" --kubeconfig="$run/kubelet.conf" --hostname-override=node1 \
   --node-ip=$NODE_IP --root-dir="$run/kubelet"
-start kube-proxy "$BIN/kube-proxy" --kubeconfig="$run/kube-proxy.conf" --proxy-mode=iptables \
+launch kube-proxy "$BIN/kube-proxy" --kubeconfig="$run/kube-proxy.conf" --proxy-mode=iptables \
   --cluster-cidr=10.244.0.0/16 --hostname-override=node1
 await 10 kubelet curl -fs http://127.0.0.1:10248/healthz
 await 60 kubelet sh -c 'kubectl get node node1 | grep -q " Ready"'
@@ -138,6 +156,8 @@ export PYTHON_BASE=$PYTHON_BASE
 export NODE_BASE=$NODE_BASE
 export BROKER_INGRESS=http://$(cluster_ip knative-eventing broker-ingress)
 export KOURIER=http://$(cluster_ip kourier-system kourier)
+export AUDIT_LOG=$run/log/audit.log
+export TINY_EXECUTOR=$TINY_EXECUTOR
 E
 mv "$run/env.new" "$run/env"
 say "ready: . $run/env"
