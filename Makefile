@@ -37,6 +37,10 @@ e2e: $(VENV)/.ready ## the same story on a real cluster, which this starts (as r
 e2e-faults: $(VENV)/.ready ## faults on a real cluster while events come, and a table of what was lost and what was done twice
 	@tests/e2e/faults/run.sh
 
+.PHONY: load
+load: $(VENV)/.ready ## a thousand build.start events of twenty tenants in a minute on a real cluster, and what became of them
+	@tests/e2e/load/run.sh
+
 .PHONY: bench
 bench: $(VENV)/.ready ## by hand and by the product, side by side, on the test cluster (make e2e brings both up)
 	@. tests/cluster/env.sh && set -a && . "$$CLUSTER_RUN/env" && . .knative-lambda/images.env && set +a && $(BIN)/python tests/bench/measure.py

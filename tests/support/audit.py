@@ -6,7 +6,7 @@ For counts that must not rest on the product's word. The test cluster's `start.s
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -75,9 +75,9 @@ class Audit:
         code = said.get("responseStatus", {}).get("code", 0)
         return Request(at, said["verb"], resource, namespace, name, code, said.get("requestObject"))
 
-    def created(self, resource: str, namespace: str) -> list[str]:
-        """Return the names of what was made, once for every time."""
-        return [r.name for r in self.requests() if _made(r, resource) and r.namespace == namespace]
+    def made(self, resource: str, namespaces: Collection[str]) -> list[Request]:
+        """Return the requests that made an object of a kind in these namespaces."""
+        return [request for request in self.requests() if _made(request, resource) and request.namespace in namespaces]
 
     def jobs(self, *namespaces: str) -> list[Job]:
         """Return the lives of the build Jobs, oldest first; one whose end is not in the log lives on."""

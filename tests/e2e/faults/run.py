@@ -112,7 +112,7 @@ class Story:
         self.row.lost = sorted(f"{e.function} {e.version}" for e in newest if e.function in wrong)
         self.row.orphans = [what for what in left if what.partition(" ")[0] not in wrong]
         say("everything is well" if not left else f"not well: {left[:5]}")
-        self.row.builds = len([name for name in log.created("builds", TENANT) if name.startswith(self.prefix)])
+        self.row.builds = len(self.made(log))
         jobs = [job for job in log.jobs(BUILDS) if job.name.startswith(self.prefix)]
         self.row.doubled = audit.doubled(jobs, done.struck) + self.too_many(log)
         self.row.orphans += self.remove()
@@ -131,9 +131,13 @@ class Story:
 
     def too_many(self, log: audit.Audit) -> list[str]:
         """Return the functions with more Builds than they were sent versions."""
-        made = [name.rpartition("-")[0] for name in log.created("builds", TENANT) if name.startswith(self.prefix)]
+        made = [name.rpartition("-")[0] for name in self.made(log)]
         sent = [event.function for event in self.ledger.sent]
         return [f"{n} has {made.count(n)} Builds" for n in sorted({*made}) if made.count(n) > sent.count(n)]
+
+    def made(self, log: audit.Audit) -> list[str]:
+        """Return the names of the Builds that were made."""
+        return [request.name for request in log.made("builds", [TENANT]) if request.name.startswith(self.prefix)]
 
     def unwell(self) -> list[str]:
         """Return what is not as it should be: versions that do not answer, builds that have not ended, what is left."""
