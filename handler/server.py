@@ -35,6 +35,8 @@ class ServerSettings:
     """Seconds that a client may be silent in the middle of a body before its thread is taken from it."""
     tmp_dir: str = "/dev/shm"  # noqa: S108 - the one folder that can be written when the root file system cannot
     """Where the worker's heartbeat file lies."""
+    spare: int = 2
+    """Threads more, for the kubelet's probes, which come past Knative's proxy: to be busy is no reason to be killed."""
 
 
 def serve(
@@ -85,7 +87,7 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
         "bind": f"{settings.host}:{settings.port}",
         "worker_class": _Worker,
         "workers": 1,
-        "threads": settings.threads,
+        "threads": settings.threads + settings.spare,
         "preload_app": False,
         "timeout": 0,  # a worker whose threads are busy is not a dead one: the probes decide
         "graceful_timeout": settings.graceful_timeout,

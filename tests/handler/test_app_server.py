@@ -118,6 +118,18 @@ def test_requests_in_flight_are_answered_before_it_ends(tmp_path: Path, number: 
         receiver.life("stopped")
 
 
+def test_a_probe_is_answered_while_every_thread_for_events_is_busy(tmp_path: Path) -> None:
+    """Knative's proxy lets no more events in than there are threads for; the probes come past it."""
+    with started(tmp_path) as receiver, ThreadPoolExecutor() as senders:
+        receiver.life("started")
+        held = [senders.submit(receiver.ask, "POST", "/", HEADERS | {"Ce-Subject": "hold"}, b"{}") for _ in range(4)]
+        for _ in held:
+            receiver.life("arrived")
+        assert receiver.ask("GET", "/health/live", {}).status == 200
+        receiver.stop()
+        assert [answer.result().status for answer in held] == [202] * 4
+
+
 def test_one_worker_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None:
     """No control socket, no file beside the heartbeat's, which has no name: the root file system may be read-only."""
     with started(tmp_path) as receiver:
