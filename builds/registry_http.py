@@ -1,6 +1,6 @@
 """An OCI registry over its HTTP API: what is asked of it, and nothing is pushed.
 
-Joined in `handler/wire.py`, behind the guard. urllib3's own retries are off: trying again is the guard's business.
+Joined in `handler/wire.py`, behind `guard.py`. urllib3's own retries are off: trying again is the guard's business.
 """
 
 import base64

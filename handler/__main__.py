@@ -9,12 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from knative_lambda.handler import logs
 from knative_lambda.handler.server import ServerSettings, serve
 from knative_lambda.handler.settings import NEEDED, BadSettings, Settings, read, require
 
+FAREWELL = 3.0
+"""Seconds that notifications have to go out after the last answer; what is owed then is found by the sweep."""
 WRONG = 2
 """Exit code where the settings are wrong."""
 
@@ -30,21 +33,32 @@ def port() -> int:
 def receiver(settings: Settings) -> None:
     """Take events on a cluster until told to stop."""
     require(settings, *NEEDED)
-    state: dict[str, Any] = {"draining": False}
+    state: dict[str, Any] = {}
 
     def make_app() -> Callable[..., Any]:
         from knative_lambda.handler import wire  # noqa: PLC0415 - see the module's docstring
         from knative_lambda.handler.app import HttpSettings, create_app  # noqa: PLC0415 - the same
+        from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
 
-        service, state["senders"] = wire.service(settings)
+        metrics = state["metrics"] = Metrics()
+        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified])
+        service, state["senders"] = wire.service(settings, listeners)
         state["senders"].start()
-        return create_app(service, HttpSettings(), draining=lambda: bool(state["draining"]))
+        metrics.serve(settings.metrics_port)
+        draining = partial(state.__contains__, "draining")
+        return create_app(service, HttpSettings(), draining=draining, listeners=[metrics.handled])
+
+    def stopped() -> None:
+        if "senders" in state:  # not where the app could not be made
+            state["senders"].stop(timeout=FAREWELL)
+        if "metrics" in state:
+            state["metrics"].close()
 
     serve(
         make_app,
-        ServerSettings(port=port(), threads=settings.threads),
+        ServerSettings(port=port(), threads=settings.threads, graceful_timeout=settings.drain_seconds),
         stopping=lambda: state.update(draining=True),
-        stopped=lambda: state["senders"].stop(timeout=5.0) if "senders" in state else None,
+        stopped=stopped,
     )
 
 
@@ -52,14 +66,19 @@ def dead_letters(settings: Settings) -> None:
     """Keep events that nobody could handle until told to stop."""
 
     def make_app() -> Callable[..., Any]:
-        from knative_lambda.deploy.kubernetes import KubernetesCluster  # noqa: PLC0415 - see the module's docstring
+        from knative_lambda.deploy.guard import PATIENCE, GuardedCluster  # noqa: PLC0415 - see the module's docstring
+        from knative_lambda.deploy.kubernetes import KubernetesCluster  # noqa: PLC0415 - the same
         from knative_lambda.handler import deadletters  # noqa: PLC0415 - the same
+        from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
+        from knative_lambda.schemas.guard import Guard  # noqa: PLC0415 - the same
 
-        return deadletters.create_app(
-            KubernetesCluster(), settings.namespace, settings.tenants, lambda: datetime.now(UTC)
-        )
+        metrics = Metrics(["cluster"])
+        guard = Guard("cluster", PATIENCE, listeners=[metrics.breaker], retried=[metrics.retried])
+        cluster = GuardedCluster(KubernetesCluster(), guard)
+        metrics.serve(settings.metrics_port)
+        return deadletters.create_app(cluster, settings.namespace, settings.tenants, lambda: datetime.now(UTC))
 
-    serve(make_app, ServerSettings(port=port(), threads=4))
+    serve(make_app, ServerSettings(port=port(), threads=4, graceful_timeout=settings.drain_seconds))
 
 
 def develop(arguments: Sequence[str]) -> None:

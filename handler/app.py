@@ -9,8 +9,9 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, Protocol, TypeVar
 
 from flask import Flask, Response, g, request
@@ -22,17 +23,22 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.problems import Problem
 from knative_lambda.schemas import catalogue
-from knative_lambda.schemas.errors import Malformed, ProductError, Refused, TooLarge
+from knative_lambda.schemas.errors import Malformed, ProductError, Refused, Temporary, TooLarge
 from knative_lambda.schemas.types import SOURCES
 
 INTERNAL = frozenset(known.type for known in SOURCES)
 """What nobody sends by hand: there are many of these, and one that was handled says nothing."""
 PIECE = 64 * 1024
+CLOSED = "closed"
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 Thing = TypeVar("Thing")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+Listener = Callable[[str, int, float], None]
+"""Told of each event its type ("" of what is none), the status of its answer, and its seconds; must not raise."""
 
 
 class ReadModel(Protocol):
@@ -61,6 +67,9 @@ class Door(Protocol):
     def receive(self, event: Event) -> None:
         """Do what an event asks for; raise the errors of `schemas/errors.py` where that cannot be done."""
 
+    def answered(self) -> None:
+        """Do what was to wait until the request has been answered; called once for each, in the thread that served."""
+
     def dependencies(self) -> Mapping[str, str]:
         """Return the state of the breaker of each dependency: ``closed``, ``open`` or ``half-open``."""
 
@@ -73,15 +82,22 @@ class HttpSettings:
     """What a request may hold."""
 
 
-def create_app(door: Door, settings: HttpSettings, *, draining: Callable[[], bool] = lambda: False) -> Flask:
+def create_app(
+    door: Door,
+    settings: HttpSettings,
+    *,
+    draining: Callable[[], bool] = lambda: False,
+    listeners: Sequence[Listener] = (),
+) -> Flask:
     """Return the WSGI application; `draining` says whether the process has been told to stop."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.before_request(_correlate)
     app.after_request(_name_correlation)
+    app.after_request(partial(_call_when_sent, door.answered))
     app.register_error_handler(Exception, _failed)
-    events = _Events(door, settings.limits)
+    events = _Events(door, settings.limits, draining, listeners)
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
@@ -92,17 +108,23 @@ def create_app(door: Door, settings: HttpSettings, *, draining: Callable[[], boo
 class _Events:
     """The path that events come in by."""
 
-    def __init__(self, door: Door, limits: Limits) -> None:
+    def __init__(self, door: Door, limits: Limits, draining: Callable[[], bool], listeners: Sequence[Listener]) -> None:
         self._door = door
         self._limits = limits
+        self._draining = draining
+        self._listeners = listeners
 
     def receive(self) -> Response:
         """Handle the events of a request, every one of them, and answer with nothing, or with what is wrong."""
+        if self._draining():  # what comes on a connection that was open already: another process has the time for it
+            return _answer(problems.of(Temporary("this process is about to end", retry_after=1)))
+        began = time.perf_counter()
         try:
             found = intake.read(dict(request.headers.items()), _body(request.stream, self._limits.body), self._limits)
         except Refused as error:
             problem = problems.of(error)
             log.warning("not let in", extra={"fields": _fields() | _claimed(problem)})
+            self._tell("", problem.status, began)
             return _answer(problem)
         errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
         if errors:
@@ -138,7 +160,12 @@ class _Events:
             extra={"fields": fields},
             exc_info=level == logging.ERROR and met,
         )
+        self._tell(event.type, status, began)
         return met
+
+    def _tell(self, kind: str, status: int, began: float) -> None:
+        for listener in self._listeners:
+            listener(kind, status, time.perf_counter() - began)
 
 
 def _body(stream: IO[bytes], limit: int) -> bytes:
@@ -167,12 +194,15 @@ def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
 
     @app.get("/health/ready")
     def ready() -> Response:
-        return _json({"status": "draining"}, 503) if draining() else _json({"status": "ready"})
+        if draining():
+            return _json({"status": "draining"}, 503)
+        degraded = sorted(name for name, state in door.dependencies().items() if state != CLOSED)
+        return _json({"status": "ready", "degraded": degraded})
 
     @app.get("/health/dependencies")
     def dependencies() -> Response:
         states = dict(door.dependencies())
-        healthy = all(state == "closed" for state in states.values())
+        healthy = all(state == CLOSED for state in states.values())
         return _json({"status": "ok" if healthy else "degraded", "dependencies": states}, 200 if healthy else 503)
 
     @app.get("/openapi.json")
@@ -224,6 +254,11 @@ def _correlate() -> None:
 
 def _name_correlation(response: Response) -> Response:
     response.headers["X-Correlation-Id"] = g.correlation_id
+    return response
+
+
+def _call_when_sent(then: Callable[[], None], response: Response) -> Response:
+    response.call_on_close(then)
     return response
 
 

@@ -11,7 +11,7 @@ from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.handler import status
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Conflict
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 
 CHAIN = 100
 """Rebuilds of one input that are followed."""
@@ -63,6 +63,14 @@ def give_up(function: Object, product: Product) -> None:
         supersede(latest, "its source was replaced", product)
 
 
+def require_room(function: Object, product: Product) -> None:
+    """Raise `Temporary` where so many notifications wait for the tenant's Broker that nothing new may begin."""
+    if status.is_full(function):
+        tenant, name = function["metadata"]["namespace"], function["metadata"]["name"]
+        product.owes(tenant, name)
+        raise Temporary(f"the Broker of {tenant} has not taken the notifications of {name}: too many wait")
+
+
 def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     meta, spec = function["metadata"], function["spec"]
     builder = "external" if spec.get("builder") == "external" else product.builder
@@ -107,11 +115,13 @@ def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
 def _point(function: Object, name: str, latest: Object | None, product: Product) -> Object:
     """Write which Build is wanted, before it is made: a Build that nobody points to is nobody's.
 
-    That `latest`, which was wanted until now, was superseded is owed to subscribers from the same write on.
+    That `latest`, which was wanted until now, was superseded is owed to subscribers from the same write on. Raises
+    `Temporary` where too many notifications are owed already.
     """
     before = function.get("status", {})
     if before.get("latestBuild", "") == name:
         return function
+    require_room(function, product)
     after = {key: value for key, value in before.items() if key != "latestBuild"}
     if name:
         after["latestBuild"] = name

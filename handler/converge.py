@@ -54,18 +54,20 @@ def wanted_build(function: Object, product: Product) -> Object | None:
 
 
 def _bring_forward(function: Object, product: Product) -> bool:
-    latest = function.get("status", {}).get("latestBuild", "")
+    read, latest = function, function.get("status", {}).get("latestBuild", "")
     try:
         function, inputs = _prepared(function, product)
         function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
         builds.give_up(function, product)
+        _require_room(read, product)
         _tell(function, Told.refused(refused), product)
         return True
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
         before, build = settle.phase(build), settle.settle(build, product.workshop, product.now())
         moves |= settle.waits(build) or (before == "Running" and settle.phase(build) != "Running")
+    _require_room(read, product)
     told = Told.of(function, build)
     if told.image:
         try:
@@ -98,6 +100,12 @@ def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
 def _entrypoint(function: Object, inputs: Inputs) -> str:
     """Return the entrypoint that the wrapper is told; "" where the image has none of ours inside."""
     return source.entrypoint(function["spec"]) if inputs.context else ""
+
+
+def _require_room(read: Object, product: Product) -> None:
+    """Raise `Temporary` where a change is to be told of, and too many notifications waited when this pass began."""
+    if status.is_new(read):
+        builds.require_room(read, product)
 
 
 def _tell(function: Object, told: Told, product: Product) -> None:

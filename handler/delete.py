@@ -70,7 +70,7 @@ def remove_if_orphaned(tenant: str, job: Object, product: Product) -> None:
 
 
 def _delete(function: Object, product: Product) -> None:
-    """Delete the Function as it was read; what subscribers are owed for it is written down first."""
+    """Delete the Function as it was read; all that subscribers are owed is written down first."""
     meta = function["metadata"]
     tenant, name, uid = meta["namespace"], meta["name"], meta["uid"]
     note = {
@@ -78,6 +78,7 @@ def _delete(function: Object, product: Product) -> None:
         "type": types.FUNCTION_DELETED,
         "data": {"tenant": tenant, "name": name, "uid": uid},
     }
-    product.workshop.store.put(keys.farewell(tenant, name, uid), json.dumps(note).encode())
+    owed = [*function.get("status", {}).get("outbox", []), note]
+    product.workshop.store.put(keys.farewell(tenant, name, uid), json.dumps(owed).encode())
     product.cluster.delete(FUNCTION, tenant, name, uid=uid, version=meta["resourceVersion"])
     product.owes(tenant, name)

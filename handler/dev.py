@@ -40,8 +40,9 @@ from knative_lambda.deploy.embedded.serving import Serving, ServingSettings
 from knative_lambda.deploy.embedded.sources import Sources
 from knative_lambda.deploy.embedded.subscribers import Subscribers
 from knative_lambda.deploy.embedded.transport import Request, end_to_end
-from knative_lambda.handler import outbox, wire
+from knative_lambda.handler import wire
 from knative_lambda.handler.app import HttpSettings, create_app
+from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.deadletters import keep, letter
 from knative_lambda.handler.logs import relay
 from knative_lambda.handler.options import HOST, Options
@@ -114,10 +115,10 @@ class Embedded:
             (FUNCTION, KNATIVE_SERVICE, TRIGGER, DEAD_LETTER),
         )
         self.builder = LocalBuilder(self.store, layout, data / "builds", ended=self._ended)
-        self.senders = Senders.over(self.cluster, self.store, self.settings, outbox.post())
+        self.senders = Senders.over(self.cluster, self.store, self.settings, HttpBroker().post)
         workshop = wire.workshop(self.settings, self.cluster, self.builder, layout, self.store)
         product = wire.join(self.settings, workshop, self.senders, "local")
-        self.service = wire.Service(product, lambda: {"store": self.store.state}, Records(product))
+        self.service = wire.Service(product, self.senders, lambda: {"store": self.store.state}, Records(product))
         self._data = data
         self._sink = sink
         self._stop = threading.Event()

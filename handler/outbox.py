@@ -2,34 +2,40 @@
 
 `converge` says which Function owes something; one thread sends, so that no request ever waits for a Broker, and no
 handler posts to one while it serves. Each is sent at least once with the same id: it is crossed out only once the
-Broker took it, and the sweep finds what is left.
+Broker took it. What it does not take is offered again while the process lives, and the sweep finds what is left.
 """
 
 import json
 import logging
-import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-import urllib3
 from cloudevents.core.bindings.http import to_binary_event
 from cloudevents.core.v1.event import CloudEvent
 
 from knative_lambda.deploy.cluster import FUNCTION, Cluster, Object
+from knative_lambda.handler.dues import Dues
 from knative_lambda.schemas.catalogue import dataschema
-from knative_lambda.schemas.errors import Conflict, ProductError
+from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
 from knative_lambda.schemas.types import TYPES
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
 log = logging.getLogger(__name__)
 Post = Callable[[str, dict[str, str], bytes], int]
-TIMEOUT = 3.0
-FAREWELL_LIMIT = 64 * 1024
+"""See `Broker.post`. What only counts answers may return 0 for none, and 5xx, instead of raising `Unavailable`."""
+Outcome = Literal["sent", "later", "refused"]
+Notified = Callable[[str, Outcome], None]
+"""Told the type of a notification that was offered, and what became of it; must be quick and must not raise."""
+FAREWELL_LIMIT = 4 * 1024 * 1024
 PASSING = (404, 408, 409, 429)
 """What Knative's Brokers answer for a while: not there yet, too busy."""
+PAUSE = 5
+"""Seconds that a tenant's Broker is left alone after an answer like these."""
+TRIES = 5
 
 
 def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes]:
@@ -48,25 +54,30 @@ def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes
     return made.headers, made.body
 
 
-def post() -> Post:
-    """Return what posts to a Broker, with a short timeout; 0 stands for no answer."""
-    http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+@dataclass(frozen=True)
+class Offered:
+    """What became of notifications that were offered in their order."""
 
-    def send(url: str, headers: dict[str, str], body: bytes) -> int:
-        try:
-            return http.request("POST", url, headers=headers, body=body).status
-        except urllib3.exceptions.HTTPError:
-            return 0
-
-    return send
+    left: list[Object]
+    """Those that are still owed: the Broker took none of them yet."""
+    wait: int = 0
+    """Seconds until the first of them should be offered again; 0 where there is none."""
 
 
 class Outbox:
-    """Sends what Functions owe, in a thread of its own."""
+    """Sends what Functions owe, in a thread of its own; `listeners` are told each type and what became of it."""
 
-    def __init__(self, cluster: Cluster, store: Store, broker_url: str, send: Post) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        broker_url: str,
+        send: Post,
+        listeners: Sequence[Notified] = (),
+    ) -> None:
         self._cluster, self._store, self._broker_url, self._send = cluster, store, broker_url, send
-        self._due: queue.Queue[tuple[str, str] | None] = queue.Queue(maxsize=10_000)
+        self._listeners = listeners
+        self._dues = Dues()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -74,58 +85,113 @@ class Outbox:
         self._thread.start()
 
     def owes(self, tenant: str, name: str) -> None:
-        """Note that a Function owes something; never blocks, since the sweep finds what does not fit."""
-        try:
-            self._due.put_nowait((tenant, name))
-        except queue.Full:
-            log.warning("the outbox is full: %s/%s waits for the sweep", tenant, name)
+        """Note that a Function owes something; never blocks."""
+        self._dues.add((tenant, name))
 
     def stop(self, timeout: float) -> None:
-        """Send what is due, for `timeout` seconds at most."""
-        self._due.put(None)
-        self._thread.join(timeout)
+        """Send what is due, for `timeout` seconds at most; the sweep of another process finds what is left."""
+        self._dues.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
-    def deliver(self, tenant: str, name: str) -> None:
-        """Send what a Function owes now and cross out what the Broker took."""
+    def deliver(self, tenant: str, name: str) -> int:
+        """Send what a Function owes now and cross out what the Broker took.
+
+        Returns in how many seconds there is something to offer again, 0 where nothing is left. Raises `Temporary`
+        where it cannot be read what is owed, or not be written what was sent.
+        """
         function = self._cluster.get(FUNCTION, tenant, name)
+        try:  # of an older Function of this name, so they go first
+            wait = self._bid_farewell(tenant, name, function["metadata"]["uid"] if function else "")
+        except Unavailable as error:
+            log.warning("farewells of %s/%s wait: %s", tenant, name, error)
+            wait = error.retry_after
         owed = function.get("status", {}).get("outbox", []) if function else []
-        taken = []
-        for note in owed:
-            if not self._is_told(note, tenant, name):
-                break
-            taken.append(note["id"])
-        if function is not None and taken:
-            left = [note for note in owed if note["id"] not in taken]
+        if function is None or not owed:
+            return wait
+        offered = self._offer(owed, tenant, name)
+        left = {note["id"] for note in offered.left}
+        self._cross_out(function, {note["id"] for note in owed} - left)
+        return max(wait, offered.wait)
+
+    def _cross_out(self, function: Object, told: set[str]) -> None:
+        """Write that notifications were sent; where somebody wrote meanwhile, read again: none is sent twice for it."""
+        meta = function["metadata"]
+        for _ in range(TRIES):
+            owed = function.get("status", {}).get("outbox", [])
+            left = [note for note in owed if note["id"] not in told]
+            if left == owed:
+                return
             status = {key: value for key, value in function["status"].items() if key != "outbox"}
-            if left:
-                status["outbox"] = left
-            self._cluster.replace_status(FUNCTION, {**function, "status": status})
-        self._bid_farewell(tenant, name, function["metadata"]["uid"] if function else "")
+            status |= {"outbox": left} if left else {}
+            try:
+                self._cluster.replace_status(FUNCTION, {**function, "status": status})
+            except Conflict:
+                found = self._cluster.get(FUNCTION, meta["namespace"], meta["name"])
+                if found is None:
+                    return
+                function = found
+            else:
+                return
+        raise Temporary(f"too many writers of {meta['namespace']}/{meta['name']} at once")
 
-    def _bid_farewell(self, tenant: str, name: str, living: str) -> None:
-        """Tell of functions of this name that are no more, then forget that it is owed."""
-        for stored in list(self._store.list(f"{keys.farewells(tenant)}{name}/")):
-            body = self._store.get(stored.key, limit=FAREWELL_LIMIT)
-            note = json.loads(body) if body else None
-            if note is None or note["data"]["uid"] == living:  # somebody else told, or it has not been deleted yet
+    def _bid_farewell(self, tenant: str, name: str, living: str) -> int:
+        """Tell what is owed for Functions of this name that are no more, then forget it; return as `deliver` does."""
+        found = self._store.list(f"{keys.farewells(tenant)}{name}/")
+        for stored in sorted(found, key=lambda each: each.modified):
+            if stored.key == keys.farewell(tenant, name, living or "-"):  # it has not been deleted yet
                 continue
-            if self._is_told(note, tenant, name):
-                self._store.delete(stored.key)
+            body = self._store.get(stored.key, limit=FAREWELL_LIMIT)
+            offered = self._offer(json.loads(body) if body else [], tenant, name)
+            if offered.wait:
+                return offered.wait
+            self._store.delete(stored.key)
+        return 0
 
-    def _is_told(self, note: Object, tenant: str, name: str) -> bool:
-        """Send a notification; one that the Broker will never take is as good as told."""
-        headers, body = message(note, tenant, name)
-        code = self._send(f"{self._broker_url}/{tenant}/default", headers, body)
-        if 200 <= code < 300:  # noqa: PLR2004 (success, as HTTP has it)
-            return True
-        log.warning("the Broker of %s answered %s to %s", tenant, code or "nothing", note["type"])
-        return 400 <= code < 500 and code not in PASSING  # noqa: PLR2004 (the sender's fault, as HTTP has it)
+    def _offer(self, notes: list[Object], tenant: str, name: str) -> Offered:
+        """Send notifications in their order, up to the first that the Broker does not take now."""
+        for number, note in enumerate(notes):
+            if wait := self._post(note, tenant, name):
+                return Offered(notes[number:], wait)
+        return Offered([])
+
+    def _post(self, note: Object, tenant: str, name: str) -> int:
+        """Send a notification; return 0 when it is done with: told, or never to be taken. Else, how long to wait."""
+        outcome: Outcome = "refused"
+        wait, why = 0, "no event can be made of it"
+        try:
+            headers, body = message(note, tenant, name)
+            code = self._send(f"{self._broker_url}/{tenant}/default", headers, body)
+            outcome, why = _meaning(code), f"answered {code or 'nothing'}"
+            wait = PAUSE if outcome == "later" else 0
+        except Unavailable as error:
+            outcome, wait, why = "later", error.retry_after, str(error)
+        except (LookupError, TypeError, ValueError):  # somebody else wrote the status; what is behind it goes on
+            log.exception("a notification of %s/%s is none", tenant, name)
+        kind = str(note.get("type", ""))
+        if outcome != "sent":
+            level = logging.WARNING if outcome == "later" else logging.ERROR
+            log.log(level, "%s of %s/%s: %s: %s", kind, tenant, name, outcome, why)
+        for listener in self._listeners:
+            listener(kind, outcome)
+        return wait
 
     def _run(self) -> None:
-        while (due := self._due.get()) is not None:
+        while (due := self._dues.take()) is not None:
             try:
-                self.deliver(*due)
-            except Conflict:  # somebody wrote meanwhile: what was sent is sent again, with the same id
-                self.owes(*due)
-            except ProductError as error:
-                log.warning("notifications of %s/%s wait for the sweep: %s", *due, error)
+                wait = self.deliver(*due)
+            except Temporary as error:
+                log.warning("notifications of %s/%s wait: %s", *due, error)
+                wait = error.retry_after
+            except Exception:  # one Function's notifications must not keep the others' from being sent
+                log.exception("notifications of %s/%s cannot be sent", *due)
+                continue
+            if wait:
+                self._dues.put_off(due, wait)
+
+
+def _meaning(code: int) -> Outcome:
+    if 200 <= code < 300:  # noqa: PLR2004 (success, as HTTP has it)
+        return "sent"
+    final = 400 <= code < 500 and code not in PASSING  # noqa: PLR2004 (the sender's fault, as HTTP has it)
+    return "refused" if final else "later"

@@ -27,8 +27,10 @@ class ServerSettings:
     """The port to listen on; Knative says it in ``PORT``."""
     threads: int = 10
     """Requests handled at once; as many as Knative's ``containerConcurrency``, or some would wait unseen."""
-    graceful_timeout: int = 30
-    """Seconds that requests in flight have after SIGTERM; below the pod's grace period."""
+    graceful_timeout: int = 25
+    """Seconds that requests in flight have after SIGTERM."""
+    farewell: int = 4
+    """Seconds more, until the process is ended whatever it does: both together stay below the pod's grace period."""
     keepalive: int = 120
     """Seconds that an idle connection stays; longer than the proxies before us keep theirs, or they meet a close."""
     read_timeout: int = 20
@@ -51,7 +53,8 @@ def serve(
 
     All of these are called in the worker process: `make_app` first, so that threads and connections begin there;
     `started` once requests can come; `stopping` when the signal has come, from its handler: it may set a flag and
-    no more; `stopped` when the last request has been answered, or the app could not be made.
+    no more; `stopped` when the last request has been answered or its time is over, or the app could not be made.
+    It has a little less than `farewell` seconds; a request that has not ended by then is cut off.
     """
     _Server(make_app, settings, started, stopping, stopped).run()
 
@@ -72,6 +75,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         }
         self.stopping = stopping
         self.read_timeout = settings.read_timeout
+        self.graceful_timeout = settings.graceful_timeout
         super().__init__()
 
     def load_config(self) -> None:
@@ -90,7 +94,8 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
         "threads": settings.threads + settings.spare,
         "preload_app": False,
         "timeout": 0,  # a worker whose threads are busy is not a dead one: the probes decide
-        "graceful_timeout": settings.graceful_timeout,
+        # of the process above the worker, which kills it then; the worker's own is set in it
+        "graceful_timeout": settings.graceful_timeout + settings.farewell,
         "keepalive": settings.keepalive,
         "worker_tmp_dir": settings.tmp_dir,
         "control_socket_disable": True,
@@ -104,7 +109,25 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Tells of its end when it begins, and waits for no silent client."""
+    """Tells of its end when it begins, lets nobody in after that, and waits for no silent client."""
+
+    def init_process(self) -> None:
+        self.cfg.set("graceful_timeout", self.app.graceful_timeout)
+        super().init_process()
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - the signature is the library's
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                self._answer_who_has_knocked(listener)
+                listener.close()  # or the kernel would go on taking connections that nobody will ever look at
+
+    def _answer_who_has_knocked(self, listener: Any) -> None:
+        """Take the connections that the kernel has taken already: closing it would cut them off."""
+        known = -1
+        while known != self.nr_conns:
+            known = self.nr_conns
+            self.accept(listener)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.alive:

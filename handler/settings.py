@@ -37,6 +37,10 @@ class Settings:
     """The tenants that the sweep visits, separated by commas."""
     threads: int = 10
     """Requests handled at once."""
+    drain_seconds: int = 25
+    """Seconds that requests in flight have when the process is told to stop; all of it ends 4 seconds later."""
+    metrics_port: int = 9464
+    """The port that Prometheus reads; 0 for none. Not 9090 or 9091: Knative's proxy has them, in the same pod."""
     store_url: str = ""
     """``s3://bucket/prefix``, ``minio://host/bucket/prefix``, ``file:///folder`` or ``memory://name``."""
     store_endpoint: str = ""

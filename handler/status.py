@@ -15,7 +15,8 @@ from knative_lambda.deploy.conditions import Saying, condition, told
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Fault, Refused
 
-OUTBOX_KEPT = 64
+OUTBOX_FULL = 64
+"""Notifications that wait for a Broker before nothing new of the Function is begun: none is ever dropped."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,17 @@ def owing(state: Object, notes: list[Object]) -> Object:
     outbox = state.get("outbox", [])
     owed = {note["id"] for note in outbox}
     new = [note for note in notes if note["id"] not in owed]
-    return {**state, "outbox": [*outbox, *new][-OUTBOX_KEPT:]} if new else state
+    return {**state, "outbox": [*outbox, *new]} if new else state
+
+
+def is_full(function: Object) -> bool:
+    """Say whether so many notifications wait that nothing may begin which would owe more of them."""
+    return len(function.get("status", {}).get("outbox", [])) >= OUTBOX_FULL
+
+
+def is_new(function: Object) -> bool:
+    """Say whether the Function was changed since its status was written."""
+    return bool(function["metadata"].get("generation", 1) != function.get("status", {}).get("observedGeneration"))
 
 
 def _ready(found: Told) -> Saying:

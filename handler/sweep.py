@@ -86,6 +86,8 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     waiting = {place.build for place in product.workshop.slots.places(tenant)}
     for function in product.cluster.list(FUNCTION, tenant):
         name = function["metadata"]["name"]
+        if function.get("status", {}).get("outbox"):  # said here too: it may be that nothing else of it can be done now
+            yield partial(product.owes, tenant, name)
         if _is_queued(function) and function["status"].get("latestBuild") in waiting:
             continue  # its turn comes: there may be thousands of these
         service = services.get(name, {})

@@ -4,7 +4,7 @@ Called by `__main__.py`. The embedded mode joins its own adapters the same way, 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,18 +19,19 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler.app import ReadModel
+from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.later import Later
-from knative_lambda.handler.outbox import post
+from knative_lambda.handler.outbox import Notified
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, Settings, credentials, require
-from knative_lambda.schemas.guard import Guard, GuardSettings
+from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
-from knative_lambda.storage.guard import GuardedStore, guarded
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
 
@@ -38,58 +39,59 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class GuardedRegistry:
-    """A `Registry` behind a guard."""
-
-    registry: Registry
-    guard: Guard
-
-    def digest(self, reference: str) -> str | None:
-        """See `Registry.digest`."""
-        return self.guard.find(self.registry.digest, reference)
-
-    def tags(self, repository: str) -> list[str]:
-        """See `Registry.tags`."""
-        return self.guard.call(self.registry.tags, repository)
-
-    def delete(self, repository: str, digest: str) -> None:
-        """See `Registry.delete`."""
-        self.guard.call(self.registry.delete, repository, digest)
-
-
-@dataclass(frozen=True)
 class Service:
     """The joined service, as the HTTP door sees it (its `Door`)."""
 
     product: Product
+    senders: Senders
     breakers: Callable[[], dict[str, str]]
     read: ReadModel | None
 
     def receive(self, event: Event) -> None:
-        """Handle one event; see `router.handle`."""
+        """Handle one event; see `router.handle`. What is owed for it is kept back until `answered`."""
+        self.senders.hold()
         handle(event, self.product)
+
+    def answered(self) -> None:
+        """Let the notifications go."""
+        self.senders.release()
 
     def dependencies(self) -> dict[str, str]:
         """Return each dependency's breaker: ``closed``, ``open`` or ``half-open``."""
         return self.breakers()
 
 
-def service(settings: Settings) -> tuple[Service, Senders]:
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what goes on behind the door."""
+
+    changed: Sequence[Listener] = ()
+    """Of every change of a breaker."""
+    retried: Sequence[Retried] = ()
+    """Of every call of a dependency that is tried again."""
+    notified: Sequence[Notified] = ()
+    """Of every notification that was offered."""
+
+
+def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]:
     """Return the service on a real cluster, and what sends for it, which is not started yet.
 
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
     require(settings, *NEEDED)
-    cluster = KubernetesCluster(KubernetesSettings(connections=settings.threads + 2))
-    store = _store(settings)
-    guard = Guard("registry", GuardSettings(attempts=2, deadline=10.0, attempt_timeout=5.0), listeners=[_tell])
-    config = Path(settings.registry_config) if settings.registry_config else None
-    registry = GuardedRegistry(HttpRegistry(RegistrySettings(settings.registry_insecure, config)), guard)
-    senders = Senders.over(cluster, store, settings, post())
-    touched = workshop(settings, cluster, kaniko(settings, cluster, store), registry, store)
+    stored, config = _store(settings), Path(settings.registry_config) if settings.registry_config else None
+    bare = Ports(
+        cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + 2)),
+        store=open_store(settings.store_url, stored),
+        registry=HttpRegistry(RegistrySettings(settings.registry_insecure, config)),
+        broker=HttpBroker(),
+    )
+    ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
+    senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
+    builder = kaniko(settings, ports.cluster, ports.store)
+    touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
     product = join(settings, touched, senders)
-    records = Records(product) if settings.api else None
-    return Service(product, lambda: {"store": store.state, "registry": guard.state}, records), senders
+    return Service(product, senders, states, Records(product) if settings.api else None), senders
 
 
 def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko") -> Product:
@@ -99,7 +101,7 @@ def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str 
         converge(tenant, name, product)
 
     touched = replace(workshop, later=Later(look).at)
-    owes, letters, decided = senders.outbox.owes, senders.postman.look_at, deploying(settings)
+    owes, letters, decided = senders.owes, senders.look_at, deploying(settings)
     product = Product(settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters)
     return product
 
@@ -139,16 +141,15 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
     return Kaniko(cluster, store, decided)
 
 
-def _store(settings: Settings) -> GuardedStore:
+def _store(settings: Settings) -> StoreSettings:
     access_key, secret_key = credentials(settings.store_credentials)
-    decided = StoreSettings(
+    return StoreSettings(
         url=settings.store_url,
         endpoint=settings.store_endpoint,
         region=settings.store_region,
         access_key=access_key,
         secret_key=secret_key,
     )
-    return guarded(open_store(settings.store_url, decided), decided, listeners=[_tell])
 
 
 def _tell(dependency: str, state: str) -> None:

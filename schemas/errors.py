@@ -61,7 +61,7 @@ class Temporary(ProductError):
 
 
 class Unavailable(Temporary):
-    """A dependency (`store`, `registry`, `cluster`, `broker`) did not answer, or its breaker is open."""
+    """A dependency (one of `guard.DEPENDENCIES`) did not answer, or its breaker is open."""
 
     def __init__(self, dependency: str, message: str, *, retry_after: int = 5) -> None:
         self.dependency = dependency

@@ -22,8 +22,15 @@ from knative_lambda.schemas.errors import Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
+DEPENDENCIES = ("cluster", "store", "registry", "broker")
+"""What the product asks and does not hold in its own hands: what `Unavailable` may name. Each has one guard."""
+STATES = ("closed", "open", "half-open")
+"""Of a breaker: everybody may ask; nobody; one caller at a time, to see whether it is over."""
+
 Listener = Callable[[str, str], None]
 """Told the dependency and its breaker's new state whenever that changes; must be quick and must not raise."""
+Retried = Callable[[str], None]
+"""Told the dependency whenever a call of it is tried again; must be quick and must not raise."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class GuardSettings:
     """How patient the guard of one dependency is."""
 
     attempts: int = 3
-    """Attempts of one call, at least 1. A call that must not be made twice gets 1."""
+    """Attempts of one call, at least 1. `Guard.once` makes one, whatever this says."""
     deadline: float = 15.0
     """Seconds after which a call has ended: no attempt begins that might end later."""
     attempt_timeout: float = 0.0
@@ -68,9 +75,11 @@ class Guard:
         settings: GuardSettings,
         *,
         listeners: Sequence[Listener] = (),
+        retried: Sequence[Retried] = (),
         switches: Switches = REAL,
     ) -> None:
         self._dependency = dependency
+        self._retried = retried
         self._settings = settings
         self._switches = switches
         self._opened = 0.0
@@ -95,9 +104,14 @@ class Guard:
         result: T = self._retrying()(self._attempt, partial(fn, *args, **kwargs), lambda _: True)
         return result
 
+    def once(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what `call` does with a call that must not be made twice: after a failure nobody knows whether it was."""
+        return self._attempt(partial(fn, *args, **kwargs), lambda _: True)
+
     def find(self, fn: Callable[P, T | None], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Do what `call` does, for a question whose None says "not found": that changes nothing either."""
-        found: T | None = self._retrying()(self._attempt, partial(fn, *args, **kwargs), lambda it: it is not None)
+        attempt = partial(fn, *args, **kwargs)
+        found: T | None = self._retrying()(self._attempt, attempt, lambda it: it is not None)
         return found
 
     def _retrying(self) -> tenacity.Retrying:
@@ -118,12 +132,17 @@ class Guard:
             stop=is_last,
             wait=self._pause,
             retry=tenacity.retry_if_exception_type(Unavailable),
+            before_sleep=self._tell_retried,
             reraise=True,
         )
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         bound: float = self._settings.first_pause * 2 ** (state.attempt_number - 1)
         return self._switches.chance(0, min(bound, self._settings.longest_pause))
+
+    def _tell_retried(self, _: tenacity.RetryCallState) -> None:
+        for listener in self._retried:
+            listener(self._dependency)
 
     def _attempt(self, fn: Callable[[], T], is_success: Callable[[T], bool]) -> T:
         with self._admitted() as state:

@@ -18,14 +18,18 @@ def guarded(
     store: Store, settings: StoreSettings, *, listeners: Sequence[Listener] = (), switches: Switches = REAL
 ) -> "GuardedStore":
     """Return `store` behind a guard of its own."""
-    patience = GuardSettings(
+    return GuardedStore(store, Guard("store", patience(settings), listeners=listeners, switches=switches))
+
+
+def patience(settings: StoreSettings) -> GuardSettings:
+    """Return how patient a guard is with a store that has these settings."""
+    return GuardSettings(
         attempts=settings.attempts,
         deadline=settings.deadline,
         attempt_timeout=settings.connect_timeout + settings.read_timeout,
         failures=settings.failures,
         reset=settings.reset,
     )
-    return GuardedStore(store, Guard("store", patience, listeners=listeners, switches=switches))
 
 
 class GuardedStore:

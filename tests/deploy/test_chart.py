@@ -9,6 +9,7 @@ from support.chart import CHART, PRODUCT, REQUIRED, render, run_helm
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.embedded.policy import Policy
 from knative_lambda.handler import dev, settings
+from knative_lambda.handler.server import ServerSettings
 from knative_lambda.schemas import names
 from knative_lambda.schemas.types import SOURCES, TYPES
 
@@ -269,6 +270,31 @@ def test_network_policies_cover_every_pod_of_every_namespace_unless_switched_off
     }
     assert covered == {PRODUCT, "demo", "demo-builds"}
     assert not of(render(networkPolicies={"enabled": False}), "NetworkPolicy")
+
+
+def test_the_metrics_are_read_from_the_namespaces_that_are_named_and_their_port_is_not_declared() -> None:
+    """A Knative Service has one port, and its proxy has others in the same pod."""
+    rendered = render(metrics={"port": 9999, "namespaces": ["monitoring"]})
+    peers = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring"]}
+    wanted = {
+        "from": [{"namespaceSelector": {"matchExpressions": [peers]}}],
+        "ports": [{"protocol": "TCP", "port": 9999}],
+    }
+    assert wanted in one(rendered, "NetworkPolicy", "product")["spec"]["ingress"]
+    assert len(one(render(), "NetworkPolicy", "product")["spec"]["ingress"]) == 1
+    for name in ("receiver", "deadletters"):
+        service = one(rendered, "Service", name)
+        assert settings.read(environment(service)).metrics_port == 9999
+        assert "ports" not in container(service)
+
+
+def test_a_pod_has_more_time_to_end_than_it_takes(objects: list[Object]) -> None:
+    """The grace period of a revision's pods is its `timeoutSeconds`."""
+    for service in of(objects, "Service"):
+        given = settings.read(environment(service))
+        server = ServerSettings(graceful_timeout=given.drain_seconds)
+        end = server.graceful_timeout + server.farewell
+        assert end < 30 < service["spec"]["template"]["spec"]["timeoutSeconds"]
 
 
 @pytest.mark.parametrize(

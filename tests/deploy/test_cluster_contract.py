@@ -1,4 +1,4 @@
-"""The contract of the `Cluster` port, held against every adapter: memory, SQLite, and a real API server."""
+"""The contract of the `Cluster` port, held against every adapter: memory (also guarded), SQLite, a real API server."""
 
 import copy
 import re
@@ -22,23 +22,25 @@ from knative_lambda.deploy.cluster import (
     Object,
 )
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
+from knative_lambda.deploy.guard import PATIENCE, GuardedCluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, TooLarge
+from knative_lambda.schemas.guard import Guard
 
 ANOTHER_UID = "11111111-1111-1111-1111-111111111111"
 
 
-@pytest.fixture(params=["memory", "sqlite", "kubernetes"])
+@pytest.fixture(params=["memory", "sqlite", "kubernetes", "guarded"])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     opened: SQLiteCluster | KubernetesCluster
-    if request.param == "memory":
+    if request.param in ("memory", "guarded"):
         opened = MemoryCluster()
     elif request.param == "sqlite":
         opened = SQLiteCluster(tmp_path / "objects.db")
     else:
         opened = KubernetesCluster(KubernetesSettings(request.getfixturevalue("kubeconfig")))
-    yield opened
+    yield GuardedCluster(opened, Guard("cluster", PATIENCE)) if request.param == "guarded" else opened
     opened.close()
 
 

@@ -1,13 +1,16 @@
 """A receiver behind which nothing lies, as a process of its own: what `test_app_server.py` starts, stops and looks at.
 
-An event of the subject ``hold`` is answered once the process has been told to stop. Its life is told on the output.
+An event of the subject ``hold`` is answered once the process has been told to stop, one of ``wait`` when the file that
+its id names is there, one of ``forever`` never. Its life is told on the output.
 """
 
 import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from flask import Flask
 
@@ -35,6 +38,16 @@ class HoldingDoor:
         if event.subject == "hold":
             say(life="arrived")
             self._release.wait()
+        elif event.subject == "wait":
+            say(life="arrived")
+            while not Path(event.id).exists():
+                time.sleep(0.01)
+        elif event.subject == "forever":
+            say(life="arrived")
+            threading.Event().wait()
+
+    def answered(self) -> None:
+        pass
 
     def dependencies(self) -> Mapping[str, str]:
         return {}
@@ -59,7 +72,15 @@ def main() -> None:
 
     serve(
         make_app,
-        ServerSettings(host="127.0.0.1", port=port, threads=4, read_timeout=1, tmp_dir=tmp_dir),
+        ServerSettings(
+            host="127.0.0.1",
+            port=port,
+            threads=4,
+            read_timeout=1,
+            tmp_dir=tmp_dir,
+            graceful_timeout=int(os.environ.get("DRAIN", "25")),
+            farewell=int(os.environ.get("FAREWELL", "4")),
+        ),
         started=lambda: say(life="started"),
         stopping=stopping,
         stopped=lambda: say(life="stopped"),

@@ -63,11 +63,15 @@ class FakeDoor:
     states: dict[str, str] = field(default_factory=lambda: {"store": "closed", "cluster": "closed"})
     read: Records | None = None
     received: list[Event] = field(default_factory=list)
+    answers: int = 0
 
     def receive(self, event: Event) -> None:
         self.received.append(event)
         if event.id in self.raises:
             raise self.raises[event.id]
+
+    def answered(self) -> None:
+        self.answers += 1
 
     def dependencies(self) -> Mapping[str, str]:
         return self.states
@@ -300,13 +304,43 @@ def test_what_the_product_tells_itself_is_a_line_only_where_it_fails(
 def test_health_is_about_the_process_alone(client: FlaskClient, door: FakeDoor) -> None:
     door.states = {"store": "open"}
     assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").status_code == 200
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.get_json()) == (200, {"status": "ready", "degraded": ["store"]})
 
 
 def test_a_draining_process_is_alive_and_not_ready(door: FakeDoor) -> None:
     client = client_of(door, draining=lambda: True)
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").status_code == 503
+
+
+def test_a_draining_process_takes_nothing_new(door: FakeDoor) -> None:
+    """What comes on a connection that was open already is for another process, and says so."""
+    answer = client_of(door, draining=lambda: True).post("/", data=DATA, headers=HEADERS)
+    assert "about to end" in problem(answer, 503, "unavailable")["detail"]
+    assert answer.headers["Retry-After"] == "1"
+    assert door.received == []
+
+
+def test_what_waits_for_the_answer_is_done_once_it_is_out(door: FakeDoor) -> None:
+    """Also where the event could not be handled, or is none."""
+    client = client_of(door)
+    for number, (event_id, body) in enumerate([("1", DATA), ("bug", DATA), ("3", b"no JSON")], 1):
+        door.raises["bug"] = ZeroDivisionError()
+        with client.post("/", data=body, headers={**HEADERS, "Ce-Id": event_id}, buffered=False):
+            assert door.answers == number - 1
+        assert door.answers == number
+
+
+def test_listeners_hear_of_every_event_and_what_it_was_answered(door: FakeDoor) -> None:
+    heard: list[tuple[str, int]] = []
+    listeners = [lambda kind, status, seconds: heard.append((kind, status)) if seconds >= 0 else None]
+    client = http.create_app(door, HttpSettings(), listeners=listeners).test_client()
+    door.raises["2"] = Conflict("later")
+    for name in ("1", "2"):
+        client.post("/", data=DATA, headers={**HEADERS, "Ce-Id": name})
+    client.post("/", data=b"{}")
+    assert heard == [(HEADERS["Ce-Type"], 202), (HEADERS["Ce-Type"], 503), ("", 400)]
 
 
 @pytest.mark.parametrize(("state", "status"), [("closed", 200), ("open", 503), ("half-open", 503)])

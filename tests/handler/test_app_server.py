@@ -16,6 +16,10 @@ from typing import Any
 
 import pytest
 
+from knative_lambda.handler.__main__ import FAREWELL
+from knative_lambda.handler.server import ServerSettings
+from knative_lambda.handler.settings import Settings
+
 SCRIPT = Path(__file__).with_name("serve_door.py")
 HEADERS = {
     "Ce-Specversion": "1.0",
@@ -72,7 +76,7 @@ class Receiver:
         return self.process.wait(timeout=60)
 
 
-def start(folder: Path, *arguments: str) -> Receiver:
+def start(folder: Path, *arguments: str, **variables: str) -> Receiver:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     tmp_dir = folder / "tmp"
@@ -80,15 +84,15 @@ def start(folder: Path, *arguments: str) -> Receiver:
     home = folder / "home"
     home.mkdir()
     command = [sys.executable, str(SCRIPT), str(port), str(tmp_dir), *arguments]
-    environment = {**os.environ, "HOME": str(home), "WEB_CONCURRENCY": "3"}
+    environment = {**os.environ, "HOME": str(home), "WEB_CONCURRENCY": "3", **variables}
     environment.pop("XDG_RUNTIME_DIR", None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=home)
     return Receiver(process, port, home)
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Receiver]:
-    receiver = start(folder)
+def started(folder: Path, **variables: str) -> Iterator[Receiver]:
+    receiver = start(folder, **variables)
     try:
         yield receiver
     finally:
@@ -128,6 +132,64 @@ def test_a_probe_is_answered_while_every_thread_for_events_is_busy(tmp_path: Pat
         assert receiver.ask("GET", "/health/live", {}).status == 200
         receiver.stop()
         assert [answer.result().status for answer in held] == [202] * 4
+
+
+def test_while_it_answers_what_it_took_it_takes_nothing_new(tmp_path: Path) -> None:
+    """A connection that is open already is told 503, a new one is not taken; a second SIGTERM changes nothing."""
+    release = tmp_path / "release"
+    with started(tmp_path) as receiver, ThreadPoolExecutor() as senders:
+        receiver.life("started")
+        kept = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=30)
+        kept.request("GET", "/health/ready")
+        assert kept.getresponse().read() == b'{"status": "ready", "degraded": []}'
+        held = {**HEADERS, "Ce-Subject": "wait", "Ce-Id": str(release)}
+        slow = senders.submit(receiver.ask, "POST", "/", held, b"{}")
+        receiver.life("arrived")
+
+        receiver.process.send_signal(signal.SIGTERM)
+        receiver.life("stopping")
+        kept.request("POST", "/", b"{}", HEADERS)
+        refused = kept.getresponse()
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        refused.read()
+        assert is_refused(receiver.port)
+        receiver.process.send_signal(signal.SIGTERM)
+        assert not slow.done()
+        release.touch()
+        assert slow.result(30).status == 202
+        receiver.life("stopped")
+        assert receiver.process.wait(30) == 0
+
+
+def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
+    """Its connection is cut when the time is over; what is to be done at the end is done all the same."""
+    with started(tmp_path, DRAIN="1", FAREWELL="1") as receiver, ThreadPoolExecutor() as senders:
+        receiver.life("started")
+        endless = senders.submit(receiver.ask, "POST", "/", {**HEADERS, "Ce-Subject": "forever"}, b"{}")
+        receiver.life("arrived")
+        receiver.process.send_signal(signal.SIGTERM)
+        receiver.life("stopping")
+        receiver.life("stopped")
+        assert receiver.process.wait(30) == 0
+        assert isinstance(endless.exception(30), http.client.RemoteDisconnected | ConnectionResetError)
+
+
+def test_a_pod_ends_within_half_a_minute() -> None:
+    """Whatever happens: a Service's `timeoutSeconds`, which is the pod's grace period, is at least 31."""
+    for settings in (ServerSettings(), ServerSettings(graceful_timeout=Settings().drain_seconds)):
+        assert settings.graceful_timeout + settings.farewell < 30
+        assert settings.farewell > FAREWELL
+
+
+def is_refused(port: int) -> bool:
+    """Say whether new connections are refused, once they are: the signal travels through two processes."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 200")
+        except ConnectionRefusedError:
+            return True
 
 
 def test_one_worker_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None:

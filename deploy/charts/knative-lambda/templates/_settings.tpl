@@ -1,6 +1,8 @@
 {{/* The receiver's environment, as handler/settings.py reads it. Never a secret: those are files. */}}
 {{- define "settings" -}}
 KNATIVE_LAMBDA_THREADS: {{ .Values.receiver.threads }}
+KNATIVE_LAMBDA_DRAIN_SECONDS: {{ .Values.receiver.drainSeconds }}
+KNATIVE_LAMBDA_METRICS_PORT: {{ .Values.metrics.port }}
 KNATIVE_LAMBDA_NAMESPACE: {{ .Release.Namespace }}
 KNATIVE_LAMBDA_TENANTS: {{ join "," .Values.tenants | quote }}
 KNATIVE_LAMBDA_STORE_URL: {{ .Values.store.url | quote }}

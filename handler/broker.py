@@ -1,0 +1,57 @@
+"""The `Broker` port: where notifications are posted, which is the one ingress of all tenants' Brokers.
+
+Called by `outbox.py` alone, in its own thread: no handler posts to a Broker while it serves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+import urllib3
+
+from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.guard import Guard, GuardSettings
+
+TIMEOUT = 3.0
+PATIENCE = GuardSettings(attempts=2, deadline=4.0, attempt_timeout=TIMEOUT)
+"""How patient the guard is with the ingress: what it does not take comes again anyway."""
+
+
+class Broker(Protocol):
+    """What the product asks of the Brokers' ingress."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post an event and return the status of the answer, which may be a refusal (4xx).
+
+        Raises `Unavailable` ("broker") where there was no answer, or one that says so (5xx).
+        """
+
+
+class HttpBroker:
+    """A `Broker` over HTTP; `timeout` is in seconds, and nothing is tried again here."""
+
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout), retries=False)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """See `Broker.post`."""
+        try:
+            status = self._http.request("POST", url, headers=headers, body=body, redirect=False).status
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable("broker", f"no answer from {url}: {type(error).__name__}") from error
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Unavailable("broker", f"{url} answered {status}")
+        return status
+
+
+@dataclass(frozen=True)
+class GuardedBroker:
+    """A `Broker` that asks another one through `guard`. An event keeps its id, so it may be posted again."""
+
+    broker: Broker
+    guard: Guard
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """See `Broker.post`."""
+        return self.guard.call(self.broker.post, url, headers, body)
