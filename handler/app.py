@@ -56,6 +56,18 @@ class ReadModel(Protocol):
     def get_log(self, tenant: str, name: str) -> bytes | None:
         """Return the log of a Build's last attempt."""
 
+    def list_letters(self, namespace: str) -> list[dict[str, Any]] | None:
+        """Return the DeadLetters of a tenant, or of the product's own namespace, without their events' data."""
+
+    def get_letter(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a DeadLetter."""
+
+    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Wish a DeadLetter to be sent again and return it; raise `Refused` where that can't be."""
+
+    def resend_all(self, namespace: str) -> int | None:
+        """Wish for all DeadLetters of a namespace what can be; return how many these are."""
+
 
 class Door(Protocol):
     """What lies behind the HTTP door."""
@@ -102,6 +114,7 @@ def create_app(
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
     _add_records(app, door)
+    _add_letters(app, door)
     return app
 
 
@@ -229,6 +242,26 @@ def _add_records(app: Flask, door: Door) -> None:
     def build_log(tenant: str, name: str) -> Response:
         found = _found(_records(door, tenant, name).get_log(tenant, name))
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _add_letters(app: Flask, door: Door) -> None:
+    """Add those of its paths that are about dead letters."""
+
+    @app.get("/v1/tenants/<tenant>/deadletters")
+    def letters(tenant: str) -> Response:
+        return _json({"items": _found(_records(door, tenant).list_letters(tenant))})
+
+    @app.get("/v1/tenants/<tenant>/deadletters/<name>")
+    def letter(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_letter(tenant, name)))
+
+    @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend")
+    def resend(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).resend(tenant, name)), 202)
+
+    @app.post("/v1/tenants/<tenant>/deadletters/resend")
+    def resend_all(tenant: str) -> Response:
+        return _json({"resent": _found(_records(door, tenant).resend_all(tenant))}, 202)
 
 
 def _records(door: Door, *names: str) -> ReadModel:

@@ -64,6 +64,12 @@ def is_owed(letter: Object) -> bool:
     return names.OWES_LABEL in _labels(letter)
 
 
+def wanted_again(letter: Object) -> Object:
+    """Return the letter with the label that wants its event sent again."""
+    meta = letter["metadata"]
+    return {**letter, "metadata": {**meta, "labels": {**_labels(letter), names.RESEND_LABEL: "true"}}}
+
+
 def without(letter: Object, label: str, note: str = "") -> Object:
     """Return the letter without a label, and with a note where there is one."""
     meta = letter["metadata"]

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +37,7 @@ BATCH = {"Content-Type": intake.BATCHED}
 
 @dataclass
 class Records:
-    """One Function, one Build and its log, all named hello in acme."""
+    """One Function, one Build and its log, one DeadLetter, all named hello in acme."""
 
     def _one(self, *names: str) -> dict[str, Any] | None:
         return {"metadata": {"name": "hello"}} if names in (("acme",), ("acme", "hello")) else None
@@ -53,6 +54,11 @@ class Records:
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
         return b"<b>step 1</b>\n" if self._one(tenant, name) else None
+
+    list_letters, get_letter, resend = list_functions, get_function, get_function
+
+    def resend_all(self, namespace: str) -> int | None:
+        return 1 if self._one(namespace) else None
 
 
 @dataclass
@@ -356,9 +362,18 @@ def test_the_description_of_the_paths_is_served_and_true(door: FakeDoor) -> None
     client = client_of(door)
     described = client.get("/openapi.json").get_json()
     assert described == catalogue.openapi()
-    for path in described["paths"]:
-        assert client.get(path.format(tenant="acme", name="hello")).status_code == 200
-        problem(client.get(path.format(tenant="other", name="hello")), 404, "not-found")
+    served = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in client.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1/")
+    }
+    assert served == {(path, method) for path, methods in described["paths"].items() for method in methods}
+    for path, method in served:
+        answer = client.open(path.format(tenant="acme", name="hello"), method=method)
+        assert str(answer.status_code) in described["paths"][path][method]["responses"]
+        assert answer.status_code == (202 if method == "post" else 200)
+        problem(client.open(path.format(tenant="other", name="hello"), method=method), 404, "not-found")
 
 
 def test_the_records_are_served(door: FakeDoor) -> None:

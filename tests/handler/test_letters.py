@@ -12,9 +12,10 @@ from support.world import World
 from knative_lambda.deploy.cluster import DEAD_LETTER, NAMESPACE, Kind, Object
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.postman import Postman
+from knative_lambda.handler.read import Records
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults
-from knative_lambda.schemas.errors import Conflict, Unavailable
+from knative_lambda.schemas.errors import Conflict, Refused, Unavailable
 
 PRODUCT = "knative-lambda"
 EVENT = {
@@ -493,3 +494,40 @@ def test_a_letter_that_goes_while_it_is_written_into_is_written_anew(desk: Desk)
     again = desk.die()
     assert again["metadata"]["name"] == meta["name"]
     assert again["metadata"]["uid"] != meta["uid"]
+
+
+# --- listed and shown
+
+
+def test_letters_are_listed_the_newest_first_without_their_data_and_shown_whole(desk: Desk) -> None:
+    records = Records(desk.world.product)
+    for n in range(3):
+        desk.world.time += timedelta(seconds=1)
+        desk.die(id=f"{n}")
+    listed = records.list_letters("acme")
+    assert listed is not None
+    assert [letter["spec"]["event"]["id"] for letter in listed] == ["2", "1", "0"]
+    assert all("data" not in letter["spec"]["event"] for letter in listed)
+    shown = records.get_letter("acme", listed[0]["metadata"]["name"])
+    assert shown is not None
+    assert shown["spec"]["event"]["data"] == {"n": 1}
+
+
+def test_the_products_own_letters_are_read_too_and_nobody_elses(desk: Desk) -> None:
+    records = Records(desk.world.product)
+    desk.die(PRODUCT)
+    assert len(records.list_letters(PRODUCT) or []) == 1
+    for namespace in ("kube-system", "acme-builds"):
+        assert records.list_letters(namespace) is records.resend_all(namespace) is None
+        assert records.get_letter(namespace, "dl-1") is records.resend(namespace, "dl-1") is None
+
+
+def test_to_send_again_by_the_api_is_to_label(desk: Desk) -> None:
+    records = Records(desk.world.product)
+    whole, truncated = desk.die(id="whole"), desk.die(id="large", body=json.dumps("x" * deadletters.DATA_KEPT).encode())
+    assert records.resend("acme", "dl-never-there") is None
+    with pytest.raises(Refused, match="too large to be kept whole"):
+        records.resend("acme", truncated["metadata"]["name"])
+    assert records.resend_all("acme") == 1
+    desk.report(whole)
+    assert [sent[1] for sent in desk.sent()] == ["whole"]
