@@ -9,6 +9,7 @@ import sys
 import click
 
 from knative_lambda.client import demo as story
+from knative_lambda.client.deadletters import deadletters
 
 SERVICE = (sys.executable, "-m", "knative_lambda.handler")
 
@@ -40,3 +41,6 @@ def dev(arguments: tuple[str, ...]) -> None:
 def demo() -> None:
     """Show the main job: functions built, called, replaced and removed, embedded, in under a minute."""
     raise SystemExit(story.main())
+
+
+main.add_command(deadletters)

@@ -11,9 +11,25 @@ def said(*arguments: str) -> str:
 
 def test_help_says_what_each_command_does_in_whole_sentences() -> None:
     commands = said("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in commands.splitlines()] == ["demo", "dev"]
+    assert [line.split()[0] for line in commands.splitlines()] == ["deadletters", "demo", "dev"]
     assert all(line.endswith(".") and not line.endswith("...") for line in commands.splitlines())
 
 
 def test_the_help_of_dev_bears_the_name_that_the_user_typed() -> None:
     assert said("dev", "--help").startswith("usage: knative-lambda dev [-h] [--port PORT]")
+
+
+def test_dead_letters_of_a_service_that_is_not_there_end_in_one_line() -> None:
+    command = [sys.executable, "-m", "knative_lambda.client", "deadletters", "--url", "http://127.0.0.1:1", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: http://127.0.0.1:1 does not answer")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_to_send_again_one_says_which() -> None:
+    for arguments in (["resend"], ["resend", "dl-1", "--all"]):
+        command = [sys.executable, "-m", "knative_lambda.client", "deadletters", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "say the NAME of one, or --all" in done.stderr

@@ -230,13 +230,17 @@ def test_linear_pauses_grow_by_the_delay_from_none(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 413, 422, 302])
-def test_what_will_not_pass_is_tried_once(bench: Bench, code: int) -> None:
-    bench.trigger("all", status(code), delivery={"retry": 2})
+def test_what_will_not_pass_is_tried_once_and_is_a_dead_letter_at_once(bench: Bench, code: int) -> None:
+    bench.subscriber("letters")
+    bench.trigger("all", status(code), delivery={"retry": 2, "deadLetterSink": service_ref("letters")})
 
     bench.publish()
     bench.run()
 
     assert len(bench.received["all"]) == 1
+    assert [letter.headers["ce-knativeerrorcode"] for letter in bench.received["letters"]] == [str(code)]
+    bench.run(1000)
+    assert (len(bench.received["all"]), len(bench.received["letters"])) == (1, 1)
 
 
 def test_no_answer_is_tried_again_with_the_same_event(bench: Bench) -> None:

@@ -28,10 +28,10 @@ class Dev:
     folder: Path
     process: subprocess.Popen[bytes]
 
-    def lines(self, message: str) -> list[dict[str, Any]]:
-        """Return the lines whose message begins like this, once there are any."""
+    def lines(self, message: str, number: int = 1) -> list[dict[str, Any]]:
+        """Return the lines whose message begins like this, once there are so many."""
         deadline = time.monotonic() + 60
-        while not (found := [line for line in self._all() if line["msg"].startswith(message)]):
+        while len(found := [line for line in self._all() if line["msg"].startswith(message)]) < number:
             assert self.process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
             threading.Event().wait(0.05)
@@ -142,6 +142,57 @@ def test_what_was_sent_before_a_kill_is_done_after_the_restart(tmp_path: Path, p
         dev.stop(signal.SIGKILL)
     with running(tmp_path, port) as dev:
         assert answered(dev) == '{"hello":1}', "from zero again, and nothing was built anew"
+
+
+def test_a_poison_event_costs_one_delivery_and_is_listed_shown_and_sent_again(tmp_path: Path, port: int) -> None:
+    """What is refused once more comes back as a letter, and is not sent again by itself."""
+
+    def command(*arguments: str) -> str:
+        whole = [sys.executable, "-m", "knative_lambda.client", "deadletters", "--url", f"http://127.0.0.1:{port}"]
+        return subprocess.run([*whole, *arguments], capture_output=True, text=True, check=True).stdout
+
+    with running(tmp_path, port) as dev:
+        dev.post("knative-lambda/default", {**EVENT, "ce-type": "dev.knative-lambda.build.start"}, b'{"name": "x"}')
+        dev.lines("kept as DeadLetter")
+        assert len(dev.lines("not let in")) == 1
+        heading, letter = command("list").splitlines()
+        assert heading.split() == ["NAME", "REASON", "CODE", "TYPE", "SOURCE", "COUNT", "CAME"]
+        name, reason, code, kind, source, *_ = letter.split()
+        assert (reason, code, kind, source) == ("Refused", "422", "dev.knative-lambda.build.start", "/me")
+        assert json.loads(command("show", name))["spec"]["event"]["data"] == {"name": "x"}
+
+        assert command("resend", name) == f"{name} will be sent again\n"
+        dev.lines("kept as DeadLetter", 2)
+        assert command("resend", "--all") == "1 will be sent again\n"
+        assert len(dev.lines("kept as DeadLetter", 3)) == len(dev.lines("not let in")) == 3
+        assert name in command("list")
+
+
+def test_a_tenant_hears_of_an_event_that_its_function_does_not_take(tmp_path: Path, port: int) -> None:
+    """The function itself may listen, as here: it is told, and what it makes of that is told to nobody."""
+    code = (
+        "def handle(event, context):\n"
+        "    print('told:', event.type, event.subject, event.data.get('reason') if event.data else None)\n"
+        "    raise ValueError('poison')\n"
+    )
+    source = {"inline": {"main.py": code}}
+    triggers = [{"type": "demo.hello"}, {"type": "dev.knative-lambda.function.error"}]
+    data = {"tenant": "demo", "name": "hello", "runtime": "python", "source": source, "triggers": triggers}
+    sent = {**EVENT, "ce-type": "dev.knative-lambda.build.start", "ce-time": "2026-01-01T00:00:00Z"}
+    with running(tmp_path, port) as dev:
+        dev.post("knative-lambda/default", sent, json.dumps(data).encode())
+        deadline = time.monotonic() + 60
+        while dev.post("functions/demo/hello", {**EVENT, "ce-type": "demo.hello"}, b"{}")[0] != 500:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.1)
+        letter = f"http://127.0.0.1:{port}/functions/demo/hello"
+        died = {"ce-knativeerrordest": letter, "ce-knativeerrorcode": "500", "ce-type": "demo.hello"}
+        assert dev.post("deadletters/demo", {**EVENT, **died})[0] == 202
+        told = "told: dev.knative-lambda.function.error hello Failed"
+        log = tmp_path / "data" / "functions" / "logs" / "demo" / "hello.log"
+        while told not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            threading.Event().wait(0.1)
 
 
 def answered(dev: Dev) -> str:
