@@ -1,8 +1,11 @@
 """Dead letters: sent again by a label, told of once, gone with age; and never lost in between."""
 
 import base64
+import itertools
 import json
+import random
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from support.world import World
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, NAMESPACE, Kind, Object
-from knative_lambda.handler import deadletters
+from knative_lambda.handler import deadletters, letters
 from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.read import Records
 from knative_lambda.schemas import names, types
@@ -269,6 +272,65 @@ def test_two_that_send_the_same_letter_lose_nothing(desk: Desk) -> None:
     with pytest.raises(Conflict, match="not the object"):
         Postman(desk.cluster, PRODUCT, "http://broker", slow).deliver("acme", name)
     assert [left["metadata"]["name"] for left in desk.letters()] == [name]
+
+
+class Races:
+    """A Broker whose subscriber fails half of the time, at once or later; it knows what came last of each event."""
+
+    def __init__(self, desk: Desk, seed: int) -> None:
+        self.desk, self.chance = desk, random.Random(seed)  # noqa: S311 (a test's dice)
+        self.steps, self.lock = itertools.count(), threading.Lock()
+        self.sent: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.dying: list[threading.Thread] = []
+
+    def post(self, _url: str, _headers: dict[str, str], body: bytes) -> int:
+        event = json.loads(body)
+        if event["type"] == "demo.hello":
+            with self.lock:
+                self.sent[event["id"]] = next(self.steps)
+                dies, later = self.chance.random() < 0.5, self.chance.random() < 0.5
+                death = threading.Thread(target=self.die, args=(event["id"], next(self.steps)))
+                self.dying += [death] if dies else []
+            if dies:
+                death.start()
+            if dies and not later:
+                death.join()
+        return 202
+
+    def die(self, name: str, step: int) -> None:
+        service = self.desk.http.application.test_client()
+        assert service.post("/acme", data=b"1", headers={**EVENT, "ce-id": name}).status_code == 202
+        with self.lock:
+            self.failed[name] = max(step, self.failed.get(name, 0))
+
+    def work(self) -> None:
+        """Be a person who labels everything, and a postman."""
+        postman = Postman(self.desk.cluster, PRODUCT, "http://broker", self.post)
+        for _ in range(6):
+            for letter in self.desk.letters():
+                with suppress(Conflict):
+                    self.desk.cluster.replace(DEAD_LETTER, letters.wanted_again(letter))
+                with suppress(Conflict):
+                    postman.deliver("acme", letter["metadata"]["name"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_races_an_event_that_failed_last_is_in_a_letter(desk: Desk, seed: int) -> None:
+    """Four postmen at once, with twins of theirs, deaths before and after the delete."""
+    races = Races(desk, seed)
+    for n in range(5):
+        desk.die(id=f"{n}")
+    workers = [threading.Thread(target=races.work) for _ in range(4)]
+    for thread in workers:
+        thread.start()
+    for thread in workers:
+        thread.join()
+    for thread in races.dying:
+        thread.join()
+    left = {letter["spec"]["event"]["id"] for letter in desk.letters()}
+    assert left >= {name for name, step in races.failed.items() if step > races.sent[name]}
+    assert left | races.sent.keys() == {f"{n}" for n in range(5)}
 
 
 # --- the tenant is told
