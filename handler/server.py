@@ -116,9 +116,12 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - the signature is the library's
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
+        if self.alive:
+            super().set_accept_enabled(enabled)
+            return
+        super().set_accept_enabled(False)
+        for listener in self.sockets:
+            if listener.sock is not None:  # asked twice, where the signal comes between
                 self._answer_who_has_knocked(listener)
                 listener.close()  # or the kernel would go on taking connections that nobody will ever look at
 

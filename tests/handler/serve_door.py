@@ -6,6 +6,7 @@ its id names is there, one of ``forever`` never. Its life is told on the output.
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -55,7 +56,7 @@ class HoldingDoor:
 
 def main() -> None:
     """Serve on the port and with the heartbeat file in the folder that the arguments name."""
-    port, tmp_dir, fails = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    port, tmp_dir, fails, early = int(sys.argv[1]), sys.argv[2], "fail" in sys.argv, "early" in sys.argv
     logs.configure(sys.stdout, verbose=True)
     told = threading.Event()
 
@@ -65,6 +66,13 @@ def main() -> None:
         say(life="made", pid=os.getpid())
         settings = http.HttpSettings(Limits(body=100_000))
         return http.create_app(HoldingDoor(told), settings, draining=told.is_set)
+
+    def started() -> None:
+        say(life="started")
+        if early:
+            os.kill(os.getppid(), signal.SIGTERM)
+            while not told.is_set():
+                time.sleep(0.01)
 
     def stopping() -> None:
         say(life="stopping")
@@ -81,7 +89,7 @@ def main() -> None:
             graceful_timeout=int(os.environ.get("DRAIN", "25")),
             farewell=int(os.environ.get("FAREWELL", "4")),
         ),
-        started=lambda: say(life="started"),
+        started=started,
         stopping=stopping,
         stopped=lambda: say(life="stopped"),
     )

@@ -148,10 +148,7 @@ def test_while_it_answers_what_it_took_it_takes_nothing_new(tmp_path: Path) -> N
 
         receiver.process.send_signal(signal.SIGTERM)
         receiver.life("stopping")
-        kept.request("POST", "/", b"{}", HEADERS)
-        refused = kept.getresponse()
-        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-        refused.read()
+        assert is_turned_away(kept)
         assert is_refused(receiver.port)
         receiver.process.send_signal(signal.SIGTERM)
         assert not slow.done()
@@ -174,11 +171,29 @@ def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
         assert isinstance(endless.exception(30), http.client.RemoteDisconnected | ConnectionResetError)
 
 
+def test_told_to_stop_before_it_has_begun_it_ends_as_well(tmp_path: Path) -> None:
+    receiver = start(tmp_path, "early")
+    output, _ = receiver.process.communicate(timeout=60)
+    assert receiver.process.returncode == 0
+    assert [json.loads(line).get("life") for line in output.splitlines()] == ["made", "started", "stopping", "stopped"]
+
+
 def test_a_pod_ends_within_half_a_minute() -> None:
     """Whatever happens: a Service's `timeoutSeconds`, which is the pod's grace period, is at least 31."""
     for settings in (ServerSettings(), ServerSettings(graceful_timeout=Settings().drain_seconds)):
         assert settings.graceful_timeout + settings.farewell < 30
         assert settings.farewell > FAREWELL
+
+
+def is_turned_away(connection: http.client.HTTPConnection) -> bool:
+    """Say whether an event on an open connection is answered 503, or not any more: it is closed two seconds later."""
+    try:
+        connection.request("POST", "/", b"{}", HEADERS)
+        answer = connection.getresponse()
+    except (http.client.RemoteDisconnected, ConnectionError):
+        return True
+    answer.read()
+    return (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
 
 def is_refused(port: int) -> bool:
