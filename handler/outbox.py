@@ -8,6 +8,7 @@ Broker took it. What it does not take is offered again while the process lives, 
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ PASSING = (404, 408, 409, 429)
 PAUSE = 5
 """Seconds that a tenant's Broker is left alone after an answer like these."""
 TRIES = 5
+TURN = 5.0
+"""Seconds after which a tenant whose Broker is slow lets the others have their turn."""
 
 
 def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes]:
@@ -67,17 +70,19 @@ class Offered:
 class Outbox:
     """Sends what Functions owe, in a thread of its own; `listeners` are told each type and what became of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the ports, and the switch for tests
         self,
         cluster: Cluster,
         store: Store,
         broker_url: str,
         send: Post,
         listeners: Sequence[Notified] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._store, self._broker_url, self._send = cluster, store, broker_url, send
-        self._listeners = listeners
-        self._dues = Dues()
+        self._listeners, self._clock = listeners, clock
+        self._dues = Dues(clock)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -149,8 +154,11 @@ class Outbox:
         return 0
 
     def _offer(self, notes: list[Object], tenant: str, name: str) -> Offered:
-        """Send notifications in their order, up to the first that the Broker does not take now."""
+        """Send notifications in their order, for a turn, or up to the first that the Broker does not take now."""
+        end = self._clock() + TURN
         for number, note in enumerate(notes):
+            if self._clock() >= end:
+                return Offered(notes[number:], 1)
             if wait := self._post(note, tenant, name):
                 return Offered(notes[number:], wait)
         return Offered([])

@@ -26,7 +26,7 @@ from support.chart import CHART, REQUIRED, refusal
         ({"builds": {"kanikoImage": ""}}, "/builds/kanikoImage"),
         ({"eventing": {"delivery": {"backoffDelay": "1s"}}}, "/eventing/delivery/backoffDelay"),
         ({"eventing": {"sweep": "often"}}, "/eventing/sweep"),
-        ({"receiver": {"drainSeconds": 27}}, "/receiver/drainSeconds"),
+        ({"receiver": {"drainSeconds": 26}}, "/receiver/drainSeconds"),
         ({"metrics": {"port": 9090}}, "/metrics/port"),
         ({"networkPolicies": {"enabled": 1}}, "/networkPolicies/enabled"),
     ],

@@ -149,6 +149,9 @@ def test_many_that_wait_are_all_kept_and_nothing_new_begins_until_they_are_told(
     world.tick()
     world.finish()
     assert world.told_types()[-2:] == ["build.started", "build.complete"]
+    told = {sent["headers"]["ce-id"] for sent in world.told}
+    cancelled = [build["metadata"]["uid"] for build in world.builds() if settle.phase(build) == "Cancelled"]
+    assert {f"{uid}.{types.BUILD_CANCELLED}" for uid in cancelled} <= told
 
 
 def test_a_running_build_ends_and_frees_its_place_however_many_notifications_wait(world: World) -> None:
@@ -278,6 +281,25 @@ def test_one_tenants_broken_broker_keeps_no_other_waiting(world: World) -> None:
     outbox.start()
     outbox.stop(timeout=10)
     assert [url for url, _, _ in broker.got] == ["http://broker/acme/default", "http://broker/other/default"]
+
+
+def test_a_slow_broker_has_its_turn_and_no_more(world: World) -> None:
+    """What it took is crossed out, the rest comes when the others have had theirs."""
+    world.broker = 0
+    world.live()
+    now = [100.0]
+
+    class Slow(Broker):
+        def post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+            now[0] += 2.9
+            return super().post(url, headers, body)
+
+    broker = Slow()
+    outbox = Outbox(world.cluster, world.store, "http://broker", broker.post, clock=lambda: now[0])
+    assert outbox.deliver("acme", "hello") > 0
+    assert world.outbox() == ["function.ready"]
+    assert outbox.deliver("acme", "hello") == 0
+    assert broker.types == ["build.started", "build.complete", "function.ready"]
 
 
 def test_a_refused_notification_is_told_in_the_log_and_counted(world: World, caplog: pytest.LogCaptureFixture) -> None:
