@@ -1,6 +1,7 @@
 """Which Functions owe notifications, each of them once, and whose turn it is: the tenants take turns.
 
-Called by `outbox.py`. Nothing here need be kept: what is owed stands in the Functions' own status.
+Called by `outbox.py`, and by `postman.py`, where it is DeadLetters. Nothing here need be kept: what is owed stands in
+the objects themselves.
 """
 
 import threading

@@ -170,7 +170,7 @@ class Outbox:
         try:
             headers, body = message(note, tenant, name)
             code = self._send(f"{self._broker_url}/{tenant}/default", headers, body)
-            outcome, why = _meaning(code), f"answered {code or 'nothing'}"
+            outcome, why = meaning(code), f"answered {code or 'nothing'}"
             wait = PAUSE if outcome == "later" else 0
         except Unavailable as error:
             outcome, wait, why = "later", error.retry_after, str(error)
@@ -198,7 +198,8 @@ class Outbox:
                 self._dues.put_off(due, wait)
 
 
-def _meaning(code: int) -> Outcome:
+def meaning(code: int) -> Outcome:
+    """Return what a Broker's answer means for the event that was posted."""
     if 200 <= code < 300:  # noqa: PLR2004 (success, as HTTP has it)
         return "sent"
     final = 400 <= code < 500 and code not in PASSING  # noqa: PLR2004 (the sender's fault, as HTTP has it)

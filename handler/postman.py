@@ -1,8 +1,8 @@
 """The postman: sends the events of DeadLetters again, and tells tenants of those that came, in a thread of his own.
 
 `letters.py` says which letters to look at; what is wanted of one stands on it as a label, so that nothing is lost when
-this process dies. Namespaces take turns, so that one with thousands of letters keeps nobody waiting; the rest of one
-whose Broker does not answer waits for the sweep.
+this process dies. Namespaces take turns, so that one with thousands of letters, or whose Broker does not answer, keeps
+nobody waiting.
 
     the letter is read ─► posted to its namespace's own Broker ─► the Broker took it ─► deleted, as it was read
 
@@ -13,27 +13,16 @@ is deleted finds the name taken: `deadletters.keep` writes into that letter, and
 import json
 import logging
 import threading
-from enum import Enum
-from http import HTTPStatus
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
 from knative_lambda.handler import letters
-from knative_lambda.handler.outbox import PASSING, Post
+from knative_lambda.handler.dues import Dues
+from knative_lambda.handler.outbox import PAUSE, Outcome, Post, meaning
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Conflict, ProductError
+from knative_lambda.schemas.errors import Conflict, Temporary
 
-MOST = 5_000
-"""Letters of a namespace that wait here at once; those beyond are found by the sweep."""
 STRUCTURED = "application/cloudevents+json"
 log = logging.getLogger(__name__)
-
-
-class Answer(Enum):
-    """What a Broker makes of an event."""
-
-    TAKEN = "taken"
-    REFUSED = "refused"
-    LATER = "later"
 
 
 class Postman:
@@ -41,29 +30,22 @@ class Postman:
 
     def __init__(self, cluster: Cluster, product: str, broker_url: str, send: Post) -> None:
         self._cluster, self._product, self._broker_url, self._send = cluster, product, broker_url, send
-        self._waiting: dict[str, dict[str, None]] = {}
-        self._changed = threading.Condition()
-        self._stopped = False
+        self._dues = Dues()
         self._thread = threading.Thread(target=self._run, name="postman", daemon=True)
 
     def start(self) -> None:
         """Start sending."""
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """End after the letter at hand, within `timeout` seconds; the sweep finds the others."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-
     def look_at(self, namespace: str, name: str) -> None:
-        """Note that something may be wanted of a letter; never blocks, since the sweep finds what does not fit."""
-        with self._changed:
-            waiting = self._waiting.setdefault(namespace, {})
-            if len(waiting) < MOST:
-                waiting[name] = None
-            self._changed.notify_all()
+        """Note that something may be wanted of a letter; never blocks."""
+        self._dues.add((namespace, name))
+
+    def stop(self, timeout: float) -> None:
+        """Do what is wanted now, for `timeout` seconds at most; the sweep of another process finds what is left."""
+        self._dues.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def deliver(self, namespace: str, name: str) -> bool:
         """Do what is wanted of a letter; return False where its Broker takes nothing now."""
@@ -71,7 +53,7 @@ class Postman:
         if letter is None:
             return True
         if letters.is_owed(letter):
-            if self._post(namespace, "default", letters.word(letter)) == Answer.LATER:
+            if self._post(namespace, "default", letters.word(letter)) == "later":
                 return False
             letter = self._cluster.replace(DEAD_LETTER, letters.without(letter, names.OWES_LABEL))
         return not letters.is_resent(letter) or self._is_resent(letter)
@@ -81,9 +63,9 @@ class Postman:
         if not why_not:
             broker = letters.broker(letter, self._product)
             answer = self._post(meta["namespace"], broker, letters.kept_event(letter))
-            if answer == Answer.LATER:
+            if answer == "later":
                 return False
-            if answer == Answer.TAKEN:
+            if answer == "sent":
                 self._cluster.delete(
                     DEAD_LETTER, meta["namespace"], meta["name"], uid=meta["uid"], version=meta["resourceVersion"]
                 )
@@ -92,41 +74,24 @@ class Postman:
         self._cluster.replace(DEAD_LETTER, letters.without(letter, names.RESEND_LABEL, why_not))
         return True
 
-    def _post(self, namespace: str, broker: str, event: Object) -> Answer:
+    def _post(self, namespace: str, broker: str, event: Object) -> Outcome:
         url = f"{self._broker_url}/{namespace}/{broker}"
         code = self._send(url, {"content-type": STRUCTURED}, json.dumps(event).encode())
-        if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
-            return Answer.TAKEN
-        log.warning("the Broker %s/%s answered %s to %s", namespace, broker, code or "nothing", event["type"])
-        refused = HTTPStatus.BAD_REQUEST <= code < HTTPStatus.INTERNAL_SERVER_ERROR and code not in PASSING
-        return Answer.REFUSED if refused else Answer.LATER
+        outcome = meaning(code)
+        if outcome != "sent":
+            log.warning("the Broker %s/%s answered %s to %s", namespace, broker, code or "nothing", event["type"])
+        return outcome
 
     def _run(self) -> None:
-        while (due := self._next()) is not None:
-            goes_on = True
+        while (due := self._dues.take()) is not None:
             try:
-                goes_on = self.deliver(*due)
-            except Conflict as error:  # it was written meanwhile, and whoever wrote it is reported
+                if not self.deliver(*due):
+                    self._dues.put_off(due, PAUSE)
+            except Conflict as error:  # it was written meanwhile: what is wanted of it now stands on it
                 log.info("the letter %s/%s was changed: %s", *due, error)
-            except ProductError as error:
-                log.warning("the letters of %s wait for the sweep: %s", due[0], error)
-                goes_on = False
+                self._dues.add(due)
+            except Temporary as error:
+                log.warning("the letters of %s wait: %s", due[0], error)
+                self._dues.put_off(due, error.retry_after)
             except Exception:
                 log.exception("the letter %s/%s cannot be sent", *due)
-            if not goes_on:
-                with self._changed:
-                    self._waiting.pop(due[0], None)
-
-    def _next(self) -> tuple[str, str] | None:
-        """Return the next letter, of the namespace whose turn it is, once there is one; None when told to stop."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._waiting)
-            if self._stopped:
-                return None
-            namespace, waiting = next(iter(self._waiting.items()))
-            del self._waiting[namespace]
-            name = next(iter(waiting))
-            del waiting[name]
-            if waiting:
-                self._waiting[namespace] = waiting
-            return namespace, name

@@ -486,7 +486,7 @@ def test_a_tenant_with_thousands_of_letters_keeps_nobody_waiting(desk: Desk) -> 
     assert posted[:2] == ["acme", "other"]
 
 
-def test_the_letters_of_a_broker_that_is_down_wait_for_the_sweep_and_the_thread_goes_on(desk: Desk) -> None:
+def test_a_broker_that_is_down_keeps_nobody_waiting_and_neither_does_a_bug(desk: Desk) -> None:
     mine = desk.die("other", id="mine")
     for n in range(50):
         desk.die(id=f"{n}")
@@ -500,7 +500,7 @@ def test_the_letters_of_a_broker_that_is_down_wait_for_the_sweep_and_the_thread_
             return 202
         if len(posted) == 1:
             raise ZeroDivisionError
-        return 0
+        raise Unavailable("broker", "no answer", retry_after=600)
 
     postman = Postman(desk.cluster, PRODUCT, "http://broker", broker)
     for letter in desk.letters():
@@ -510,6 +510,25 @@ def test_the_letters_of_a_broker_that_is_down_wait_for_the_sweep_and_the_thread_
     assert done.wait(20)
     postman.stop(timeout=10)
     assert posted.count("acme") <= 2
+
+
+def test_a_letter_that_was_changed_under_the_thread_is_read_again(desk: Desk) -> None:
+    """Here a person's label comes while its tenant is being told."""
+    letter = desk.die()
+    posted: list[str] = []
+
+    def broker(_url: str, _headers: dict[str, str], body: bytes) -> int:
+        posted.append(json.loads(body)["type"])
+        if len(posted) == 1:
+            desk.label(letter, resend="true")
+        return 202
+
+    postman = Postman(desk.cluster, PRODUCT, "http://broker", broker)
+    postman.look_at("acme", letter["metadata"]["name"])
+    postman.start()
+    postman.stop(timeout=20)
+    assert posted == [types.FUNCTION_ERROR, types.FUNCTION_ERROR, "demo.hello"]
+    assert desk.letters() == []
 
 
 # --- the service
