@@ -12,16 +12,17 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Protocol
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from knative_lambda.handler import intake, problems
+from knative_lambda.handler import intake, problems, records
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.problems import Problem
+from knative_lambda.handler.records import ReadModel
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Malformed, ProductError, Refused, Temporary, TooLarge
 from knative_lambda.schemas.types import SOURCES
@@ -33,40 +34,10 @@ CLOSED = "closed"
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-Thing = TypeVar("Thing")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 Listener = Callable[[str, int, float], None]
 """Told of each event its type ("" of what is none), the status of its answer, and its seconds; must not raise."""
-
-
-class ReadModel(Protocol):
-    """What runs and what is being built; None where there is no such thing."""
-
-    def list_functions(self, tenant: str) -> list[dict[str, Any]] | None:
-        """Return a tenant's Functions."""
-
-    def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
-        """Return a Function."""
-
-    def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
-        """Return a Build."""
-
-    def get_log(self, tenant: str, name: str) -> bytes | None:
-        """Return the log of a Build's last attempt."""
-
-    def list_letters(self, namespace: str) -> list[dict[str, Any]] | None:
-        """Return the DeadLetters of a tenant, or of the product's own namespace, without their events' data."""
-
-    def get_letter(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Return a DeadLetter."""
-
-    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Wish a DeadLetter to be sent again and return it; raise `Refused` where that can't be."""
-
-    def resend_all(self, namespace: str) -> int | None:
-        """Wish for all DeadLetters of a namespace what can be; return how many these are."""
 
 
 class Door(Protocol):
@@ -113,8 +84,7 @@ def create_app(
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
-    _add_records(app, door)
-    _add_letters(app, door)
+    records.add(app, lambda: door.read)
     return app
 
 
@@ -221,61 +191,6 @@ def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
     @app.get("/openapi.json")
     def openapi() -> Response:
         return _json(catalogue.openapi())
-
-
-def _add_records(app: Flask, door: Door) -> None:
-    """Add the paths of `schemas/openapi.json`."""
-
-    @app.get("/v1/tenants/<tenant>/functions")
-    def functions(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_functions(tenant))})
-
-    @app.get("/v1/tenants/<tenant>/functions/<name>")
-    def function(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_function(tenant, name)))
-
-    @app.get("/v1/tenants/<tenant>/builds/<name>")
-    def build(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_build(tenant, name)))
-
-    @app.get("/v1/tenants/<tenant>/builds/<name>/log")
-    def build_log(tenant: str, name: str) -> Response:
-        found = _found(_records(door, tenant, name).get_log(tenant, name))
-        return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
-
-
-def _add_letters(app: Flask, door: Door) -> None:
-    """Add those of its paths that are about dead letters."""
-
-    @app.get("/v1/tenants/<tenant>/deadletters")
-    def letters(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_letters(tenant))})
-
-    @app.get("/v1/tenants/<tenant>/deadletters/<name>")
-    def letter(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_letter(tenant, name)))
-
-    @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend")
-    def resend(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).resend(tenant, name)), 202)
-
-    @app.post("/v1/tenants/<tenant>/deadletters/resend")
-    def resend_all(tenant: str) -> Response:
-        return _json({"resent": _found(_records(door, tenant).resend_all(tenant))}, 202)
-
-
-def _records(door: Door, *names: str) -> ReadModel:
-    if door.read is None:
-        raise NotFound("The records under /v1 are not enabled here.")
-    if not all(_LABEL.fullmatch(name) for name in names):
-        raise NotFound
-    return door.read
-
-
-def _found(thing: Thing | None) -> Thing:
-    if thing is None:
-        raise NotFound
-    return thing
 
 
 def _correlate() -> None:

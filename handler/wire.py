@@ -18,7 +18,6 @@ from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
-from knative_lambda.handler.app import ReadModel
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
@@ -27,6 +26,7 @@ from knative_lambda.handler.later import Later
 from knative_lambda.handler.outbox import Notified
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records
+from knative_lambda.handler.records import ReadModel
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, Settings, credentials, require

@@ -1,0 +1,103 @@
+"""The paths under ``/v1``, those of `schemas/openapi.json`: what there is, from the read model, as JSON.
+
+Called by `app.py`, which answers what is raised here.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from flask import Flask, Response
+from werkzeug.exceptions import NotFound
+
+Thing = TypeVar("Thing")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class ReadModel(Protocol):
+    """What runs, what is being built, what nobody could handle; None where there is no such thing."""
+
+    def list_functions(self, tenant: str) -> list[dict[str, Any]] | None:
+        """Return a tenant's Functions."""
+
+    def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
+        """Return a Function."""
+
+    def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
+        """Return a Build."""
+
+    def get_log(self, tenant: str, name: str) -> bytes | None:
+        """Return the log of a Build's last attempt."""
+
+    def list_letters(self, namespace: str) -> list[dict[str, Any]] | None:
+        """Return the DeadLetters of a tenant, or of the product's own namespace, without their events' data."""
+
+    def get_letter(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a DeadLetter."""
+
+    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Wish a DeadLetter to be sent again and return it; raise `Refused` where that can't be."""
+
+    def resend_all(self, namespace: str) -> int | None:
+        """Wish for all DeadLetters of a namespace what can be; return how many these are."""
+
+
+def add(app: Flask, door: Callable[[], ReadModel | None]) -> None:
+    """Add the paths; `door` returns what they read, or None where they are not served."""
+    _add_letters(app, door)
+
+    @app.get("/v1/tenants/<tenant>/functions")
+    def functions(tenant: str) -> Response:
+        return _json({"items": _found(_records(door, tenant).list_functions(tenant))})
+
+    @app.get("/v1/tenants/<tenant>/functions/<name>")
+    def function(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_function(tenant, name)))
+
+    @app.get("/v1/tenants/<tenant>/builds/<name>")
+    def build(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_build(tenant, name)))
+
+    @app.get("/v1/tenants/<tenant>/builds/<name>/log")
+    def build_log(tenant: str, name: str) -> Response:
+        found = _found(_records(door, tenant, name).get_log(tenant, name))
+        return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _add_letters(app: Flask, door: Callable[[], ReadModel | None]) -> None:
+
+    @app.get("/v1/tenants/<tenant>/deadletters")
+    def letters(tenant: str) -> Response:
+        return _json({"items": _found(_records(door, tenant).list_letters(tenant))})
+
+    @app.get("/v1/tenants/<tenant>/deadletters/<name>")
+    def letter(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).get_letter(tenant, name)))
+
+    @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend")
+    def resend(tenant: str, name: str) -> Response:
+        return _json(_found(_records(door, tenant, name).resend(tenant, name)), 202)
+
+    @app.post("/v1/tenants/<tenant>/deadletters/resend")
+    def resend_all(tenant: str) -> Response:
+        return _json({"resent": _found(_records(door, tenant).resend_all(tenant))}, 202)
+
+
+def _records(door: Callable[[], ReadModel | None], *names: str) -> ReadModel:
+    read = door()
+    if read is None:
+        raise NotFound("The records under /v1 are not enabled here.")
+    if not all(_LABEL.fullmatch(name) for name in names):
+        raise NotFound
+    return read
+
+
+def _found(thing: Thing | None) -> Thing:
+    if thing is None:
+        raise NotFound
+    return thing
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(json.dumps(document), status, content_type="application/json")
