@@ -15,7 +15,7 @@ left behind. Much that nothing names and nothing explains is a cluster that has 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from knative_lambda.builds.registry import Registry
@@ -120,7 +120,7 @@ def _collect(there: There, marks: Marks, named: Named, product: Product, is_late
     ]
     contexts = _left(there.contexts, _removed(lost, store, now - GRACE, is_late))
     logs = _left(there.logs, _removed(_logs(there, marks, product), store, now - GRACE, is_late))
-    spent = _spent(there, marks, images, contexts, logs)
+    spent = _spent(there, marks, contexts, logs)
     retirements = _left(there.retirements, _removed(_before(now - GRACE, spent), store, now - GRACE, is_late))
     rest = {function_of(one) for one in (*contexts, *logs, *retirements)} | marks.functions
     buried = [one for one in _before(now - TOMBSTONE_KEPT, there.tombstones) if function_of(one) not in rest]
@@ -128,17 +128,16 @@ def _collect(there: There, marks: Marks, named: Named, product: Product, is_late
     _expire(there.tenant, marks, named, product, is_late)
 
 
-def _spent(
-    there: There, marks: Marks, images: Mapping[str, set[str]], contexts: list[Stored], logs: list[Stored]
-) -> list[Stored]:
+def _spent(there: There, marks: Marks, contexts: list[Stored], logs: list[Stored]) -> list[Stored]:
     """Return the marks of removed Builds that explain nothing which is left; or whose Build is there again."""
     lost = {context_of(one) for one in contexts} - marks.contexts
-    talking = {build_of(tag) for tags in images.values() for tag in tags} | {build_of(file_of(one)) for one in logs}
+    listed = {build_of(tag) for tags in there.tags.values() for tag in tags}  # some registries list what was deleted
+    talking = listed | {build_of(file_of(one)) for one in logs}
     return [
         one
         for build, one in there.retired.items()
         if build in marks.builds
-        or (function_of(one) in images and build not in talking and retired_context(one) not in lost)
+        or (function_of(one) in there.tags and build not in talking and retired_context(one) not in lost)
     ]
 
 

@@ -221,6 +221,12 @@ def test_the_receiver_may_list_what_may_run_an_image_before_it_removes_one() -> 
     assert "list" in rights["services"]
 
 
+def test_the_receiver_may_delete_the_builds_that_have_had_their_time_and_not_change_what_they_are() -> None:
+    rights = granted(render(tenants=["demo"]), "receiver", "demo")
+    assert rights["builds"] == {"get", "list", "create", "delete"}
+    assert rights["builds/status"] == {"update"}
+
+
 def test_a_tenant_is_a_restricted_namespace_and_one_for_its_builds_with_a_quota(objects: list[Object]) -> None:
     tenants = {
         item["metadata"]["name"]: item["metadata"]["labels"]

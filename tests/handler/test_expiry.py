@@ -75,8 +75,29 @@ def test_of_the_ended_builds_the_newest_are_kept_and_the_others_go_with_all_that
     later(world, HOUR)
     assert tags(world) == {three, four}
     assert len(stored(world, "contexts")) == len(stored(world, "logs")) == 2
+    later(world, HOUR)
     assert stored(world, "retired") == []
     assert world.condition("Ready")[0] == "True"
+
+
+def test_a_registry_that_goes_on_listing_what_was_deleted_does_not_stop_it() -> None:
+    """Their tags lead nowhere, and are not taken for those of a cluster that has lost its objects."""
+    world = World(builds_kept=1)
+    versions_up(world, *map(str, range(30)))
+    listed = world.registry.tags(REPOSITORY)
+
+    class Forgetful(Delegate):
+        def tags(self, repository: str) -> list[str]:
+            return sorted({*listed, *self.port.tags(repository)}) if repository == REPOSITORY else []
+
+    for time in (2 * HOUR, DAY + HOUR, DAY + HOUR, DAY + HOUR):
+        world.time += time
+        collect(world, registry=Forgetful(world.registry))
+    assert len(tags(world)) == 1
+    one, _ = versions_up(world, "more", "and more")
+    world.time += 2 * HOUR
+    collect(world, registry=Forgetful(world.registry))
+    assert name(one) not in left(world)
 
 
 def test_a_build_goes_by_its_age_however_few_there_are(world: World) -> None:
@@ -220,8 +241,8 @@ def test_source_that_comes_back_after_its_build_has_gone_is_built_again() -> Non
     versions_up(world, "one", "two")
     later(world, 2 * HOUR)
     versions_up(world, "one")
-    later(world, 2 * DAY)
-    later(world, 2 * DAY)
+    for _ in range(3):
+        later(world, 2 * DAY)
     assert world.condition("Ready")[0] == "True"
     assert name(world.build()) in tags(world)
     assert world.service_image() == f"{REPOSITORY}@{names.sha256('one')}"
