@@ -95,7 +95,7 @@ def test_a_registry_that_goes_on_listing_what_was_deleted_does_not_stop_it() -> 
         collect(world, registry=Forgetful(world.registry))
     assert len(tags(world)) == 1
     one, _ = versions_up(world, "more", "and more")
-    world.time += 2 * HOUR
+    world.time += 2 * DAY
     collect(world, registry=Forgetful(world.registry))
     assert name(one) not in left(world)
 
