@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from knative_lambda.deploy.cluster import NAMESPACE, Kind, Object
-from knative_lambda.deploy.embedded.objects import SQLiteCluster
+from knative_lambda.deploy.embedded.objects import SQLiteCluster, random_uid
 
 
 class MemoryCluster(SQLiteCluster):
@@ -16,8 +16,9 @@ class MemoryCluster(SQLiteCluster):
         *namespaces: str,
         validate: Callable[[Kind, Object], None] = lambda _kind, _body: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_uid: Callable[[Kind, Object], str] = random_uid,
     ) -> None:
-        super().__init__(":memory:", validate=validate, now=now)
+        super().__init__(":memory:", validate=validate, now=now, new_uid=new_uid)
         weakref.finalize(self, self._db.close)
         self.logs: dict[tuple[str, str, str], bytes] = {}
         self.silent = False

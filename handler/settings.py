@@ -111,6 +111,8 @@ class Settings:
     """Serve the read model under ``/v1``."""
     context_limit: int = Limits.total
     """Bytes of a source once unpacked."""
+    log_effects: bool = False
+    """Log a line for each change that is made to cluster, store, registry and Brokers: to trace a fault."""
 
     @property
     def bases(self) -> dict[str, str]:

@@ -18,8 +18,10 @@ from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.handler import effects
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.converge import converge
+from knative_lambda.handler.effects import Around
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.later import Later
@@ -73,9 +75,10 @@ class Listeners:
     """Of every notification that was offered."""
 
 
-def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]:
+def service(settings: Settings, listeners: Listeners, around: Around | None = None) -> tuple[Service, Senders]:
     """Return the service on a real cluster, and what sends for it, which is not started yet.
 
+    Every call of a port goes through `around`, where it is given, or `log_effects` asks for one.
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
     require(settings, *NEEDED)
@@ -87,10 +90,12 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         broker=HttpBroker(),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
+    around = around or (effects.tell if settings.log_effects else None)
+    ports = effects.watched(ports, around)
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = kaniko(settings, ports.cluster, ports.store)
     touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
-    product = join(settings, touched, senders)
+    product = effects.watched(join(settings, touched, senders), around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
 
 

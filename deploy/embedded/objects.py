@@ -21,10 +21,16 @@ from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Unav
 Listener = Callable[[Verb, Kind, Object], None]
 
 
+def random_uid(_kind: Kind, _body: Object) -> str:
+    """Return a UID for a new object."""
+    return str(uuid.uuid4())
+
+
 class SQLiteCluster:
     """A `Cluster` in a file, or in memory where `path` is ``:memory:``.
 
-    `validate` raises `Refused` for an object that its kind does not allow, and may fill in the kind's defaults.
+    `validate` raises `Refused` for an object that its kind does not allow, and may fill in the kind's defaults. `now`
+    and `new_uid` are switches for tests.
     """
 
     def __init__(
@@ -33,9 +39,11 @@ class SQLiteCluster:
         *,
         validate: Callable[[Kind, Object], None] = lambda _kind, _body: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_uid: Callable[[Kind, Object], str] = random_uid,
     ) -> None:
         self._validate = validate
         self._now = now
+        self._new_uid = new_uid
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         with _unavailable():
@@ -127,7 +135,7 @@ class SQLiteCluster:
         namespace = body["metadata"].get("namespace", "")
         if kind.namespaced and rows.read(NAMESPACE, "", namespace) is None:
             raise Refused.because("cluster", f'namespaces "{namespace}" not found')
-        return self._write(rows, kind, objects.created(body, uid=str(uuid.uuid4()), now=self._time()), None)
+        return self._write(rows, kind, objects.created(body, uid=self._new_uid(kind, body), now=self._time()), None)
 
     def _live(self, rows: Rows, kind: Kind, body: Object) -> Object:
         namespace, name = objects.check_read(kind, body)

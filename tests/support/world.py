@@ -1,13 +1,15 @@
 """A whole product over fakes, for the tests of the use cases: events in, objects out, and a clock to turn."""
 
 import json
-from collections.abc import Iterable
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.outbox import Outbox
@@ -93,7 +95,7 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.time = START
-        self.cluster = MemoryCluster(validate=_validate, now=lambda: self.time)
+        self.cluster = MemoryCluster(validate=_validate, now=lambda: self.time, new_uid=counted_uids())
         for tenant in ("acme", "other"):
             self.namespace(tenant, {names.TENANT_LABEL: "true"})
             self.namespace(names.builds_namespace(tenant), {})
@@ -254,6 +256,18 @@ class World:
 
     def outbox(self, name: str = "hello") -> list[str]:
         return [note["type"].removeprefix(types.PREFIX) for note in self.function(name)["status"].get("outbox", [])]
+
+
+def counted_uids() -> Callable[[Kind, Object], str]:
+    """Return what gives an object a UID by its name, and by how often there has been one of that name."""
+    made: Counter[str] = Counter()
+
+    def new_uid(kind: Kind, body: Object) -> str:
+        place = f"{kind.kind} {body['metadata'].get('namespace', '')}/{body['metadata']['name']}"
+        made[place] += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{place} {made[place]}"))
+
+    return new_uid
 
 
 def _validate(kind: Any, body: Object) -> None:

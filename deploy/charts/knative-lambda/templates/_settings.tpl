@@ -43,4 +43,5 @@ KNATIVE_LAMBDA_DELIVERY_BACKOFF_POLICY: {{ .Values.functions.delivery.backoffPol
 KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDelay }}
 KNATIVE_LAMBDA_LEGACY_TENANT: {{ .Values.receiver.legacyTenant | quote }}
 KNATIVE_LAMBDA_API: {{ .Values.receiver.api }}
+KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{- end }}
