@@ -33,6 +33,8 @@ class Inputs:
     """The base image by digest; "" where the runtime has none."""
     cause: str
     """What asked for it: an event, or a generation of the Function. What failed is tried again for a new one."""
+    cancelled: str = ""
+    """The event that asked not to build it; "" where none did."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -43,7 +45,7 @@ def recorded(annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Inputs 
     """Return what the annotations say, if it is of this very spec."""
     try:
         raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
-        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"])
+        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], raw.get("cancelled", ""))
     except (ValueError, TypeError, KeyError):
         return None
     return inputs if inputs.of == fingerprint(spec) else None
@@ -74,7 +76,7 @@ def inputs(spec: Mapping[str, Any], context: str, cause: str, before: Inputs | N
     """
     of = fingerprint(spec)
     if before is not None and (before.of, before.context) == (of, context):
-        return replace(before, cause=cause)
+        return replace(before, cause=cause, cancelled="")
     return Inputs(of, context, base() if context else "", cause)
 
 

@@ -185,6 +185,8 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     over = now - _ends(build, workshop, now)
     attempt = attempt_of(build, build["status"]["attempt"], _left(build, workshop, now))
     seen = workshop.builder.look(attempt)
+    if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # started, and killed then
+        build = _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
     if isinstance(seen, Running):
         if over < timedelta(seconds=workshop.patience.overtime):
             if seen.again:
@@ -235,7 +237,9 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
 
 
 def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
-    """End a Build that is not wanted any more; `message` says who asked for that."""
+    """End a Build that is not wanted any more, or what still runs of one that has ended; `message` says who asked."""
+    if phase(build) in TERMINAL:
+        return clear(build, workshop, now)
     return finish(build, Outcome("Cancelled", reason, message), workshop, now)
 
 

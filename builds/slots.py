@@ -90,6 +90,13 @@ class Slots:
         mine += self.cluster.list(LEASE, names.builds_namespace(tenant), {names.TENANT_LABEL: tenant})
         return list({found.uid: found for found in map(_place, mine)}.values())
 
+    def waiting(self, tenant: str) -> set[str]:
+        """Return the names of a tenant's Builds that have a ticket and hold no slot yet: only these can but wait."""
+        mine = self.cluster.list(LEASE, self.namespace, {names.TENANT_LABEL: tenant})
+        mine += self.cluster.list(LEASE, names.builds_namespace(tenant), {names.TENANT_LABEL: tenant})
+        holders = {_holder(found) for found in mine if found["metadata"]["labels"].get(names.QUEUE_LABEL) == SLOT}
+        return {found.build for found in map(_place, mine) if found.uid not in holders}
+
     def _is_turn(self, place: Place, everywhere: list[Object]) -> bool:
         if len(everywhere) >= self.limits.everywhere:
             return False

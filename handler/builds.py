@@ -50,9 +50,7 @@ def named(function: Object, name: str, product: Product) -> Object | None:
 
 
 def supersede(build: Object, message: str, product: Product) -> Object:
-    """End a Build that is not wanted any more, if it has not ended; return it as it is then."""
-    if settle.phase(build) in settle.TERMINAL:
-        return build
+    """End a Build that is not wanted any more, with all that still runs of it; return it as it is then."""
     return settle.cancel(build, "Superseded", message, product.workshop, product.now())
 
 
@@ -60,7 +58,8 @@ def give_up(function: Object, product: Product) -> None:
     """End the Build of a source that was replaced by one that cannot be taken."""
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if latest is not None:
-        supersede(latest, "its source was replaced", product)
+        generation = function["metadata"].get("generation", 1)
+        supersede(latest, f"its source was replaced, by generation {generation}", product)
 
 
 def require_room(function: Object, product: Product) -> None:

@@ -44,19 +44,10 @@ def bring_forward(tenant: str, name: str, product: Product) -> bool:
     raise Temporary(f"too many writers of {tenant}/{name} at once")
 
 
-def wanted_build(function: Object, product: Product) -> Object | None:
-    """Return the Build that a Function's source asks for, made if need be and not begun; None for a ready image.
-
-    Raises `Refused` where the source cannot be taken, `Conflict` where a twin was faster.
-    """
-    function, inputs = _prepared(function, product)
-    return builds.wanted(function, inputs, product)[1]
-
-
 def _bring_forward(function: Object, product: Product) -> bool:
     read, latest = function, function.get("status", {}).get("latestBuild", "")
     try:
-        function, inputs = _prepared(function, product)
+        function, inputs = prepared(function, product)
         function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
         builds.give_up(function, product)
@@ -65,7 +56,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
         return True
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
-        before, build = settle.phase(build), settle.settle(build, product.workshop, product.now())
+        before, build = settle.phase(build), _settled(build, inputs, product)
         moves |= settle.waits(build) or (before == "Running" and settle.phase(build) != "Running")
     _require_room(read, product)
     told = Told.of(function, build)
@@ -78,8 +69,19 @@ def _bring_forward(function: Object, product: Product) -> bool:
     return moves
 
 
-def _prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
-    """Return the Function with its inputs: those recorded, or made now where a person applied it."""
+def _settled(build: Object, inputs: Inputs, product: Product) -> Object:
+    """Settle a Build, or cancel it where that is on the Function's record."""
+    if inputs.cancelled:
+        message = f"asked for by event {inputs.cancelled}"
+        return settle.cancel(build, "Cancelled", message, product.workshop, product.now())
+    return settle.settle(build, product.workshop, product.now())
+
+
+def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
+    """Return the Function with its inputs: those recorded, or made now where a person applied it.
+
+    Raises `Refused` where its source cannot be taken, `Conflict` where a twin was faster.
+    """
     meta, spec = function["metadata"], function["spec"]
     recorded = prepare.recorded(meta.get("annotations", {}), spec)
     if recorded is not None:

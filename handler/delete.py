@@ -2,15 +2,17 @@
 
 The mark of the deletion is written first, so that a late older start does not bring the function back: whoever creates
 it after the mark reads the mark, and whoever created it before is seen here. What the cluster does not collect by owner
-reference (the Jobs, in another namespace) is removed by name. Every step may run again.
+reference (the Jobs, in another namespace) is removed by name. Every step may run again; the sweep ends what the mark
+began.
 """
 
 import json
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, Object
 from knative_lambda.handler import order
+from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.order import Key
+from knative_lambda.handler.order import Mark
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import Conflict, Temporary
@@ -28,21 +30,28 @@ def delete_function(event: Event, product: Product) -> None:
     product.require_tenant(tenant)
     key = order.key_of(event, product.now())
     found = product.cluster.get(FUNCTION, tenant, name)
-    if found is not None and order.standing(key, order.seen_by(found)) != "newer":
+    mark = order.mark(product.workshop.store, tenant, name)
+    stands = order.against(key, order.seen_by(found), order.key_in(mark))
+    if stands == "older":
         return
-    if order.standing(key, order.buried(product.workshop.store, tenant, name)) == "newer":
-        order.bury(product.workshop.store, tenant, name, key)
-    remove(tenant, name, key, product)
+    if stands == "newer":
+        unseen = found is not None and order.seen_by(found) is None
+        mark = Mark(key, found["metadata"]["uid"] if found and unseen else "")
+        order.leave(product.workshop.store, tenant, name, mark)
+    if mark is not None:
+        remove(tenant, name, mark, product)
+    if stands == "equal":
+        converge(tenant, name, product)
 
 
-def remove(tenant: str, name: str, key: Key, product: Product) -> None:
-    """Delete a Function that has seen nothing as new as `key`, and the Jobs of whatever is gone.
+def remove(tenant: str, name: str, mark: Mark, product: Product) -> None:
+    """Delete a Function that a mark ends, and the Jobs of whatever is gone.
 
     Raises `Temporary` where it was written too often in the meantime.
     """
     for _ in range(TRIES):
         found = product.cluster.get(FUNCTION, tenant, name)
-        if found is None or order.standing(key, order.seen_by(found)) != "newer":
+        if found is None or not mark.ends(found):
             break
         try:
             _delete(found, product)

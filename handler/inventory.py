@@ -66,7 +66,8 @@ class There:
 
     @cached_property
     def _buried(self) -> dict[str, datetime]:
-        return {function_of(stored): stored.modified for stored in self.tombstones}
+        deletions = [stored for stored in self.tombstones if file_of(stored).startswith(keys.DELETED)]
+        return {function_of(stored): stored.modified for stored in deletions}
 
     @cached_property
     def _retired_contexts(self) -> set[tuple[str, str]]:
@@ -154,7 +155,7 @@ def build_of(attempt: str) -> str:
 
 def function_of(stored: Stored) -> str:
     """Return the function that something in the store is of."""
-    return stored.key.split("/")[2].removesuffix(".json")
+    return stored.key.split("/")[2]
 
 
 def file_of(stored: Stored) -> str:

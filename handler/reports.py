@@ -6,7 +6,7 @@ Function by what the objects themselves say, and the Function converges.
 
 from collections.abc import Callable, Mapping
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import prepare, settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
 from knative_lambda.handler import builds, letters, queue
 from knative_lambda.handler.converge import bring_forward, converge
@@ -85,7 +85,9 @@ def retire(build: Object, product: Product) -> None:
     if function is None or function["metadata"]["uid"] != build["spec"]["functionUID"]:
         return
     if function.get("status", {}).get("latestBuild", "") != build["metadata"]["name"]:
-        build = builds.supersede(build, "newer source was given", product)
+        inputs = prepare.recorded(function["metadata"].get("annotations", {}), function["spec"])
+        by = f", by {inputs.cause}" if inputs else ""
+        build = builds.supersede(build, f"newer source was given{by}", product)
     settle.clear(build, product.workshop, product.now())
 
 

@@ -39,7 +39,7 @@ def start_build(event: Event, product: Product) -> None:
     context = ""
     for _ in range(WRITES):
         found = product.cluster.get(FUNCTION, tenant, name)
-        mark = order.buried(product.workshop.store, tenant, name)
+        mark = order.key_in(order.mark(product.workshop.store, tenant, name))
         if found is not None and found["metadata"].get("deletionTimestamp"):
             raise Temporary(f"the old {tenant}/{name} is still being deleted")
         stands = order.against(key, order.seen_by(found), mark)
@@ -52,7 +52,7 @@ def start_build(event: Event, product: Product) -> None:
                 written = _write(found, (tenant, name), wanted(data, context, key), key, product)
             except (Conflict, AlreadyExists):
                 continue
-            if found is None and _buried_meanwhile(written, key, product):
+            if found is None and _is_late(written, key, product):
                 return
         converge(tenant, name, product)
         return
@@ -101,11 +101,11 @@ def _new(tenant: str, name: str) -> Object:
     }
 
 
-def _buried_meanwhile(created: Object, key: Key, product: Product) -> bool:
-    """Take back a Function that was created while a newer delete left its mark."""
+def _is_late(created: Object, key: Key, product: Product) -> bool:
+    """Take back a Function that was created while a newer event found none and left its mark."""
     meta = created["metadata"]
-    mark = order.buried(product.workshop.store, meta["namespace"], meta["name"])
-    if order.standing(key, mark) == "newer":
+    mark = order.mark(product.workshop.store, meta["namespace"], meta["name"])
+    if mark is None or mark.key.rank < key.rank:
         return False
     try:
         product.cluster.delete(

@@ -13,6 +13,7 @@ from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import letters, order, queue, retention
+from knative_lambda.handler.cancel import cancel
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
 from knative_lambda.handler.events import Event
@@ -83,7 +84,7 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     services = {found["metadata"]["name"]: found for found in product.cluster.list(KNATIVE_SERVICE, tenant)}
     owned = [found["metadata"].get("labels", {}) for found in product.cluster.list(TRIGGER, tenant)]
     triggers = Counter(labels[names.FUNCTION_LABEL] for labels in owned if names.FUNCTION_LABEL in labels)
-    waiting = {place.build for place in product.workshop.slots.places(tenant)}
+    waiting = product.workshop.slots.waiting(tenant)
     for function in product.cluster.list(FUNCTION, tenant):
         name = function["metadata"]["name"]
         if function.get("status", {}).get("outbox"):  # said here too: it may be that nothing else of it can be done now
@@ -125,18 +126,22 @@ def _queued(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
 
 
 def _marked(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
-    """Yield deletes that were cut off after their mark, and farewells that nobody has sent."""
+    """Yield what was cut off after its mark, and farewells that nobody has sent."""
     store = product.workshop.store
     prefix = keys.tombstones(tenant)
-    buried = {stored.key.removeprefix(prefix).removesuffix(".json") for stored in store.list(prefix)}
-    for function in product.cluster.list(FUNCTION, tenant) if buried else ():
-        if function["metadata"]["name"] in buried and order.seen_by(function) is not None:
-            yield partial(_deleted, tenant, function["metadata"]["name"], product)
+    marked = {stored.key.removeprefix(prefix).partition("/")[0] for stored in store.list(prefix)}
+    for function in product.cluster.list(FUNCTION, tenant) if marked else ():
+        if function["metadata"]["name"] in marked:
+            yield partial(_heed, function, product)
     for stored in store.list(keys.farewells(tenant)):
         yield partial(product.owes, tenant, stored.key.removeprefix(keys.farewells(tenant)).partition("/")[0])
 
 
-def _deleted(tenant: str, name: str, product: Product) -> None:
-    mark = order.buried(product.workshop.store, tenant, name)
-    if mark is not None:
+def _heed(function: Object, product: Product) -> None:
+    """Delete or cancel what is still there although a newer event has left its mark."""
+    tenant, name = function["metadata"]["namespace"], function["metadata"]["name"]
+    mark = order.mark(product.workshop.store, tenant, name)
+    if mark is not None and mark.ends(function):
         remove(tenant, name, mark, product)
+    elif mark is not None and mark.is_over(function):
+        cancel(tenant, name, mark.key, product)

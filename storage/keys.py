@@ -12,6 +12,8 @@ LONGEST = 900
 """Characters of a key at most: S3 takes 1,024 bytes, and a store may put a prefix of its own before the key."""
 LEGACY_SOURCES = "global/parser/"
 """The prefix of the keys where the senders of the older families keep their sources."""
+DELETED = "deleted"
+"""How the last segment of a mark's key begins that a deletion has left."""
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._=-]{1,255}", re.ASCII)
 
 
@@ -46,13 +48,13 @@ def retirements(tenant: str) -> str:
 
 
 def tombstones(tenant: str) -> str:
-    """Return the prefix of the keys of what remains of a tenant's deleted functions."""
+    """Return the prefix of the keys of a tenant's marks; the next segment is the function's name."""
     return _join("tombstones", tenant) + "/"
 
 
-def tombstone(tenant: str, function: str) -> str:
-    """Return the key of what remains of a deleted function: the order key of its delete."""
-    return _join("tombstones", tenant, f"{function}.json")
+def tombstone(tenant: str, function: str, event: str, *, deletes: bool) -> str:
+    """Return the key of the mark that an event, of this hash, left of a function that is not there: its order key."""
+    return _join("tombstones", tenant, function, f"{DELETED if deletes else 'cancelled'}-{event}.json")
 
 
 def farewells(tenant: str) -> str:

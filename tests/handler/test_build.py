@@ -408,7 +408,7 @@ def test_one_tenants_trouble_does_not_keep_the_sweep_from_the_others(world: Worl
     function = world.function()
     function["metadata"]["annotations"]["knative-lambda.dev/event"] = '{"sequence": "x"}'
     world.cluster.replace(FUNCTION, function)
-    world.store.put("tombstones/acme/hello.json", b"{")
+    world.store.put("tombstones/acme/hello/broken.json", b"{")
     world.builder.started.clear()
     world.tick()
     assert len(world.builder.started) == 2, "both lost attempts were begun again"

@@ -21,6 +21,11 @@ def left(world: World) -> list[str]:
     return found + [f"Job {body['metadata']['name']}" for body in world.cluster.list(JOB, "acme-builds")]
 
 
+def copy_marks(there: World, here: World) -> None:
+    for stored in there.store.list("tombstones/"):
+        here.store.put(stored.key, there.store.get(stored.key, limit=1000) or b"")
+
+
 def test_a_delete_leaves_nothing_behind(world: World) -> None:
     world.live(triggers=[{"type": "demo"}])
     world.delete()
@@ -124,7 +129,7 @@ def test_a_delete_that_was_cut_off_is_finished_by_the_next_delivery(world: World
     world.start(name="bystander")
     again = World()
     again.start()
-    again.store.put("tombstones/acme/hello.json", world.store.get("tombstones/acme/hello.json", limit=1000) or b"")
+    copy_marks(world, again)
     again.time = world.time
     again.send(event.type, event.data, id=event.id, time=event.time)
     assert again.functions() == []
@@ -136,7 +141,7 @@ def test_a_delete_that_was_cut_off_is_finished_by_the_sweep(world: World) -> Non
     gone = World()
     gone.time = world.time
     gone.delete()
-    world.store.put("tombstones/acme/hello.json", gone.store.get("tombstones/acme/hello.json", limit=1000) or b"")
+    copy_marks(gone, world)
     world.tick()
     assert left(world) == []
 

@@ -1,5 +1,7 @@
 """The keys of the product: what they look like, and that nobody's falls on another's."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,8 @@ NAMES = st.text("ab-", min_size=1, max_size=3)
 def test_keys_have_the_layout_that_people_find_in_their_bucket() -> None:
     assert keys.context("acme", "hello", "0f3c") == "contexts/acme/hello/0f3c.tar.gz"
     assert keys.log("acme", "hello", "hello-abc-1") == "logs/acme/hello/hello-abc-1.log"
-    assert keys.tombstone("acme", "hello") == "tombstones/acme/hello.json"
+    assert keys.tombstone("acme", "hello", "0f", deletes=True) == "tombstones/acme/hello/deleted-0f.json"
+    assert keys.tombstone("acme", "hello", "0f", deletes=False) == "tombstones/acme/hello/cancelled-0f.json"
     assert keys.retired("acme", "hello", "hello-abc", "0f3c") == "retired/acme/hello/hello-abc.0f3c"
     assert keys.uploads("acme") == "uploads/acme/"
     assert keys.legacy_source("parser-001") == "global/parser/parser-001"
@@ -24,9 +27,8 @@ def test_two_tenants_functions_or_contexts_never_share_a_key(
     one: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
     """The tenant is in every key, whole, so that no tenant can overwrite another's."""
-    for make in (keys.context, keys.log):
+    for make in (keys.context, keys.log, partial(keys.tombstone, deletes=True)):
         assert (make(*one) == make(*other)) == (one == other)
-    assert (keys.tombstone(*one[:2]) == keys.tombstone(*other[:2])) == (one[:2] == other[:2])
 
 
 @given(NAMES, NAMES, NAMES)
@@ -35,7 +37,7 @@ def test_every_key_that_is_made_is_a_key(tenant: str, function: str, name: str) 
         keys.context(tenant, function, name),
         keys.log(tenant, function, name),
         keys.retired(tenant, function, name, "0f3c"),
-        keys.tombstone(tenant, function),
+        keys.tombstone(tenant, function, name, deletes=True),
         keys.legacy_source(name),
     ):
         keys.check(key)
@@ -48,7 +50,7 @@ def test_a_name_that_would_move_the_key_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(BadKey):
         keys.context(name, "hello", "0f")
     with pytest.raises(BadKey):
-        keys.tombstone("acme", f"{name}/")
+        keys.tombstone("acme", f"{name}/", "0f", deletes=True)
     with pytest.raises(BadKey):
         keys.uploads(name)
     with pytest.raises(BadKey):

@@ -1,0 +1,20 @@
+"""What a run of all tests says at its end, beside what passed."""
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many crash points the matrix has found and tried, whoever of the workers did it."""
+    told = [
+        dict(report.user_properties)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+    ]
+    stories = [counts for counts in told if "crash_points" in counts]
+    if stories:
+        effects, points = (sum(int(counts[of]) for counts in stories) for of in ("effects", "crash_points"))
+        terminalreporter.write_line(
+            f"crash matrix: {effects} effects in {len(stories)} use cases, the handler killed before and after each: "
+            f"{points} crash points"
+        )

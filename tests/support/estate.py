@@ -1,0 +1,263 @@
+"""The product as it is on a cluster, over fakes: Kaniko's Jobs, a kubelet, Knative, Brokers; and a handler to kill.
+
+What the cluster does, it does when a test says so: `advance` lets it do what is due, `rest` all of it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from support.faults import Handler
+from support.world import World
+
+from knative_lambda.builds import settle
+from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.deploy import conditions
+from knative_lambda.deploy.cluster import (
+    BUILD,
+    DEAD_LETTER,
+    FUNCTION,
+    JOB,
+    KNATIVE_SERVICE,
+    LEASE,
+    POD,
+    SERVICE_ACCOUNT,
+    TRIGGER,
+    Kind,
+    Object,
+)
+from knative_lambda.handler.effects import watched
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.guards import Ports
+from knative_lambda.handler.outbox import Outbox
+from knative_lambda.handler.postman import Postman
+from knative_lambda.handler.router import handle
+from knative_lambda.handler.wire import workshop
+from knative_lambda.schemas import names, types
+
+KINDS = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, JOB, POD, LEASE, DEAD_LETTER)
+PLACES = ("acme", "acme-builds", "other", "other-builds", "knative-lambda")
+ROUNDS = 40
+STEP = timedelta(seconds=45)
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)|(?<=\"activeDeadlineSeconds\": )\d+")
+ENDS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "ok": (0, {}),
+    "user": (1, {}),
+    "evicted": (1, {"phase": "Failed", "reason": "Evicted", "message": "the node was low on memory"}),
+    "unpushed": (0, {}),
+}
+"""How a build's Pod may end: its exit code, and what the cluster says of it."""
+
+
+@dataclass
+class Brokers:
+    """The ingress of all Brokers: it answers what the estate says, and keeps what it got."""
+
+    estate: "Estate"
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        return self.estate._post(url, dict(headers), body)
+
+
+class Estate(World):
+    """The product, its cluster, and the clock; every call of a port goes through `handler`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.time += timedelta(minutes=30)  # a tick of now collects nothing
+        self.handler = Handler()
+        self.fates: dict[str, list[str]] = {}
+        """By function, how its builds' Pods end, one after the other; then, and by default, well."""
+        self.knows_knative: dict[str, str] = {}
+        """By function, what Knative says of it when it is not ready."""
+        bare = Ports(self.cluster, self.store, self.registry, Brokers(self))
+        self.ports = watched(bare, self.handler.around)
+        cluster, store = self.ports.cluster, self.ports.store
+        kaniko = Kaniko(cluster, store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
+        touched = workshop(self.settings, cluster, kaniko, self.ports.registry, store)
+        self.product = watched(replace(self.product, workshop=touched), self.handler.around)
+        self.changes = 0
+        """How often anything was written to the cluster."""
+        self.cluster.on_change(lambda *_: setattr(self, "changes", self.changes + 1))
+        self.jobs_made: list[str] = []
+        """Every Job that was ever seen, by the UID of its Build and its name."""
+
+    def event(self, kind: str, data: Any, **attributes: Any) -> Event:
+        """Return an event of now, which is a second later than the one before."""
+        self.time += timedelta(seconds=1)
+        given = {"id": f"e-{self.time:%H%M%S}", "source": "/tests", "time": self.time, **attributes}
+        return Event(type=kind, received_type=kind, data=data, **given)
+
+    def deliver(self, event: Event) -> None:
+        """Hand an event to the handler; once it is answered, send what is owed."""
+        handle(event, self.product)
+        self.tell()
+
+    def crash(self) -> None:
+        """Let the process that was killed be gone, with all that it had in memory, and begin another."""
+        self.owing, self.letters = [], []
+        self.handler.begin()
+
+    def tell(self) -> None:
+        """Send what is owed, through the handler's ports."""
+        post = self.ports.broker.post
+        outbox = Outbox(self.ports.cluster, self.ports.store, "http://broker", post)
+        postman = Postman(self.ports.cluster, self.settings.namespace, "http://broker", post)
+        owing, self.owing = self.owing, []
+        for tenant, name in dict.fromkeys(owing):
+            outbox.deliver(tenant, name)
+        looked_at, self.letters = self.letters, []
+        for namespace, name in dict.fromkeys(looked_at):
+            postman.deliver(namespace, name)
+
+    # what the cluster does
+
+    def pod_of(self, job: Object) -> Object | None:
+        found = self.cluster.list(POD, job["metadata"]["namespace"])
+        return next((pod for pod in found if conditions.owned_by(pod, job["metadata"]["uid"])), None)
+
+    def make_pods(self) -> list[tuple[str, str, str]]:
+        """Play the Job controller and the kubelet: every Job gets its Pod, which runs; return the reports of that."""
+        reports = []
+        for tenant in self.settings.tenants:
+            for job in self.cluster.list(JOB, names.builds_namespace(tenant)):
+                meta = job["metadata"]
+                made = f"{meta.get('labels', {}).get(names.BUILD_UID_LABEL)} {meta['name']}"
+                if self.pod_of(job) is None:
+                    self.jobs_made.append(made)
+                    labels = {**meta.get("labels", {}), "batch.kubernetes.io/job-name": meta["name"]}
+                    pod = {"name": f"{meta['name']}-abcde", "namespace": meta["namespace"], "labels": labels}
+                    body = {"metadata": {**pod, "ownerReferences": [conditions.owner(job)]}, "spec": {}}
+                    created = self.cluster.create(POD, {"apiVersion": "v1", "kind": "Pod", **body})
+                    running = {"phase": "Running", "containerStatuses": [{"name": "kaniko", "state": {"running": {}}}]}
+                    self.cluster.replace_status(POD, {**created, "status": running})
+                    reports.append(("Pod", meta["namespace"], f"{meta['name']}-abcde"))
+        return reports
+
+    def end_pod(self, job: Object, fate: str = "") -> str:
+        """Let a Job's Pod end, as its function's fate is or as said, and return the Pod's name; "" if it has ended."""
+        pod = self.pod_of(job)
+        if pod is None or pod["status"]["phase"] != "Running":
+            return ""
+        meta, spec = pod["metadata"], job["spec"]["template"]["spec"]["containers"][0]
+        fates = self.fates.get(meta["labels"][names.FUNCTION_LABEL], [])
+        fate = fate or (fates.pop(0) if fates else "ok")
+        code, told = ENDS[fate]
+        if fate == "ok":
+            [destination] = [arg.partition("=")[2] for arg in spec["args"] if arg.startswith("--destination=")]
+            context = job["spec"]["template"]["spec"]["initContainers"][0]["args"][0]
+            self.registry.known[destination] = "sha256:" + hashlib.sha256(context.encode()).hexdigest()
+        states = [{"name": "kaniko", "state": {"terminated": {"exitCode": code}}}]
+        phase = "Failed" if code else "Succeeded"
+        self.cluster.logs[(meta["namespace"], meta["name"], "kaniko")] = f"it went {fate}\n".encode()
+        self.cluster.replace_status(POD, {**pod, "status": {"phase": phase, "containerStatuses": states, **told}})
+        return str(meta["name"])
+
+    def end_builds(self) -> list[tuple[str, str, str]]:
+        """Let every Pod that runs end; return what the sources would report."""
+        ended = []
+        for tenant in self.settings.tenants:
+            namespace = names.builds_namespace(tenant)
+            ended += [("Pod", namespace, self.end_pod(job)) for job in self.cluster.list(JOB, namespace)]
+        return [report for report in ended if report[2]]
+
+    def serve(self) -> list[tuple[str, str, str]]:
+        """Play Knative: every Service and Trigger is as it should be; return what the sources would report."""
+        reports = []
+        for tenant in self.settings.tenants:
+            for kind in (TRIGGER, KNATIVE_SERVICE):
+                for body in self.cluster.list(kind, tenant):
+                    meta = body["metadata"]
+                    why = self.knows_knative.get(meta["name"], "") if kind == KNATIVE_SERVICE else ""
+                    told = {"type": "Ready", "status": "False" if why else "True", "reason": why, "message": ""}
+                    status = {"observedGeneration": meta["generation"], "conditions": [told]}
+                    status |= {"url": f"http://{meta['name']}"} if kind == KNATIVE_SERVICE else {}
+                    if body.get("status") != status:
+                        self.cluster.replace_status(kind, {**body, "status": status})
+                        reports.append((kind.kind, tenant, meta["name"]))
+        return reports
+
+    def reported(self, kind: str, namespace: str, name: str) -> Event:
+        return self.event(types.RESOURCE_UPDATED, {"kind": kind, "namespace": namespace, "name": name})
+
+    def advance(self, *, told: bool = True) -> None:
+        """Let the cluster do what is due now, and tell of it where the sources are up; then the clock ticks."""
+        for step in (self.make_pods, self.end_builds, self.serve):
+            for report in step():
+                if told:
+                    self.deliver(self.reported(*report))
+        self.time += STEP
+        if self.time.minute < 5:  # that would be an hour's tick, which collects
+            self.time = self.time.replace(minute=5)
+        self.deliver(self.event(types.PING, {}))
+
+    def rest(self, *, told: bool = True) -> None:
+        """Let the cluster go on until nothing changes any more."""
+        quiet = 0
+        for _ in range(ROUNDS):
+            before = self.changes
+            self.advance(told=told)
+            quiet = quiet + 1 if self.changes == before else 0
+            if quiet == 2 and not self.is_building():
+                return
+        raise AssertionError("it does not come to rest")
+
+    def is_building(self) -> bool:
+        builds = [build for tenant in self.settings.tenants for build in self.cluster.list(BUILD, tenant)]
+        return any(
+            settle.phase(build) not in settle.TERMINAL for build in builds if build["spec"]["builder"] != "external"
+        )
+
+    def collect(self, after: timedelta = timedelta(hours=1)) -> None:
+        """Tick in the first minutes of an hour, so much later."""
+        self.time = (self.time + after).replace(minute=1)
+        self.deliver(self.event(types.PING, {}))
+
+    # what there is
+
+    def objects(self) -> list[tuple[Kind, Object]]:
+        return [(kind, body) for kind in KINDS for place in PLACES for body in self.cluster.list(kind, place)]
+
+    def picture(self) -> dict[str, str]:
+        """Return everything there is, and everything that was told (once, however often it was sent), as text.
+
+        UIDs, and names that follow from them, are the same in every run; moments are left out.
+        """
+        seen = {
+            f"{kind.kind} {place(body)}": json.dumps(_timeless(body), sort_keys=True) for kind, body in self.objects()
+        }
+        for stored in self.store.list(""):
+            body = self.store.get(stored.key, limit=1 << 20) or b""
+            seen[stored.key] = body.decode() if stored.key.endswith((".json", ".log")) else names.sha256(body.hex())
+        seen |= {f"image {reference}": digest for reference, digest in self.registry.known.items()}
+        for sent in self.told:
+            if 200 <= sent["answer"] < 300:
+                seen[f"told {sent['headers']['ce-id']}"] = json.dumps(sent["data"], sort_keys=True)
+        return {key: MOMENT.sub("<moment>", text) for key, text in seen.items()}
+
+
+def place(body: Object) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+def difference(is_there: dict[str, str], should_be: dict[str, str]) -> str:
+    """Return what tells two pictures apart, a line for each thing; "" where they are the same."""
+    lines = []
+    for key in sorted(is_there.keys() | should_be.keys()):
+        found, wanted = is_there.get(key), should_be.get(key)
+        if found is None or wanted is None:
+            lines.append(f"  {key}: {'is missing' if found is None else 'should not be there'}")
+        elif found != wanted:
+            at = next((n for n, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), 0)
+            cut = slice(max(0, at - 80), at + 80)
+            lines.append(f"  {key}: …{found[cut]}… should be …{wanted[cut]}…")
+    return "\n".join(lines)
+
+
+def _timeless(body: Object) -> Object:
+    left_out = ("resourceVersion", "creationTimestamp")
+    return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key not in left_out}}
