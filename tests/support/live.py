@@ -97,11 +97,14 @@ class Live:
     def __init__(self, collector: Collector) -> None:
         self.cluster = KubernetesCluster()
         self.collector = collector
-        self.http = urllib3.PoolManager(retries=False, timeout=30)
+        self.http = urllib3.PoolManager(retries=False, timeout=30, maxsize=32)
         self.ingress = os.environ["BROKER_INGRESS"]
 
     def collect(self) -> tuple[Kind, str, str]:
-        """Give the collector a Trigger, and return where it is once it is ready."""
+        """Give the collector a Trigger, and return where it is once it is ready; those of runs that were cut off go."""
+        for found in self.cluster.list(TRIGGER, TENANT):
+            if found["metadata"]["name"].startswith("e2e-") and not found["metadata"].get("ownerReferences"):
+                self.cluster.delete(TRIGGER, TENANT, found["metadata"]["name"])
         trigger = {
             "apiVersion": TRIGGER.api_version,
             "kind": TRIGGER.kind,
@@ -128,7 +131,7 @@ class Live:
             "content-type": "application/json",
             **{f"ce-{name}": value for name, value in attributes.items()},
         }
-        url = f"{self.ingress}/{broker}/default"
+        url = f"{self.ingress}/{broker}" if "/" in broker else f"{self.ingress}/{broker}/default"
         try:
             return self.http.request("POST", url, body=json.dumps(data), headers=headers).status
         except urllib3.exceptions.HTTPError:
@@ -140,6 +143,17 @@ class Live:
 
     def start(self, name: str, **data: Any) -> None:
         self.command(types.BUILD_START, {"tenant": TENANT, "name": name, "triggers": [{"type": f"e2e.{name}"}], **data})
+
+    def tick(self) -> None:
+        """Send what the clock sends: the sweep begins."""
+        self.send("knative-lambda/cluster", types.PING, {})
+
+    @staticmethod
+    def slow(seconds: int) -> dict[str, Any]:
+        """Return the source of a function whose build takes so long at least; each is another."""
+        base = os.environ["PYTHON_BASE"]
+        dockerfile = f"FROM {base}\nRUN sleep {seconds} # {uuid.uuid4()}\nCMD python3 -m http.server 8080\n"
+        return {"inline": {"Dockerfile": dockerfile}}
 
     def call(self, name: str, data: Any) -> None:
         """Send an event for a function."""
@@ -179,6 +193,28 @@ class Live:
             return next((data for data in self.collector.replies(name) if matches(data)), None)
 
         return within(60, f"{name} answers", look)
+
+    def told(self, kind: str) -> list[dict[str, str]]:
+        """Return the attributes of every notification of a type that came."""
+        return [attributes for attributes, _ in list(self.collector.events) if attributes["type"] == kind]
+
+    def is_ready(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Say whether an object is ready, as Knative says it."""
+        return is_ready(self.cluster.get(kind, namespace, name))
+
+    def receivers(self) -> list[str]:
+        """Return the addresses of the receiver's Pods that run."""
+        pods = self.cluster.list(POD, "knative-lambda", {"serving.knative.dev/service": "receiver"})
+        return [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
+
+    def handled(self, event: str) -> list[int]:
+        """Return what the receivers that run have answered to an event, once for every time that it came."""
+        found = []
+        for pod in self.cluster.list(POD, "knative-lambda", {"serving.knative.dev/service": "receiver"}):
+            log = self.cluster.pod_log("knative-lambda", pod["metadata"]["name"], "receiver", limit=1_000_000) or b""
+            lines = [json.loads(line) for line in log.splitlines() if event.encode() in line]
+            found += [line["status"] for line in lines if "status" in line]
+        return found
 
     def receiver_at_zero(self) -> None:
         labels = {"serving.knative.dev/service": "receiver"}

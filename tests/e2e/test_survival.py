@@ -1,0 +1,213 @@
+"""What a real cluster does to the product: the same thing a hundred times, the wrong order, no reports, no store."""
+
+import contextlib
+import json
+import random
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support import audit, machine
+from support.audit import Audit
+from support.live import TENANT, Live, within
+
+from knative_lambda.deploy.cluster import DEAD_LETTER, JOB, POD, Kind, Object
+from knative_lambda.deploy.conditions import condition
+from knative_lambda.schemas import names, types
+
+BUILDS = names.builds_namespace(TENANT)
+PRODUCT = "knative-lambda"
+SOURCE = Kind("sources.knative.dev", "v1", "ApiServerSource", "apiserversources")
+METRICS = 9090
+
+
+@pytest.fixture
+def log() -> Audit:
+    """Return the API server's audit log from now on."""
+    return Audit(datetime.now(UTC))
+
+
+def greeting(version: str) -> dict[str, Any]:
+    return {"inline": {"main.py": f"def handle(event, context):\n    return {{'version': {version!r}}}\n"}}
+
+
+def jobs_of(log: Audit, function: str) -> list[audit.Job]:
+    return [job for job in log.jobs(BUILDS) if job.build.rpartition("-")[0] == function]
+
+
+def test_the_same_event_a_hundred_times_at_once_makes_one_job(live: Live, log: Audit) -> None:
+    data = {"tenant": TENANT, "name": "hundred", "runtime": "python", "source": greeting("one")}
+    same = {"id": str(uuid.uuid4()), "time": datetime.now(UTC).isoformat()}
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: live.send(PRODUCT, types.BUILD_START, data, **same), range(100)))
+    assert {202} == set(answers)
+    live.ready("hundred")
+    live.receiver_at_zero()
+    assert len(jobs_of(log, "hundred")) == 1
+    assert [request.name for request in log.made("functions", [TENANT])] == ["hundred"]
+    live.delete("hundred")
+
+
+def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live, log: Audit) -> None:
+    """The events of two functions, all at once and shuffled: the last word of one is a start, of the other a delete."""
+    events: list[tuple[str, dict[str, Any]]] = []
+    for name, last in (("stays", types.BUILD_START), ("goes", types.FUNCTION_DELETE)):
+        kinds = [types.BUILD_START, types.BUILD_START, types.FUNCTION_DELETE, types.BUILD_START, last]
+        for sequence, kind in enumerate(kinds, start=1):
+            data = {"tenant": TENANT, "name": name, "sequence": sequence}
+            if kind == types.BUILD_START:
+                trigger = {"triggers": [{"type": f"e2e.{name}"}]}
+                data |= {"runtime": "python", "source": greeting(f"version {sequence}"), **trigger}
+            events.append((kind, data))
+    random.shuffle(events)
+    with ThreadPoolExecutor(len(events)) as threads:
+        list(threads.map(lambda event: live.command(*event), events))
+    live.answer("stays", {}, {"version": "version 5"}.__eq__)
+    within(120, "nothing is left of the deleted one", lambda: not live.left_of("goes"), every=1)
+    live.receiver_at_zero()
+    assert not live.left_of("goes")
+    assert not audit.doubled(jobs_of(log, "stays") + jobs_of(log, "goes"), set())
+    live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": "stays", "sequence": 6})
+    within(120, "nothing is left of the other", lambda: not live.left_of("stays"), every=1)
+
+
+def test_a_poison_event_costs_one_delivery(live: Live) -> None:
+    """What the receiver refuses is not brought to it again, and ends as a dead letter that says how often it came."""
+    poison = str(uuid.uuid4())
+    live.command(types.BUILD_START, {"tenant": TENANT, "name": "poison", "runtime": "cobol"}, id=poison)
+
+    def letter() -> Object | None:
+        found = live.cluster.list(DEAD_LETTER, PRODUCT)
+        return next((each for each in found if each["spec"]["event"].get("id") == poison), None)
+
+    kept = within(60, "the event is kept", letter)
+    assert kept["spec"]["code"] == 422
+    assert kept["spec"].get("count", 1) == 1
+    assert live.handled(poison) == [422]
+
+
+def test_an_open_breaker_is_told_and_closes_by_itself(live: Live) -> None:
+    """The store goes away and comes back: metrics and readiness say so while it is away, and the event is not lost."""
+    with machine.without("s3"):
+        live.start("patient", runtime="python", source=greeting("one"))
+        within(60, "an open breaker is told", lambda: "open" in breakers(live, "store"))
+        assert "store" in within(30, "readiness names it", lambda: dependencies(live))
+    live.ready("patient", seconds=240)
+    within(60, "the breaker is closed", lambda: breakers(live, "store") in ({"closed"}, set()))
+    live.delete("patient")
+
+
+def breakers(live: Live, dependency: str) -> set[str]:
+    """Return the states of a dependency's breaker that the receivers tell just now."""
+    found = set()
+    for address in live.receivers():
+        with contextlib.suppress(Exception):
+            text = live.http.request("GET", f"http://{address}:{METRICS}/metrics").data.decode()
+            for line in text.splitlines():
+                if line.startswith("knative_lambda_breaker_state{") and line.endswith(" 1.0"):
+                    labels = dict(part.split("=") for part in line.partition("{")[2].partition("}")[0].split(","))
+                    if labels["dependency"] == f'"{dependency}"':
+                        found.add(labels["state"].strip('"'))
+    return found
+
+
+def dependencies(live: Live) -> str:
+    """Return the dependencies that a receiver calls broken, as it says it."""
+    for address in live.receivers():
+        with contextlib.suppress(Exception):
+            answer = live.http.request("GET", f"http://{address}:8080/health/dependencies")
+            states = answer.json()["dependencies"]
+            if broken := {name: state for name, state in states.items() if state != "closed"}:
+                return json.dumps(broken)
+    return ""
+
+
+@pytest.fixture
+def unreported(live: Live) -> Iterator[None]:
+    """Take the sources away, so that no change is reported to anybody; bring them back in the end."""
+    sources = live.cluster.list(SOURCE, PRODUCT)
+    assert sources
+    for source in sources:
+        live.cluster.delete(SOURCE, PRODUCT, source["metadata"]["name"])
+    yield
+    for source in sources:
+        meta = {key: source["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+        live.cluster.create(SOURCE, {**source, "metadata": meta})
+    for source in sources:
+        place = (SOURCE, PRODUCT, source["metadata"]["name"])
+        within(120, "the source is ready", lambda place=place: live.is_ready(*place), every=1)
+
+
+def ttl_passed(live: Live, job: Object) -> None:
+    """Let a Job be removed as one whose time has passed."""
+    name = job["metadata"]["name"]
+    within(
+        60,
+        "its build has ended",
+        lambda: condition(live.cluster.get(JOB, BUILDS, name) or {}, "Complete")["status"] == "True",
+    )
+    patch = [
+        "kubectl",
+        "patch",
+        "job",
+        "-n",
+        BUILDS,
+        name,
+        "--type=merge",
+        "-p",
+        '{"spec":{"ttlSecondsAfterFinished":0}}',
+    ]
+    subprocess.run(patch, check=True, capture_output=True)
+    within(60, "it is removed", lambda: live.cluster.get(JOB, BUILDS, name) is None)
+
+
+def job_deleted(live: Live, job: Object) -> None:
+    live.cluster.delete(JOB, BUILDS, job["metadata"]["name"])
+
+
+def pod_deleted(live: Live, job: Object) -> None:
+    [pod] = live.cluster.list(POD, BUILDS, {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
+    live.cluster.delete(POD, BUILDS, pod["metadata"]["name"])
+
+
+DEEDS: dict[str, tuple[Callable[[Live, Object], None], int]] = {
+    "unreported": (lambda _live, _job: None, 1),
+    "no-pod": (pod_deleted, 2),
+    "no-job": (job_deleted, 2),
+    "no-time": (ttl_passed, 1),
+}
+"""What is done to each function's build while nobody reports, and how many Jobs it then takes."""
+
+
+@pytest.mark.usefixtures("unreported")
+def test_builds_that_nobody_reports_are_settled_once_by_the_sweep(live: Live, log: Audit) -> None:
+    """The receivers go while the builds run, and no source tells that anything has ended."""
+    for name in DEEDS:
+        live.start(name, runtime="dockerfile", source=live.slow(5))
+    jobs = {name: within(60, f"{name} is being built", lambda name=name: running(live, name)) for name in DEEDS}
+    for pod in live.cluster.list(POD, PRODUCT, {"serving.knative.dev/service": "receiver"}):
+        live.cluster.delete(POD, PRODUCT, pod["metadata"]["name"])
+    for name, (deed, _) in DEEDS.items():
+        deed(live, jobs[name])
+
+    def all_built() -> bool:
+        live.tick()
+        return all(live.condition(name, "Built")["status"] == "True" for name in DEEDS)
+
+    within(240, "all are built", all_built, every=5)
+    assert {name: len(jobs_of(log, name)) for name in DEEDS} == {name: jobs for name, (_, jobs) in DEEDS.items()}
+    assert not audit.doubled(jobs_of(log, "unreported") + jobs_of(log, "no-time"), set())
+    for name in DEEDS:
+        live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": name})
+    within(120, "nothing is left", lambda: not [left for name in DEEDS for left in live.left_of(name)], every=1)
+
+
+def running(live: Live, function: str) -> Object | None:
+    """Return the Job of a function's build once its Pod runs."""
+    labels = {names.FUNCTION_LABEL: function}
+    pods = [pod for pod in live.cluster.list(POD, BUILDS, labels) if pod["status"].get("phase") == "Running"]
+    return live.cluster.list(JOB, BUILDS, labels)[0] if pods else None
