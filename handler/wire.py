@@ -37,6 +37,8 @@ from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
 
+BESIDE = 6
+"""Threads that speak to the API server beside those of requests, at most: the server's spare ones and the senders."""
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +86,7 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     require(settings, *NEEDED)
     stored, config = _store(settings), Path(settings.registry_config) if settings.registry_config else None
     bare = Ports(
-        cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + 2)),
+        cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE)),
         store=open_store(settings.store_url, stored),
         registry=HttpRegistry(RegistrySettings(settings.registry_insecure, config)),
         broker=HttpBroker(),

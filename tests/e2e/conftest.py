@@ -5,10 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 from support.live import TENANT, Collector, Live
+from support.recorded import Recorded
 
 from knative_lambda.deploy.cluster import FUNCTION
 
 NEEDED = ("KUBECONFIG", "BROKER_INGRESS", "REGISTRY", "PYTHON_BASE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask what all stories did once all were told."""
+    items.sort(key=lambda item: item.name.startswith("test_the_effects"))
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +29,12 @@ def live() -> Iterator[Live]:
     yield found
     found.cluster.delete(*trigger)
     found.collector.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recorded(live: Live) -> Iterator[Recorded]:
+    """Gather the effects of all stories from the first on."""
+    found = Recorded(live.cluster, "knative-lambda")
+    found.start()
+    yield found
+    found.stop()

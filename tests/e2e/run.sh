@@ -9,5 +9,8 @@ set -a # what the tests need to know of the cluster
 # shellcheck source=/dev/null
 . "$CLUSTER_RUN/env"
 set +a
-TENANTS="${TENANTS:-demo}" deploy/install.sh >&2
-exec .venv/bin/pytest tests/e2e "$@"
+values=$(mktemp)
+trap 'rm -f "$values"' EXIT
+echo 'receiver: {logEffects: true}' >"$values" # one of the tests reads them
+TENANTS="${TENANTS:-demo}" VALUES=$values deploy/install.sh >&2
+.venv/bin/pytest tests/e2e "$@"

@@ -1,0 +1,26 @@
+"""What all these stories did to the world, as the receivers' logs tell it, is what the crash matrix kills around."""
+
+from pathlib import Path
+
+import pytest
+from support.recorded import Recorded
+
+EFFECTS = Path(__file__).parents[1] / "faults" / "effects.txt"
+DAY = "what nothing needs stays for a day, and a run is shorter"
+UNREACHED = {
+    "registry.delete": DAY,
+    "store.delete contexts": DAY,
+    "store.delete logs": DAY,
+    "store.delete tombstones": DAY,
+}
+"""The effects that no story here comes to, and why."""
+
+
+def test_the_effects_on_a_real_cluster_are_those_on_record(recorded: Recorded, request: pytest.FixtureRequest) -> None:
+    """A call that only the real ports make, or that only the fakes know, would be killed around by nobody."""
+    recorded.gather()
+    on_record = set(EFFECTS.read_text().splitlines())
+    assert recorded.effects <= on_record
+    if request.config.option.keyword or request.session.testsfailed:
+        pytest.skip("not every story was told to its end")
+    assert on_record - recorded.effects == UNREACHED.keys()
