@@ -13,6 +13,7 @@ from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.handler.once import Once
 from knative_lambda.handler.settings import Settings
 from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.schemas.names import TENANT_LABEL
@@ -31,6 +32,8 @@ class Product:
     """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
     builder: str = "kaniko"
     """What ``auto`` means here, and stands in a Build's spec."""
+    admission: Once = field(default_factory=Once)
+    """Who lets waiting Builds begin now."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source now."""
     letters: Callable[[str, str], None] = lambda _namespace, _name: None

@@ -23,8 +23,12 @@ def admit(product: Product, bring: Bring) -> None:
     """Bring those Functions forward whose Builds have their turn, while there are free slots.
 
     One that cannot be brought forward now does not fail the event that freed its slot. It leaves the queue, so that it
-    does not keep all others from theirs; the sweep puts it there again.
+    does not keep all others from theirs; the sweep puts it there again. Threads that come at once leave it to one.
     """
+    product.admission.do(lambda: _admit(product, bring))
+
+
+def _admit(product: Product, bring: Bring) -> None:
     slots, tried = product.workshop.slots, Counter[str]()
     while (place := slots.next()) is not None:
         if tried[place.uid] == TRIES:
