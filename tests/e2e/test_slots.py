@@ -1,4 +1,4 @@
-"""Ten starts at once on a real cluster: no more Jobs at a time than there are slots, and nobody jumps the queue."""
+"""Eight starts at once on a real cluster: no more Jobs at a time than there are slots, and nobody jumps the queue."""
 
 from datetime import UTC, datetime
 
@@ -12,13 +12,13 @@ from knative_lambda.schemas import names, types
 SLOTS = 5
 """Of one tenant, as the chart has it."""
 BUILDS = names.builds_namespace(TENANT)
-FUNCTIONS = [f"queue-{n}" for n in range(10)]
+FUNCTIONS = [f"queue-{n}" for n in range(8)]
 
 
-def test_ten_starts_at_once_run_no_more_jobs_than_slots_and_in_order(live: Live) -> None:
+def test_eight_starts_at_once_run_no_more_jobs_than_slots_and_in_order(live: Live) -> None:
     log = Audit(datetime.now(UTC))
     for name in FUNCTIONS:
-        live.start(name, runtime="dockerfile", source=live.slow(5))
+        live.start(name, runtime="dockerfile", source=live.slow(4))
         within(60, f"{name} is received", lambda name=name: ledger.receipt(live.function(name)), every=0.05)
 
     def all_built() -> bool:
