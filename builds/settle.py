@@ -148,12 +148,23 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
 
     Raises `Conflict` where its twin was faster: read again. Never waits for anything to happen.
     """
-    if phase(build) in TERMINAL or build["spec"]["builder"] == "external":
+    if phase(build) in TERMINAL:
         return build
+    if build["spec"]["builder"] == "external":
+        return _awaits(build, workshop, now)
     try:
         return _admit(build, workshop, now) if phase(build) == "Queued" else _judge(build, workshop, now)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
+
+
+def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
+    """Say of an external Build what it waits for."""
+    if "phase" in build.get("status", {}):
+        return build
+    why = "waits for an event build.complete, or build.failed, from outside"
+    steps = {"ContextStored": ("True", "Stored", _context(build)), "Succeeded": ("Unknown", "Queued", why)}
+    return _write(build, {"phase": "Queued"}, steps, workshop, now)
 
 
 def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-COLUMNS = ("NAME", "REASON", "CODE", "TYPE", "SOURCE", "COUNT", "CAME")
+COLUMNS = ("NAME", "REASON", "CODE", "TYPE", "SOURCE", "ID", "COUNT", "CAME")
 TIMEOUT = 60
 
 
@@ -56,7 +56,7 @@ def show(place: tuple[str, str], name: str) -> None:
 def resend(place: tuple[str, str], name: str | None, everything: bool) -> None:  # noqa: FBT001 (click passes it by name)
     """Send one of them again, or all; what fails again comes back as a letter."""
     if (name is None) is not everything:
-        raise click.UsageError("say the NAME of one, or --all")
+        raise click.UsageError("say the NAME of one, or --all" if name is None else "say a NAME or --all, not both")
     if name is None:
         click.echo(f"{_ask(place, 'POST', '/resend')['resent']} will be sent again")
     else:
@@ -72,6 +72,7 @@ def _row(letter: dict[str, Any]) -> tuple[str, ...]:
         spec.get("code", ""),
         event.get("type", ""),
         event.get("source", ""),
+        event.get("id", ""),
         spec.get("count", ""),
     )
     return (letter["metadata"]["name"], *map(str, cells), spec.get("time", ""))

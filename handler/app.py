@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from knative_lambda.handler import intake, problems, records
+from knative_lambda.handler import bodies, intake, problems, records
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
@@ -29,7 +29,6 @@ from knative_lambda.schemas.types import SOURCES
 
 INTERNAL = frozenset(known.type for known in SOURCES)
 """What nobody sends by hand: there are many of these, and one that was handled says nothing."""
-PIECE = 64 * 1024
 CLOSED = "closed"
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -152,22 +151,21 @@ class _Events:
 
 
 def _body(stream: IO[bytes], limit: int) -> bytes:
-    """Return the request's body, never reading much beyond `limit` bytes, whatever its length is said to be."""
-    said = request.content_length
-    too_large = TooLarge.because("body", f"is larger than {limit} bytes")
+    """Return the request's body, never holding much beyond `limit` bytes, whatever its length is said to be."""
+    said, too_large = request.content_length, TooLarge.because("body", f"is larger than {limit} bytes")
     if said is not None and said > limit:
+        if said <= limit + bodies.THROWN_AWAY:
+            bodies.throw_away(stream)
         raise too_large
-    body = bytearray()
     try:
-        while len(body) <= limit and (piece := stream.read(PIECE)):
-            body += piece
+        body, is_more = bodies.read(stream, limit)
     except Exception as error:  # the server's own exceptions of a client that stalled, left, or broke its chunks
         raise Malformed.because("body", "the request ended before its body did") from error
-    if len(body) > limit:
+    if is_more:
         raise too_large
     if said is not None and len(body) < said:
         raise Malformed.because("body", "the request ended before its body did")
-    return bytes(body)
+    return body
 
 
 def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:

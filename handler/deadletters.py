@@ -16,10 +16,9 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
-from knative_lambda.handler import strict_json
+from knative_lambda.handler import bodies, strict_json
 from knative_lambda.handler.header_text import decoded
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary
@@ -34,6 +33,7 @@ DEPTH, VALUES = 64, 100_000
 ATTEMPTS = 5
 """How often a letter is written against others who write it too."""
 BODY_LIMIT = 11 * 1024 * 1024
+"""Bytes of a body that are looked at."""
 ERROR = FUNCTION_ERROR.removeprefix(PREFIX)
 WHY = {"knativeerrorcode": "code", "knativeerrordest": "trigger", "knativeerrordata": "message"}
 REASONS = {400: "Malformed", 404: "NotFound", 413: "TooLarge", 422: "Refused", 429: "TooMany", 503: "Unavailable"}
@@ -128,14 +128,14 @@ def create_app(cluster: Cluster, product: str, tenants: Collection[str], now: Ca
     """Return the service; it writes to the product's namespace and to those of the tenants."""
     namespaces = {product, *tenants}
     app = Flask("knative-lambda-deadletters", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
 
     @app.post("/<namespace>")
     def take(namespace: str) -> Response:
         if namespace not in namespaces:
             return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
         try:
-            keep(letter(product, namespace, dict(request.headers), request.get_data(), now()), cluster)
+            body, _ = bodies.read(request.stream, BODY_LIMIT)
+            keep(letter(product, namespace, dict(request.headers), body, now()), cluster)
         except Refused:
             app.logger.exception("a dead letter was refused by the cluster")
             return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -147,10 +147,6 @@ def create_app(cluster: Cluster, product: str, tenants: Collection[str], now: Ca
     @app.get("/health/ready")
     def healthy() -> Response:
         return Response(status=HTTPStatus.OK)
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(_: RequestEntityTooLarge) -> Response:
-        return Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     return app
 

@@ -19,7 +19,7 @@ from knative_lambda.schemas.errors import Refused
 def end_external_build(event: Event, product: Product) -> None:
     """Record the outcome of an external Build, once the registry knows its image; then converge.
 
-    Raises `Refused` where the image is none of this function's, or unknown to the registry.
+    Raises `Refused` where there is no such Build, or the image is none of this function's, or unknown to the registry.
     """
     data = event.data
     tenant, name = data["tenant"], data["name"]
@@ -28,6 +28,8 @@ def end_external_build(event: Event, product: Product) -> None:
     if function is None:
         return
     build = builds.named(function, data.get("build") or function.get("status", {}).get("latestBuild", ""), product)
+    if build is None and data.get("build"):
+        raise Refused.because("/data/build", f"the function {tenant}/{name} has no Build {data['build']}")
     if build is None or build["spec"]["builder"] != "external":
         return
     if event.type == types.BUILD_COMPLETE:

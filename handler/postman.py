@@ -66,6 +66,7 @@ class Postman:
             if answer == "later":
                 return False
             if answer == "sent":
+                log.info("%s/%s was sent again", meta["namespace"], meta["name"])
                 self._cluster.delete(
                     DEAD_LETTER, meta["namespace"], meta["name"], uid=meta["uid"], version=meta["resourceVersion"]
                 )

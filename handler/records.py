@@ -49,19 +49,19 @@ def add(app: Flask, door: Callable[[], ReadModel | None]) -> None:
 
     @app.get("/v1/tenants/<tenant>/functions")
     def functions(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_functions(tenant))})
+        return _json({"items": _found(_records(door, tenant).list_functions(tenant), f"tenant {tenant}")})
 
     @app.get("/v1/tenants/<tenant>/functions/<name>")
     def function(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_function(tenant, name)))
+        return _json(_found(_records(door, tenant, name).get_function(tenant, name), f"function {tenant}/{name}"))
 
     @app.get("/v1/tenants/<tenant>/builds/<name>")
     def build(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_build(tenant, name)))
+        return _json(_found(_records(door, tenant, name).get_build(tenant, name), f"build {tenant}/{name}"))
 
     @app.get("/v1/tenants/<tenant>/builds/<name>/log")
     def build_log(tenant: str, name: str) -> Response:
-        found = _found(_records(door, tenant, name).get_log(tenant, name))
+        found = _found(_records(door, tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
 
 
@@ -69,19 +69,19 @@ def _add_letters(app: Flask, door: Callable[[], ReadModel | None]) -> None:
 
     @app.get("/v1/tenants/<tenant>/deadletters")
     def letters(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_letters(tenant))})
+        return _json({"items": _found(_records(door, tenant).list_letters(tenant), f"tenant {tenant}")})
 
     @app.get("/v1/tenants/<tenant>/deadletters/<name>")
     def letter(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_letter(tenant, name)))
+        return _json(_found(_records(door, tenant, name).get_letter(tenant, name), f"dead letter {tenant}/{name}"))
 
     @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend")
     def resend(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).resend(tenant, name)), 202)
+        return _json(_found(_records(door, tenant, name).resend(tenant, name), f"dead letter {tenant}/{name}"), 202)
 
     @app.post("/v1/tenants/<tenant>/deadletters/resend")
     def resend_all(tenant: str) -> Response:
-        return _json({"resent": _found(_records(door, tenant).resend_all(tenant))}, 202)
+        return _json({"resent": _found(_records(door, tenant).resend_all(tenant), f"tenant {tenant}")}, 202)
 
 
 def _records(door: Callable[[], ReadModel | None], *names: str) -> ReadModel:
@@ -89,13 +89,13 @@ def _records(door: Callable[[], ReadModel | None], *names: str) -> ReadModel:
     if read is None:
         raise NotFound("The records under /v1 are not enabled here.")
     if not all(_LABEL.fullmatch(name) for name in names):
-        raise NotFound
+        raise NotFound(f"There is nothing of the name {'/'.join(names)}.")
     return read
 
 
-def _found(thing: Thing | None) -> Thing:
+def _found(thing: Thing | None, what: str) -> Thing:
     if thing is None:
-        raise NotFound
+        raise NotFound(f"There is no {what}.")
     return thing
 
 

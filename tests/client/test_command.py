@@ -28,8 +28,11 @@ def test_dead_letters_of_a_service_that_is_not_there_end_in_one_line() -> None:
 
 
 def test_to_send_again_one_says_which() -> None:
-    for arguments in (["resend"], ["resend", "dl-1", "--all"]):
+    for arguments, why in (
+        (["resend"], "say the NAME of one, or --all"),
+        (["resend", "dl-1", "--all"], "say a NAME or --all, not both"),
+    ):
         command = [sys.executable, "-m", "knative_lambda.client", "deadletters", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "say the NAME of one, or --all" in done.stderr
+        assert why in done.stderr

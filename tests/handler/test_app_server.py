@@ -237,6 +237,11 @@ def test_each_event_has_one_line_of_json_and_no_request_another(shared: Receiver
     assert [shared.line()["correlation_id"] for _ in range(2)] == ["first", "second"]
 
 
+def test_who_sends_too_much_hears_that_it_is_too_much(shared: Receiver) -> None:
+    """A Broker whose connection breaks as it sends takes that for no answer, and brings the event again and again."""
+    assert shared.ask("POST", "/", HEADERS, b"x" * 20_000_000).status == 413
+
+
 @pytest.mark.parametrize(
     ("raw", "last", "status"),
     [

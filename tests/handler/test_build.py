@@ -323,6 +323,15 @@ def test_an_outside_builder_says_the_outcome_and_the_registry_must_know_the_imag
         world.send(types.BUILD_COMPLETE, stolen)
 
 
+def test_an_external_build_says_what_it_waits_for_and_a_misspelt_name_is_told(world: World) -> None:
+    world.start(builder="external")
+    assert condition(world.build(), "Succeeded")["reason"] == "Queued"
+    assert "build.complete" in condition(world.build(), "Succeeded")["message"]
+    said = {"tenant": "acme", "name": "hello", "build": "hello-typo", "image": "registry/acme/hello:1"}
+    with pytest.raises(Refused, match="no Build hello-typo"):
+        world.send(types.BUILD_COMPLETE, said)
+
+
 def test_a_word_from_outside_changes_nothing_for_a_build_of_ours(world: World) -> None:
     world.start()
     build = world.build()["metadata"]["name"]

@@ -187,8 +187,11 @@ def test_a_namespace_that_is_nobodys_is_refused(kept: Kept) -> None:
     assert kept.post("/kube-system") == 422
 
 
-def test_a_body_over_the_limit_is_refused_and_an_empty_one_is_kept(kept: Kept) -> None:
-    assert kept.post("/acme", b"x" * (BODY_LIMIT + 1)) == 413
+def test_an_event_over_every_limit_is_kept_without_its_data_and_an_empty_one_as_it_is(kept: Kept) -> None:
+    """What is refused here is lost; and the receiver has refused just this one, for its size."""
+    assert kept.post("/acme", b"x" * (BODY_LIMIT + 1)) == 202
+    assert kept.letters()[0]["spec"]["truncated"] is True
+    assert "data" not in kept.letters()[0]["spec"]["event"]
     assert kept.post("/acme", b"") == 202
 
 

@@ -156,7 +156,7 @@ def test_a_poison_event_costs_one_delivery_and_is_listed_shown_and_sent_again(tm
         dev.lines("kept as DeadLetter")
         assert len(dev.lines("not let in")) == 1
         heading, letter = command("list").splitlines()
-        assert heading.split() == ["NAME", "REASON", "CODE", "TYPE", "SOURCE", "COUNT", "CAME"]
+        assert heading.split() == ["NAME", "REASON", "CODE", "TYPE", "SOURCE", "ID", "COUNT", "CAME"]
         name, reason, code, kind, source, *_ = letter.split()
         assert (reason, code, kind, source) == ("Refused", "422", "dev.knative-lambda.build.start", "/me")
         assert json.loads(command("show", name))["spec"]["event"]["data"] == {"name": "x"}
