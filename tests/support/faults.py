@@ -32,17 +32,22 @@ class Handler:
         """Every effect since the process began."""
         self.on_read: Around = lambda _call, do: do()
         """How a call that is said to read is done."""
+        self.interrupt: Callable[[int], None] = lambda _number: None
+        """Called before each call, with its number since the process began: what happens beside it, just then."""
         self._at: tuple[int | str, str] | None = None
+        self._calls = 0
         self._dead = False
 
     def begin(self, at: tuple[int | str, str] | None = None) -> None:
         """Begin a new process, to be killed ``before`` or ``after`` an effect: its number, or the first of a name."""
-        self.effects, self._at, self._dead = [], at, False
+        self.effects, self._at, self._calls, self._dead = [], at, 0, False
 
     def around(self, call: Call, do: Callable[[], Any]) -> Any:
         """Do a call, unless the process is dead, or dies of it."""
         if self._dead:
             raise Killed  # whatever its `finally` tries: nothing comes out of a process that is no more
+        self._calls += 1
+        self.interrupt(self._calls)
         if not call.is_effect:
             return self.on_read(call, do)
         which = (len(self.effects), str(call))
