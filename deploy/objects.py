@@ -31,6 +31,11 @@ _LABEL_KEY = re.compile(rf"([a-z0-9.-]{{1,253}}/)?{_QUALIFIED}")
 _LABEL_VALUE = re.compile(rf"({_QUALIFIED})?")
 
 
+def is_name(name: str) -> bool:
+    """Say whether an object can be called that."""
+    return bool(_DNS_SUBDOMAIN.fullmatch(name))
+
+
 def check_address(kind: Kind, namespace: str, name: str | None = None) -> None:
     """Raise `Refused` where no object of `kind` can be called that, or lie there; no name asks for the place alone."""
     faults = []

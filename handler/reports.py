@@ -7,6 +7,7 @@ Function by what the objects themselves say, and the Function converges.
 from collections.abc import Callable, Mapping
 
 from knative_lambda.builds import prepare, settle
+from knative_lambda.deploy import objects
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
 from knative_lambda.handler import builds, letters, queue
 from knative_lambda.handler.converge import bring_forward, converge
@@ -23,12 +24,13 @@ def resource_changed(event: Event, product: Product) -> None:
     data = event.data
     follow = FOLLOWED.get(data["kind"])
     place = data if "name" in data else data["metadata"]  # a reference, or a whole object
-    if follow is not None and place.get("namespace"):
+    named = objects.is_name(place.get("namespace") or "") and objects.is_name(place["name"])
+    if follow is not None and named:  # a forged name leads nowhere
         follow(place["namespace"], place["name"], product)
 
 
 def _function(namespace: str, name: str, product: Product) -> None:
-    if product.is_tenant(namespace):
+    if objects.is_name(name) and product.is_tenant(namespace):
         converge(namespace, name, product)
 
 
@@ -38,8 +40,7 @@ def _trigger(namespace: str, name: str, product: Product) -> None:
         return
     found = product.cluster.get(TRIGGER, namespace, name)
     labels = found["metadata"].get("labels", {}) if found else {names.FUNCTION_LABEL: name.rpartition("-")[0]}
-    if labels.get(names.FUNCTION_LABEL):
-        converge(namespace, labels[names.FUNCTION_LABEL], product)
+    _function(namespace, labels.get(names.FUNCTION_LABEL, ""), product)
 
 
 def _revision(namespace: str, name: str, product: Product) -> None:
@@ -52,10 +53,9 @@ def _pod(namespace: str, name: str, product: Product) -> None:
 
 
 def _job(namespace: str, name: str, product: Product) -> None:
-    tenant = namespace.removesuffix(BUILDS_SUFFIX)
-    if tenant == namespace or not product.is_tenant(tenant):
+    tenant, build = namespace.removesuffix(BUILDS_SUFFIX), name.rpartition("-")[0]
+    if tenant == namespace or not all(map(objects.is_name, (name, build))) or not product.is_tenant(tenant):
         return
-    build = name.rpartition("-")[0]
     _build(tenant, build, product)
     job = product.cluster.get(JOB, namespace, name)
     if job is not None:

@@ -7,14 +7,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from support.faults import Handler
 from support.world import World
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import settle, source
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import (
@@ -24,6 +24,7 @@ from knative_lambda.deploy.cluster import (
     JOB,
     KNATIVE_SERVICE,
     LEASE,
+    NAMESPACE,
     POD,
     SERVICE_ACCOUNT,
     TRIGGER,
@@ -35,6 +36,7 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Ports
 from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.postman import Postman
+from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.wire import workshop
 from knative_lambda.schemas import names, types
@@ -74,17 +76,27 @@ class Estate(World):
         """By function, how its builds' Pods end, one after the other; then, and by default, well."""
         self.knows_knative: dict[str, str] = {}
         """By function, what Knative says of it when it is not ready."""
-        bare = Ports(self.cluster, self.store, self.registry, Brokers(self))
-        self.ports = watched(bare, self.handler.around)
-        cluster, store = self.ports.cluster, self.ports.store
-        kaniko = Kaniko(cluster, store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
-        touched = workshop(self.settings, cluster, kaniko, self.ports.registry, store)
-        self.product = watched(replace(self.product, workshop=touched), self.handler.around)
+        self.ports, self.product = self.process(self.handler)
         self.changes = 0
         """How often anything was written to the cluster."""
         self.cluster.on_change(lambda *_: setattr(self, "changes", self.changes + 1))
         self.jobs_made: list[str] = []
         """Every Job that was ever seen, by the UID of its Build and its name."""
+
+    def process(self, handler: Handler) -> tuple[Ports, Product]:
+        """Return what another process of the product is joined from, and its product, every call through `handler`."""
+        ports = watched(Ports(self.cluster, self.store, self.registry, Brokers(self)), handler.around)
+        kaniko = Kaniko(ports.cluster, ports.store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
+        touched = workshop(self.settings, ports.cluster, kaniko, ports.registry, ports.store)
+        bare = Product(
+            self.settings,
+            touched,
+            self.product.deploying,
+            lambda: self.time,
+            lambda tenant, name: self.owing.append((tenant, name)),
+            letters=lambda namespace, name: self.letters.append((namespace, name)),
+        )
+        return ports, watched(bare, handler.around)
 
     def event(self, kind: str, data: Any, **attributes: Any) -> Event:
         """Return an event of now, which is a second later than the one before."""
@@ -150,7 +162,7 @@ class Estate(World):
         if fate == "ok":
             [destination] = [arg.partition("=")[2] for arg in spec["args"] if arg.startswith("--destination=")]
             context = job["spec"]["template"]["spec"]["initContainers"][0]["args"][0]
-            self.registry.known[destination] = "sha256:" + hashlib.sha256(context.encode()).hexdigest()
+            self.registry.known[destination] = _digest(context)
         states = [{"name": "kaniko", "state": {"terminated": {"exitCode": code}}}]
         phase = "Failed" if code else "Succeeded"
         self.cluster.logs[(meta["namespace"], meta["name"], "kaniko")] = f"it went {fate}\n".encode()
@@ -190,10 +202,14 @@ class Estate(World):
             for report in step():
                 if told:
                     self.deliver(self.reported(*report))
-        self.time += STEP
-        if self.time.minute < 5:  # that would be an hour's tick, which collects
-            self.time = self.time.replace(minute=5)
+        self.wait(STEP.seconds)
         self.deliver(self.event(types.PING, {}))
+
+    def wait(self, seconds: int) -> None:
+        """Let time go by, but not to where an hour's first tick would collect."""
+        self.time += timedelta(seconds=seconds)
+        if self.time.minute < 5:
+            self.time = self.time.replace(minute=5)
 
     def rest(self, *, told: bool = True) -> None:
         """Let the cluster go on until nothing changes any more."""
@@ -219,6 +235,27 @@ class Estate(World):
 
     # what there is
 
+    def namespaces(self) -> list[tuple[Kind, Object]]:
+        found = (self.cluster.get(NAMESPACE, "", where) for where in PLACES)
+        bodies = (
+            {**body, "metadata": {key: body["metadata"].get(key) for key in ("name", "labels")}}
+            for body in found
+            if body
+        )
+        return [(NAMESPACE, body) for body in bodies]
+
+    def running(self, tenant: str) -> list[str]:
+        """Return the names of a tenant's Jobs that have not ended."""
+        jobs = self.cluster.list(JOB, names.builds_namespace(tenant))
+        pods = [(job["metadata"]["name"], self.pod_of(job)) for job in jobs]
+        return [name for name, pod in pods if pod is None or pod["status"]["phase"] == "Running"]
+
+    def pushed(self, event: Event) -> str:
+        """Return the digest of what is built of an event's source."""
+        data = event.data
+        packed = source.context(data, self.product.objects(data["tenant"]), self.product.limits, "/data")
+        return _digest(packed.digest.removeprefix("sha256:"))
+
     def objects(self) -> list[tuple[Kind, Object]]:
         return [(kind, body) for kind in KINDS for place in PLACES for body in self.cluster.list(kind, place)]
 
@@ -238,6 +275,10 @@ class Estate(World):
             if 200 <= sent["answer"] < 300:
                 seen[f"told {sent['headers']['ce-id']}"] = json.dumps(sent["data"], sort_keys=True)
         return {key: MOMENT.sub("<moment>", text) for key, text in seen.items()}
+
+
+def _digest(context: str) -> str:
+    return "sha256:" + hashlib.sha256(context.encode()).hexdigest()
 
 
 def place(body: Object) -> str:
