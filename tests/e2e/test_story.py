@@ -83,7 +83,7 @@ def test_a_new_version_replaces_the_old_and_no_event_is_lost(live: Live) -> None
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        within(30, "the old version answers", lambda: answered(live, "one") - {-1})
+        within(60, "the old version answers", lambda: answered(live, "one") - {-1})
         live.start("ledger", runtime="python", source=greeting("two"), scale={"min": 1})
         live.ready("ledger", image_other_than=old)
         within(60, "the new version answers", lambda: answered(live, "two"))

@@ -116,9 +116,9 @@ class Live:
         return place
 
     def post(self, broker: str, kind: str, data: Any, **attributes: str) -> None:
-        """Send an event to a Broker, which must take it."""
-        answer = self.send(broker, kind, data, **attributes)
-        assert answer == 202, f"the broker answered {answer}"
+        """Send an event to a Broker until it takes it, as a sender does: it may be busy, or starting anew."""
+        same = {"id": str(uuid.uuid4()), "time": datetime.now(UTC).isoformat(), **attributes}
+        within(60, "the broker takes it", lambda: self.send(broker, kind, data, **same) == 202, every=1)
 
     def send(self, broker: str, kind: str, data: Any, **attributes: str) -> int:
         """Send an event to a Broker and return its answer, 0 where there is none."""
