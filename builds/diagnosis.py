@@ -6,7 +6,7 @@ tried again, so nothing that a user's own commands print may look like one.
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from knative_lambda.builds.builder import Ended
@@ -23,6 +23,8 @@ NO_ANSWER = re.compile(
 PASSING = ("exceeded quota", "Internal error occurred")
 """Refusals of a Pod that may be over a moment later; the Job goes on trying."""
 LATE = "DeadlineExceeded"
+NODE_SILENT = timedelta(seconds=60)
+"""How long after its time a Pod may still be there before its node counts as lost."""
 
 
 def pod_ended(pod: Object) -> Ended | None:
@@ -83,9 +85,11 @@ def late(job: Object, pod: Object | None, events: Iterable[Object]) -> Ended:
     return Ended(1, "user", LATE, message)
 
 
-def is_over(pod: Object) -> bool:
-    """Say whether nothing of a Pod runs any more, or ever will."""
-    status = pod.get("status", {})
+def is_over(pod: Object, now: datetime) -> bool:
+    """Say whether nothing of a Pod runs any more, or ever will: of one whose node does not say so, after a while."""
+    status, going = pod.get("status", {}), pod["metadata"].get("deletionTimestamp")
+    if going and now > datetime.fromisoformat(going) + NODE_SILENT:  # it names the end of the grace period
+        return True
     containers = status.get("containerStatuses", [])
     ended = bool(containers) and all(found.get("state", {}).get("terminated") for found in containers)
     return status.get("phase") in ("Succeeded", "Failed") or ended

@@ -108,7 +108,7 @@ class Kaniko:
         """Ask for the Pods themselves: one whose Job is deleted runs on for as long as its grace period."""
         namespace, labels = names.builds_namespace(tenant), {names.BUILD_UID_LABEL: build_uid}
         pods = self.cluster.list(POD, namespace, labels)
-        if not all(map(diagnosis.is_over, pods)):
+        if not all(diagnosis.is_over(pod, self.now()) for pod in pods):
             return False
         ended = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])}
         jobs = self.cluster.list(JOB, namespace, labels)

@@ -31,6 +31,8 @@ TERMINAL = ("Succeeded", "Failed", "Cancelled")
 RELEASED: Saying = ("False", "Released", "")
 """Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
 LATE = "DeadlineExceeded"
+AGAIN = timedelta(seconds=5)
+"""When to look again at what was stopped and still goes on."""
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -39,7 +41,9 @@ class Patience:
     """How long a build may take, and how often the platform may fail it."""
 
     deadline: int = 1800
-    """Seconds from a build's first start to its end, over all its attempts; what it waits for a slot is not counted."""
+    """Seconds from a build's first start to its end, over all its attempts; not what it waits for its slot."""
+    outside: int = 86400
+    """Seconds that an external Build is waited for, from its creation on."""
     attempts: int = 3
     """Attempts in all; only what the platform failed is tried again."""
     pause: int = 10
@@ -159,7 +163,10 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
 
 
 def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
-    """Say of an external Build what it waits for."""
+    """Say of an external Build what it waits for; it is not waited for without end."""
+    made = datetime.fromisoformat(build["metadata"]["creationTimestamp"])
+    if now >= made + timedelta(seconds=workshop.patience.outside):
+        return finish(build, Outcome("Failed", LATE, "nobody outside has told its outcome"), workshop, now)
     if "phase" in build.get("status", {}):
         return build
     why = "waits for an event build.complete, or build.failed, from outside"
@@ -170,12 +177,13 @@ def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
 def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Begin the next attempt where it is time and there is a slot; else say what it waits for."""
     number, moment = build.get("status", {}).get("attempt", 0), due(build, workshop.patience)
-    if number and not _is_idle(build, workshop):  # two attempts of one build never run at once
-        workshop.builder.stop(attempt_of(build, number))
-        return build
     if number and now >= _ends(build, workshop, now):
         why = condition(build, "Retrying").get("message", "")
         return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
+    if number and not _is_idle(build, workshop):  # two attempts of one build never run at once
+        workshop.builder.stop(attempt_of(build, number))
+        workshop.later(build["metadata"]["namespace"], build["spec"]["function"], now + AGAIN)
+        return build
     if moment is not None and now < moment:
         workshop.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
         return build
@@ -210,7 +218,10 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     if digest is not None:
         return _succeeded(build, attempt, digest, workshop, now)
     if isinstance(seen, Lost) and over < timedelta():  # killed between the record and the start, or deleted by hand
-        return _start(build, attempt, workshop, now)
+        if _is_idle(build, workshop):
+            return _start(build, attempt, workshop, now)
+        workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
+        return build
     missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
     return _failed(build, attempt, missing, workshop, now)
 
@@ -229,8 +240,9 @@ class Outcome:
 def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -> Object:
     """Write a Build's end, then remove what still runs of it; one that has ended stays as it is.
 
-    The record comes first, so that nothing starts it again. Where nothing runs any more its slots are free before that,
-    and one write says all.
+    The record comes first, so that nothing starts it again, and so that whoever was late gives back no slots: they are
+    this Build's, and another attempt may have begun with them. What a process that died has not given back the sweep
+    finds by the slots themselves.
     """
     if phase(build) in TERMINAL:
         return build
@@ -243,8 +255,9 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
     change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
     if outcome.phase == "Cancelled" or build["spec"]["builder"] == "external" or not _is_idle(build, workshop):
         return clear(_write(build, change, steps, workshop, now), workshop, now)
+    build = _write(build, change, steps | {"Admitted": RELEASED}, workshop, now)
     workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
-    return _write(build, change, steps | {"Admitted": RELEASED}, workshop, now)
+    return build
 
 
 def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
@@ -286,8 +299,13 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
     if number > 1:
         steps["Retrying"] = ("False", "Begun", f"attempt {number}")
     began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
-    waited = waits(build)
-    build = _write(build, {"phase": "Running", "attempt": number, "startTime": began}, steps, workshop, now)
+    waited, change = waits(build), {"phase": "Running", "attempt": number, "startTime": began}
+    try:
+        build = _write(build, change, steps, workshop, now)
+    except Conflict:
+        if _has_ended(build, workshop):  # after its slots were given back: these were taken for nobody
+            workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
+        raise
     if waited:
         workshop.slots.leave(build["metadata"]["uid"])
     return _start(build, attempt_of(build, number, _left(build, workshop, now)), workshop, now)
@@ -299,15 +317,21 @@ def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -
         workshop.builder.start(attempt)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
-    if condition(build, "Started")["status"] == "True":
-        return build
     try:
         return _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
     except Conflict:
-        found = workshop.cluster.get(BUILD, attempt.tenant, attempt.build)
-        if found is None or found["metadata"]["uid"] != attempt.build_uid or phase(found) in TERMINAL:
+        if _has_ended(build, workshop, attempt.number):
             workshop.builder.stop(attempt)
         raise
+
+
+def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
+    """Say whether a Build that was written by somebody else is over, or has gone beyond an attempt."""
+    meta = build["metadata"]
+    found = workshop.cluster.get(BUILD, meta["namespace"], meta["name"])
+    if found is None or found["metadata"]["uid"] != meta["uid"] or phase(found) in TERMINAL:
+        return True
+    return bool(number) and (found["status"].get("attempt"), phase(found)) != (number, "Running")
 
 
 def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop, now: datetime) -> Object:
@@ -329,7 +353,10 @@ def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now
 
 
 def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: Workshop, now: datetime) -> Object:
-    """Record what the platform has failed, and wait a while: any later look, or the sweep, begins the next attempt."""
+    """Record what the platform has failed, and wait a while: any later look, or the sweep, begins the next attempt.
+
+    It keeps its slots: the pause is short, and its deadline goes on.
+    """
     reason, message = why
     past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]
     steps = {
@@ -337,11 +364,8 @@ def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: 
         "Started": ("False", reason, attempt.name),
         "Succeeded": ("Unknown", "Retrying", reason),
     }
-    if idle := _is_idle(build, workshop):
-        workshop.slots.free(attempt.tenant, attempt.build_uid)
-        steps["Admitted"] = RELEASED
     build = _write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
-    if not idle:
+    if not _is_idle(build, workshop):
         workshop.builder.stop(attempt)
     workshop.later(attempt.tenant, attempt.function, due(build, workshop.patience) or now)
     return build

@@ -47,6 +47,8 @@ class Slots:
     cluster: Cluster
     namespace: str
     limits: SlotLimits = field(default_factory=SlotLimits)
+    passed: set[str] = field(default_factory=set)
+    """UIDs of Builds that had their turn and did not begin: until the next admission they keep nobody from theirs."""
 
     def take(self, build: Object, now: datetime) -> str:
         """Return the slots that a Build holds, taken now if it is its turn and there are some; "" otherwise."""
@@ -59,11 +61,9 @@ class Slots:
         first = self._hold(local, place, self.limits.tenant, self.cluster.list(LEASE, local, {names.QUEUE_LABEL: SLOT}))
         if not first:
             return ""
+        # the tenant's slot is kept where there is none of all: a twin of this call may be at work with it
         second = self._hold(self.namespace, place, self.limits.everywhere, everywhere)
-        if not second:
-            self._drop(local, place.uid)
-            return ""
-        return f"{first} of {place.tenant}, {second} of all"
+        return f"{first} of {place.tenant}, {second} of all" if second else ""
 
     def wait(self, build: Object, now: datetime) -> None:
         """Leave a Build's ticket; one that is there keeps its time."""
@@ -84,11 +84,25 @@ class Slots:
         """Return the Build whose turn it is, if a slot is free for one."""
         return self._first(self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT}))
 
-    def places(self, tenant: str) -> list[Place]:
-        """Return each Build of a tenant that holds a slot, or has a ticket."""
-        mine = self.cluster.list(LEASE, self.namespace, {names.TENANT_LABEL: tenant})
-        mine += self.cluster.list(LEASE, names.builds_namespace(tenant), {names.TENANT_LABEL: tenant})
+    def places(self, tenant: str, build: str = "") -> list[Place]:
+        """Return each Build of a tenant, or the one of this name, that holds a slot or has a ticket."""
+        labels = {names.TENANT_LABEL: tenant, **({names.BUILD_LABEL: build} if build else {})}
+        mine = self.cluster.list(LEASE, self.namespace, labels)
+        mine += self.cluster.list(LEASE, names.builds_namespace(tenant), labels)
         return list({found.uid: found for found in map(_place, mine)}.values())
+
+    def everywhere(self) -> list[Place]:
+        """Return each Build of any tenant, served or not, that holds a slot of all or has a ticket."""
+        found = (
+            one
+            for sort in (SLOT, TICKET)
+            for one in self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: sort})
+        )
+        return list({place.uid: place for place in map(_place, found)}.values())
+
+    def release(self, uid: str) -> None:
+        """Give back what a Build holds of all, and its ticket, whatever its tenant's namespace has become."""
+        self._drop(self.namespace, uid)
 
     def waiting(self, tenant: str) -> set[str]:
         """Return the names of a tenant's Builds that have a ticket and hold no slot yet: only these can but wait."""
@@ -97,8 +111,16 @@ class Slots:
         holders = {_holder(found) for found in mine if found["metadata"]["labels"].get(names.QUEUE_LABEL) == SLOT}
         return {found.build for found in map(_place, mine) if found.uid not in holders}
 
+    def has_room(self, tenant: str) -> bool:
+        """Say whether a tenant may have one slot more now: what a Build looks for that has just got its ticket."""
+        return self._has_room(tenant, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT}))
+
+    def _has_room(self, tenant: str, everywhere: list[Object]) -> bool:
+        mine = [slot for slot in everywhere if _place(slot).tenant == tenant]
+        return len(everywhere) < self.limits.everywhere and len(mine) < self.limits.tenant
+
     def _is_turn(self, place: Place, everywhere: list[Object]) -> bool:
-        if len(everywhere) >= self.limits.everywhere:
+        if not self._has_room(place.tenant, everywhere):
             return False
         first = self._first(everywhere)
         return first is None or first.uid == place.uid
@@ -108,7 +130,7 @@ class Slots:
         if len(everywhere) >= self.limits.everywhere:
             return None
         held = Counter(_place(slot).tenant for slot in everywhere)
-        holders = {_holder(slot) for slot in everywhere}
+        holders = {_holder(slot) for slot in everywhere} | self.passed
         tickets = map(_place, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: TICKET}))
         waiting = [one for one in tickets if one.uid not in holders and held[one.tenant] < self.limits.tenant]
         return min(waiting, key=lambda one: (held[one.tenant], one.since, one.uid), default=None)

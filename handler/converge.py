@@ -57,7 +57,8 @@ def _bring_forward(function: Object, product: Product) -> bool:
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
         before, build = settle.phase(build), _settled(build, inputs, product)
-        moves |= settle.waits(build) or (before == "Running" and settle.phase(build) != "Running")
+        moves |= before == "Running" and settle.phase(build) != "Running"
+        moves |= settle.waits(build) and product.workshop.slots.has_room(function["metadata"]["namespace"])
     _require_room(read, product)
     told = Told.of(function, build)
     if told.image:

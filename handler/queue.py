@@ -7,11 +7,14 @@ then the oldest ticket. Never more than the limits, whatever races: the slots ar
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from knative_lambda.builds import settle
+from knative_lambda.builds.slots import Place
 from knative_lambda.deploy.cluster import BUILD
 from knative_lambda.handler.product import Product
-from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
+from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Unavailable
 
 TRIES = 2
 """Turns of a Build in one admission: in the first a twin may have been faster."""
@@ -22,50 +25,72 @@ log = logging.getLogger(__name__)
 def admit(product: Product, bring: Bring) -> None:
     """Bring those Functions forward whose Builds have their turn, while there are free slots.
 
-    One that cannot be brought forward now does not fail the event that freed its slot. It leaves the queue, so that it
-    does not keep all others from theirs; the sweep puts it there again. Threads that come at once leave it to one.
+    One that cannot be brought forward now does not fail the event that freed its slot, and keeps nobody from its turn:
+    it has its ticket still, and is passed over until the next admission. Threads that come at once leave it to one.
     """
     product.admission.do(lambda: _admit(product, bring))
 
 
 def _admit(product: Product, bring: Bring) -> None:
     slots, tried = product.workshop.slots, Counter[str]()
+    slots.passed.clear()
     while (place := slots.next()) is not None:
-        if tried[place.uid] == TRIES:
-            log.warning("%s had its turn and does not begin: it goes to the end of the queue", place.build)
-            slots.leave(place.uid)
-            continue
         tried[place.uid] += 1
         try:
             bring(place.tenant, place.function, product)
-            _leave(place.tenant, place.build, place.uid, product)
+            _leave(place, product)
         except Unavailable:
             raise
         except Temporary as error:
             log.warning("%s waits: %s", place.build, error)
         except Exception:
             log.exception("%s cannot be brought forward", place.build)
+        if tried[place.uid] == TRIES:
+            slots.passed.add(place.uid)
 
 
-def clear(tenant: str, product: Product) -> None:
-    """Give back the slots and tickets of a tenant's Builds that have ended or are gone, once nothing of them runs."""
-    for place in product.workshop.slots.places(tenant):
-        _leave(place.tenant, place.build, place.uid, product)
+def clear(tenant: str, build: str, product: Product) -> None:
+    """Give back the slots and the ticket of a tenant's Build that has ended or is gone, once nothing of it runs."""
+    for place in product.workshop.slots.places(tenant, build):
+        _leave(place, product)
 
 
-def _leave(tenant: str, name: str, uid: str, product: Product) -> None:
+def clear_tenant(tenant: str, product: Product) -> None:
+    """Do that for all Builds of a tenant that have a place and may not need it."""
+    places = product.workshop.slots.places(tenant)
+    builds = (
+        {one["metadata"]["uid"]: settle.phase(one) for one in product.cluster.list(BUILD, tenant)} if places else {}
+    )
+    for place in places:
+        if builds.get(place.uid) != "Queued":
+            _leave(place, product)
+
+
+def clear_strangers(product: Product) -> None:
+    """Give back what Builds of tenants hold that are served no more; where these cannot be seen, after their time."""
+    workshop, served = product.workshop, set(filter(product.is_tenant, product.settings.tenants))
+    time = timedelta(seconds=workshop.patience.deadline + workshop.patience.overtime)
+    for place in workshop.slots.everywhere():
+        if place.tenant in served:
+            continue
+        try:
+            is_over = workshop.builder.is_idle(place.tenant, place.uid)
+        except Refused:  # the right to see goes with the tenant
+            is_over = product.now() > datetime.fromisoformat(place.since) + time
+        if is_over:
+            workshop.slots.release(place.uid)
+
+
+def _leave(place: Place, product: Product) -> None:
     """Take a Build that needs no slot any more out of the queue."""
     workshop = product.workshop
-    build = product.cluster.get(BUILD, tenant, name)
-    if build is None or build["metadata"]["uid"] != uid:
-        if workshop.builder.is_idle(tenant, uid):
-            workshop.slots.free(tenant, uid)
-    elif settle.phase(build) in settle.TERMINAL:
-        try:
+    build = product.cluster.get(BUILD, place.tenant, place.build)
+    is_gone = build is None or build["metadata"]["uid"] != place.uid
+    if build is not None and not is_gone and settle.phase(build) in settle.TERMINAL:
+        with suppress(Conflict):  # a twin does it
             settle.clear(build, workshop, product.now())
-        except Conflict:  # a twin does it
-            return
-        if workshop.builder.is_idle(tenant, uid):
-            workshop.slots.free(tenant, uid)
-    elif settle.phase(build) == "Running":
-        workshop.slots.leave(uid)
+        is_gone = True
+    if is_gone and workshop.builder.is_idle(place.tenant, place.uid):
+        workshop.slots.free(place.tenant, place.uid)
+    elif build is not None and settle.phase(build) == "Running":
+        workshop.slots.leave(place.uid)

@@ -62,7 +62,7 @@ def _job(namespace: str, name: str, product: Product) -> None:
         remove_if_orphaned(tenant, job, product)
     found = product.cluster.get(BUILD, tenant, build)
     if found is None or settle.phase(found) in settle.TERMINAL:  # its slot may be free now
-        queue.clear(tenant, product)
+        queue.clear(tenant, build, product)
         queue.admit(product, bring_forward)
 
 

@@ -73,6 +73,8 @@ class Settings:
     """Builds of all tenants together that run at once."""
     build_deadline: int = 1800
     """Seconds that a build may take in all its attempts, from its first start on."""
+    build_outside: int = 86400
+    """Seconds that a Build which somebody else builds is waited for."""
     build_attempts: int = 3
     """Attempts of a build that the platform fails: evicted, its node gone, the registry away."""
     build_pause: int = 10

@@ -51,6 +51,7 @@ def sweep(event: Event, product: Product) -> None:
     for tenant in product.settings.tenants:
         for looks in (_marked, _orphans, _unsettled, _queued, _letters):
             attempt(partial(visit, looks, tenant), tenant)
+    attempt(partial(queue.clear_strangers, product), "former tenants")
     attempt(partial(queue.admit, product, bring_forward), "all tenants")
     attempt(partial(letters.tidy, product.settings.namespace, product), product.settings.namespace)
     if retention.is_due(event.time or product.now()):
@@ -122,7 +123,7 @@ def _is_queued(function: Object) -> bool:
 
 def _queued(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     """Yield the queue itself: what it holds for Builds that have ended or are gone."""
-    yield partial(queue.clear, tenant, product)
+    yield partial(queue.clear_tenant, tenant, product)
 
 
 def _marked(tenant: str, product: Product) -> Iterator[Callable[[], None]]:

@@ -116,7 +116,7 @@ def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str 
 def workshop(settings: Settings, cluster: Cluster, builder: Builder, registry: Registry, store: Store) -> Workshop:
     """Return what settling a build touches, over these ports."""
     limits = SlotLimits(settings.builds_per_tenant, settings.builds_at_once)
-    patience = Patience(settings.build_deadline, settings.build_attempts, settings.build_pause)
+    patience = Patience(settings.build_deadline, settings.build_outside, settings.build_attempts, settings.build_pause)
     return Workshop(cluster, builder, registry, store, Slots(cluster, settings.namespace, limits), patience)
 
 

@@ -454,6 +454,20 @@ def test_a_pod_that_runs_is_not_idle_though_its_job_is_gone(bench: Bench) -> Non
     assert not bench.kaniko.is_idle("acme", "uid-1")
 
 
+def test_a_pod_whose_node_is_lost_counts_as_gone_a_minute_after_its_time(bench: Bench) -> None:
+    bench.kaniko.start(ATTEMPT)
+    bench.pod(phase="Running", containerStatuses=[running(START)])
+    [pod] = bench.cluster.list(POD, "acme-builds")
+    [job] = bench.cluster.list(JOB, "acme-builds")
+    bench.told("Failed", "BackoffLimitExceeded")
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z"
+    bench.cluster.list = lambda kind, *_: [pod] if kind == POD else [job]  # type: ignore[method-assign,assignment]
+    bench.time = START + timedelta(seconds=80)
+    assert not bench.kaniko.is_idle("acme", "uid-1")
+    bench.time = START + timedelta(seconds=95)
+    assert bench.kaniko.is_idle("acme", "uid-1")
+
+
 def test_a_pod_that_has_ended_is_idle_before_its_job_says_so(bench: Bench) -> None:
     bench.kaniko.start(ATTEMPT)
     bench.ended(exitCode=0)

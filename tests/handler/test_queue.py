@@ -1,6 +1,8 @@
 """Slots: never more builds at once than allowed, in the order of arrival, fair between tenants, and none forgotten."""
 
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds import settle
 from knative_lambda.builds.builder import Ended
+from knative_lambda.builds.slots import SlotLimits
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, LEASE, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types
@@ -199,21 +202,107 @@ def test_a_thousand_starts_are_all_kept_and_the_sweep_does_not_walk_them(world: 
     assert read.count(FUNCTION) < 20
 
 
-def test_a_platforms_failure_leaves_its_slot_to_others_while_it_waits(world: World) -> None:
+def test_a_platforms_failure_keeps_its_slot_for_the_next_attempt(world: World) -> None:
+    """Its deadline goes on, so it must not wait behind others; and a twin that is late has nothing to give back."""
     for name in ("a", "b", "c"):
         world.start(name)
     world.fail(Ended(1, "platform", "Evicted", "low on memory"), name="a")
-    assert building(world) == ["b", "c"]
+    assert building(world) == ["b"]
     assert world.condition("Built", "a")[:2] == ("Unknown", "Retrying")
-    told = condition(world.build("a"), "Retrying")
-    assert (told["status"], told["reason"]) == ("True", "Evicted")
     world.time += timedelta(minutes=5)
     world.tick()
-    assert world.condition("Built", "a")[:2] == ("Unknown", "Queued"), "its turn comes again"
-    end(world, "b")
-    assert building(world) == ["c", "a"]
+    assert building(world) == ["b", "a"]
     assert world.build("a")["status"]["attempt"] == 2
-    assert condition(world.build("a"), "Retrying")["status"] == "False"
+    end(world, "a")
+    assert building(world) == ["b", "c"]
+
+
+def test_a_twin_that_was_late_gives_back_no_slot_that_another_attempt_needs() -> None:
+    world = World(builds_at_once=1, builds_per_tenant=1)
+    world.start("a")
+    attempt, is_idle, done = world.attempt("a"), world.builder.is_idle, list[int]()
+    world.builder.ends[attempt] = Ended(1, "platform", "Evicted", "")
+
+    def late(tenant: str, uid: str) -> bool:
+        found = is_idle(tenant, uid)
+        if not done:
+            done.append(1)
+            world.report("Pod", "acme-builds", f"{attempt}-abcde")
+            world.time += timedelta(seconds=30)
+            world.tick()
+        return found
+
+    world.builder.is_idle = late  # type: ignore[method-assign]
+    world.report("Pod", "acme-builds", f"{attempt}-abcde")
+    assert len(building(world)) == len(leases(world, EVERYWHERE)) == len(leases(world, "acme-builds")) == 1
+
+
+def test_a_twin_that_was_late_does_not_drop_the_slot_that_the_other_builds_with(world: World) -> None:
+    slots, create, done = world.product.workshop.slots, world.cluster.create, list[int]()
+    for name in ("mine", "another", "third"):
+        world.start(name, builder="external")
+    mine, another, third = (world.build(name) for name in ("mine", "another", "third"))
+    object.__setattr__(slots, "limits", SlotLimits(2, 2))
+    assert slots.take(another, world.time)
+
+    def late(kind: Kind, body: Object) -> Object:
+        if body["metadata"]["namespace"] == EVERYWHERE and not done:
+            done.append(1)
+            slots.free("acme", another["metadata"]["uid"])
+            assert slots.take(mine, world.time), "the twin has both"
+            assert slots.take(third, world.time)
+        return create(kind, body)
+
+    world.cluster.create = late  # type: ignore[method-assign]
+    slots.take(mine, world.time)
+    uids = {one["spec"]["holderIdentity"] for one in leases(world, "acme-builds")}
+    assert uids == {mine["metadata"]["uid"], third["metadata"]["uid"]}
+
+
+def test_a_cancel_beside_a_start_leaves_no_slot_taken(world: World) -> None:
+    """The slots were taken, then the Build was cancelled, then the start found that out."""
+    take = world.product.workshop.slots.cluster.create
+    done = list[int]()
+
+    def cancelled_meanwhile(kind: Kind, body: Object) -> Object:
+        made = take(kind, body)
+        if kind == LEASE and body["metadata"]["namespace"] == EVERYWHERE and not done:
+            done.append(1)
+            [build] = world.builds()
+            settle.cancel(build, "Cancelled", "by a twin", world.product.workshop, world.time)
+        return made
+
+    world.cluster.create = cancelled_meanwhile  # type: ignore[method-assign]
+    world.start("a")
+    assert building(world) == []
+    assert leases(world, EVERYWHERE) == leases(world, "acme-builds") == []
+
+
+def test_the_slots_of_a_tenant_that_is_served_no_more_are_given_back() -> None:
+    world = World(builds_at_once=1, builds_per_tenant=1)
+    world.start("x", tenant="other")
+    world.start("a")
+    world.builder.ends[f"{world.builds('other')[0]['metadata']['name']}-1"] = Ended(0)
+    settings = replace(world.settings, tenants=("acme",))
+    world.product = replace(world.product, settings=settings)
+    world.tick()
+    assert building(world) == ["a"]
+
+
+def test_one_tenants_burst_costs_a_start_no_look_at_the_whole_queue() -> None:
+    world = World(builds_per_tenant=2, builds_at_once=10)
+    for number in range(50):
+        world.start(f"f{number}")
+    listed, find = list[int](), world.cluster.list
+
+    def counted(kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        found = find(kind, namespace, labels)
+        listed.append(len(found) if kind == LEASE else 0)
+        return found
+
+    world.cluster.list = counted  # type: ignore[method-assign]
+    world.start("last")
+    assert sum(listed) < 20
 
 
 def test_however_many_race_no_more_than_the_limit_get_a_slot(world: World) -> None:

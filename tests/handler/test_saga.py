@@ -177,6 +177,58 @@ def test_a_build_that_was_ended_while_its_job_was_being_made_leaves_no_job(world
     assert world.build()["status"]["phase"] == "Cancelled"
 
 
+def test_a_cancel_beside_the_restart_of_a_lost_attempt_leaves_no_job(world: World) -> None:
+    """Somebody had deleted its Job: the start made it anew while a twin cancelled the Build."""
+    world.start()
+    world.builder.started.clear()
+    start, done = world.builder.start, list[int]()
+
+    def cancelled_meanwhile(attempt: settle.Attempt) -> None:
+        if not done:
+            done.append(1)
+            world.send(types.BUILD_CANCEL, {"tenant": "acme", "name": "hello"})
+        start(attempt)
+
+    world.builder.start = cancelled_meanwhile  # type: ignore[method-assign]
+    world.report("Job", "acme-builds", world.attempt())
+    assert world.builder.started == {}
+    assert world.build()["status"]["phase"] == "Cancelled"
+
+
+def test_a_lost_attempt_is_not_begun_again_beside_its_pod(world: World) -> None:
+    """Deleting a Job by hand leaves its Pod running for as long as its grace period."""
+    world.start()
+    attempt = world.attempt()
+    world.builder.started.clear()
+    world.builder.lingering.add(attempt)
+    world.tick()
+    assert world.builder.starts == 1
+    world.builder.lingering.clear()
+    world.tick()
+    assert world.builder.starts == 2
+
+
+def test_a_pod_that_never_goes_does_not_keep_its_build_for_ever(world: World) -> None:
+    """Its node is lost: the build ends at its deadline, and the slot stays taken for as long as something may run."""
+    world.start()
+    world.builder.lingering.add(world.attempt())
+    world.fail(Ended(1, "platform", "NodeLost", "the node is gone"))
+    world.time += timedelta(seconds=700)
+    world.tick()
+    assert world.condition("Built")[:2] == ("False", "DeadlineExceeded")
+    assert world.cluster.list(LEASE, "acme-builds")
+    world.builder.lingering.clear()
+    world.tick()
+    assert not world.cluster.list(LEASE, "acme-builds")
+
+
+def test_a_build_from_outside_is_not_waited_for_without_end(world: World) -> None:
+    world.start(builder="external")
+    world.time += timedelta(days=2)
+    world.tick()
+    assert world.condition("Built")[:2] == ("False", "DeadlineExceeded")
+
+
 def test_nothing_is_half_made_when_the_record_cannot_be_written(world: World) -> None:
     replace = world.cluster.replace_status
 

@@ -25,6 +25,7 @@ KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_BUILDS_PER_TENANT: {{ .Values.builds.atOnce.perTenant }}
 KNATIVE_LAMBDA_BUILDS_AT_ONCE: {{ .Values.builds.atOnce.inAll }}
 KNATIVE_LAMBDA_BUILD_DEADLINE: {{ .Values.builds.deadlineSeconds }}
+KNATIVE_LAMBDA_BUILD_OUTSIDE: {{ .Values.builds.outsideSeconds }}
 KNATIVE_LAMBDA_BUILD_ATTEMPTS: {{ .Values.builds.attempts }}
 KNATIVE_LAMBDA_BUILD_PAUSE: {{ .Values.builds.pauseSeconds }}
 KNATIVE_LAMBDA_BUILD_PENDING: {{ .Values.builds.pendingSeconds }}
