@@ -208,4 +208,8 @@ def test_a_namespace_that_is_no_tenants_is_never_looked_into(estate: Estate) -> 
     estate.end_pod(job_of(estate), "ok")
     estate.cluster.replace(NAMESPACE, {**namespace, "metadata": {**namespace["metadata"], "labels": {}}})
     events = [estate.reported("Function", "acme", "hello"), estate.reported("Pod", "acme-builds", "hello-x-1-abcde")]
-    changes_nothing(estate, *events, tick(estate))
+    changes_nothing(estate, *events)
+    before = estate.picture()
+    estate.deliver(tick(estate))
+    left = difference(estate.picture(), before).split()
+    assert left == ["Lease", "knative-lambda/slot-0:", "is", "missing"], "it holds no slot that others wait for"
