@@ -21,7 +21,7 @@ class GuardedRegistry:
 
     def digest(self, reference: str) -> str | None:
         """See `Registry.digest`."""
-        return self.guard.find(self.registry.digest, reference)
+        return self.guard.call(self.registry.digest, reference)
 
     def tags(self, repository: str) -> list[str]:
         """See `Registry.tags`."""

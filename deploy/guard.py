@@ -1,7 +1,8 @@
 """The guard around a cluster: it fails at once while the breaker is open, and only what is safe is tried again.
 
 Wrapped around the cluster, once, by whoever joins a service. "Not there", `Conflict`, `AlreadyExists`, `Refused` and a
-quota that is used up are the API server's answers: they count as no failure.
+quota that is used up are the API server's answers. A Pod's log is the kubelet's: a node that is gone is no failure of
+the API server, so a log gets one attempt and the breaker does not hear of it.
 
 When no answer came to a write, nobody knows whether it was done. What a second attempt would then say decides:
 
@@ -32,7 +33,7 @@ class GuardedCluster:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """See `Cluster.get`."""
-        return self._guard.find(self._cluster.get, kind, namespace, name)
+        return self._guard.call(self._cluster.get, kind, namespace, name)
 
     def heads(self, kind: Kind, namespace: str) -> list[Object]:
         """See `Cluster.heads`."""
@@ -65,4 +66,4 @@ class GuardedCluster:
 
     def pod_log(self, namespace: str, pod: str, container: str, *, limit: int, seconds: int = 0) -> bytes | None:
         """See `Cluster.pod_log`."""
-        return self._guard.find(self._cluster.pod_log, namespace, pod, container, limit=limit, seconds=seconds)
+        return self._guard.aside(self._cluster.pod_log, namespace, pod, container, limit=limit, seconds=seconds)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from knative_lambda.deploy.cluster import NAMESPACE, Kind, Object
-from knative_lambda.schemas.errors import Conflict, Fault, Refused
+from knative_lambda.schemas.errors import Conflict, Fault, Unsent
 
 SET_BY_SERVER = (
     "uid",
@@ -37,7 +37,7 @@ def is_name(name: str) -> bool:
 
 
 def check_address(kind: Kind, namespace: str, name: str | None = None) -> None:
-    """Raise `Refused` where no object of `kind` can be called that, or lie there; no name asks for the place alone."""
+    """Raise `Unsent` where no object of `kind` can be called that, or lie there; no name asks for the place alone."""
     faults = []
     if kind.namespaced and not _DNS_LABEL.fullmatch(namespace):
         faults.append(Fault("/metadata/namespace", f"{namespace!r} is no DNS label"))
@@ -45,17 +45,17 @@ def check_address(kind: Kind, namespace: str, name: str | None = None) -> None:
     if name is not None and not pattern.fullmatch(name):
         faults.append(Fault("/metadata/name", f"{name!r} is no DNS name"))
     if faults:
-        raise Refused(faults)
+        raise Unsent(faults)
 
 
 def check_labels(labels: Mapping[str, Any]) -> None:
-    """Raise `Refused` where these are not labels, of an object or of a selection."""
+    """Raise `Unsent` where these are not labels, of an object or of a selection."""
     if faults := list(_faults_of_labels(labels)):
-        raise Refused(faults)
+        raise Unsent(faults)
 
 
 def check(kind: Kind, body: Object) -> tuple[str, str]:
-    """Return the namespace ("" where the kind has none) and name of `body`; raise `Refused` if it is not of `kind`."""
+    """Return the namespace ("" where the kind has none) and name of `body`; raise `Unsent` if it is not of `kind`."""
     metadata = body.get("metadata", {})
     namespace = metadata.get("namespace", "") if kind.namespaced else ""
     name = metadata.get("name", "")
@@ -70,21 +70,21 @@ def check(kind: Kind, body: Object) -> tuple[str, str]:
         if not all(owner.get(field) for field in ("apiVersion", "kind", "name", "uid")):
             faults.append(Fault(f"/metadata/ownerReferences/{index}", "needs apiVersion, kind, name and uid"))
     if faults:
-        raise Refused(faults)
+        raise Unsent(faults)
     return namespace, name
 
 
 def check_new(kind: Kind, body: Object) -> tuple[str, str]:
     """Return and raise like `check`, for an object that is not there yet."""
     if body.get("metadata", {}).get("resourceVersion"):
-        raise Refused.because("/metadata/resourceVersion", "is set, on an object to be created")
+        raise Unsent.because("/metadata/resourceVersion", "is set, on an object to be created")
     return check(kind, body)
 
 
 def check_read(kind: Kind, body: Object) -> tuple[str, str]:
     """Return and raise like `check`, for an object that was read before."""
     if not body.get("metadata", {}).get("resourceVersion"):
-        raise Refused.because("/metadata/resourceVersion", "is missing: only what was read can be replaced")
+        raise Unsent.because("/metadata/resourceVersion", "is missing: only what was read can be replaced")
     return check(kind, body)
 
 

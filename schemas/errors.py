@@ -3,7 +3,8 @@
     ProductError
     ├── Refused          the same request will never be accepted: mend it (422)
     │   ├── Malformed    it is not even a CloudEvent (400)
-    │   └── TooLarge     it is over a limit (413)
+    │   ├── TooLarge     it is over a limit (413)
+    │   └── Unsent       no dependency was asked about it
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
         ├── Conflict     somebody else wrote the object first
@@ -50,6 +51,10 @@ class Malformed(Refused):
 
 class TooLarge(Refused):
     """The request, or something that it carries, is over a limit."""
+
+
+class Unsent(Refused):
+    """Refused before anything was sent: it says nothing about the dependency that would have been asked."""
 
 
 class Temporary(ProductError):

@@ -2,6 +2,9 @@
 
 Called by the wrappers of the ports, such as `storage/guard.py`: one `Guard` for each dependency, shared by all threads.
 The breaker is only told how a call ended. No lock is held while a call runs, so calls never wait for each other.
+
+It asks one thing: is the dependency reached? Every answer says yes, also "not there", `Conflict` or `Refused`: it ends
+a row of failures, and the outage that a probe looks into. What was never sent, and a bug, say nothing.
 """
 
 import math
@@ -17,7 +20,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import pybreaker
 import tenacity
 
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import ProductError, Unavailable, Unsent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,21 +101,23 @@ class Guard:
     def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `fn` returns; raise `Unavailable` where it still does after retries, or the breaker is open.
 
-        Whatever else `fn` raises passes at once and changes nothing: it is neither a failure of the dependency, nor a
-        success that would make its failures forgotten.
+        Whatever else `fn` raises passes at once: errors of the product's own are the dependency's answers.
         """
-        result: T = self._retrying()(self._attempt, partial(fn, *args, **kwargs), lambda _: True)
+        result: T = self._retrying()(self._attempt, partial(fn, *args, **kwargs))
         return result
 
     def once(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `call` does with a call that must not be made twice: after a failure nobody knows whether it was."""
-        return self._attempt(partial(fn, *args, **kwargs), lambda _: True)
+        return self._attempt(partial(fn, *args, **kwargs))
 
-    def find(self, fn: Callable[P, T | None], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Do what `call` does, for a question whose None says "not found": that changes nothing either."""
-        attempt = partial(fn, *args, **kwargs)
-        found: T | None = self._retrying()(self._attempt, attempt, lambda it: it is not None)
-        return found
+    def aside(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make one attempt of a call that somebody behind the dependency answers, or does not.
+
+        The breaker does not hear how it ends, and it probes nothing: unless the breaker is closed, raise `Unavailable`.
+        """
+        if self.state != pybreaker.STATE_CLOSED:
+            raise self._not_called()
+        return fn(*args, **kwargs)
 
     def _retrying(self) -> tenacity.Retrying:
         # A new one for each call: a shared one would mix up the threads' statistics.
@@ -144,15 +149,19 @@ class Guard:
         for listener in self._retried:
             listener(self._dependency)
 
-    def _attempt(self, fn: Callable[[], T], is_success: Callable[[T], bool]) -> T:
+    def _attempt(self, fn: Callable[[], T]) -> T:
         with self._admitted() as state:
             try:
                 result = fn()
             except Unavailable:
                 self._record(_failure, state)
                 raise
-            if is_success(result) or state == pybreaker.STATE_HALF_OPEN:
+            except Unsent:
+                raise
+            except ProductError:
                 self._record(_success, state)
+                raise
+            self._record(_success, state)
             return result
 
     @contextmanager
@@ -176,13 +185,16 @@ class Guard:
             self._probe.release()
 
     def _raise_while_open(self) -> None:
-        left = self._opened + self._settings.reset - self._switches.clock()
-        if self.state == pybreaker.STATE_OPEN and left > 0:
-            raise Unavailable(
-                self._dependency,
-                f"not called: {self._settings.failures} calls in a row failed",
-                retry_after=math.ceil(left),
-            )
+        if self.state == pybreaker.STATE_OPEN and self._left() > 0:
+            raise self._not_called()
+
+    def _left(self) -> float:
+        """Return the seconds until a breaker that is open lets somebody probe."""
+        return self._opened + self._settings.reset - self._switches.clock()
+
+    def _not_called(self) -> Unavailable:
+        message = f"not called: {self._settings.failures} calls in a row failed"
+        return Unavailable(self._dependency, message, retry_after=max(1, math.ceil(self._left())))
 
     def _record(self, outcome: Callable[[], None], state: str) -> None:
         """Tell the breaker how a call ended, unless its state has changed since: the news is old then."""

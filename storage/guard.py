@@ -51,11 +51,11 @@ class GuardedStore:
 
     def get(self, key: str, *, limit: int) -> bytes | None:
         """See `Store.get`."""
-        return self._guard.find(self._store.get, key, limit=limit)
+        return self._guard.call(self._store.get, key, limit=limit)
 
     def stat(self, key: str) -> Stored | None:
         """See `Store.stat`."""
-        return self._guard.find(self._store.stat, key)
+        return self._guard.call(self._store.stat, key)
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""

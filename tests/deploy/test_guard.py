@@ -14,7 +14,7 @@ CALLS: dict[str, tuple[int, Callable[[Cluster], Any]]] = {
     "get": (2, lambda it: it.get(JOB, "a", "b")),
     "heads": (2, lambda it: it.heads(JOB, "a")),
     "list": (2, lambda it: it.list(JOB, "a")),
-    "pod_log": (2, lambda it: it.pod_log("a", "b", "c", limit=1)),
+    "pod_log": (1, lambda it: it.pod_log("a", "b", "c", limit=1)),
     "create": (1, lambda it: it.create(JOB, {})),
     "replace": (1, lambda it: it.replace(JOB, {})),
     "replace_status": (1, lambda it: it.replace_status(JOB, {})),
@@ -55,6 +55,16 @@ def test_without_an_answer_only_what_is_safe_is_asked_again(call: str) -> None:
     with pytest.raises(Unavailable, match="no answer"):
         ask(guarded(broken)[0])
     assert broken.calls == attempts
+
+
+def test_a_log_that_cannot_be_read_is_the_kubelets_failure_and_not_the_api_servers() -> None:
+    """A node that is gone, with three logs to read, would make everybody's calls fail."""
+    broken = Broken(Unavailable("cluster", "no answer"))
+    cluster, guard = guarded(broken)
+    for _ in range(PATIENCE.failures + 1):
+        with pytest.raises(Unavailable, match="no answer"):
+            CALLS["pod_log"][1](cluster)
+    assert guard.state == "closed"
 
 
 @pytest.mark.parametrize("answer", [AlreadyExists("a"), Conflict("a"), Temporary("exceeded quota")], ids=repr)

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pytest
 
-from knative_lambda.schemas.errors import Refused, TooLarge, Unavailable
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary, TooLarge, Unavailable, Unsent
 from knative_lambda.schemas.guard import Guard, GuardSettings, Switches
 from knative_lambda.storage.guard import GuardedStore, guarded
 from knative_lambda.storage.memory import MemoryStore
@@ -15,6 +15,18 @@ from knative_lambda.storage.store import BadKey, Stored
 
 SECONDS = 10
 """How long a test waits for a thread that would otherwise hang it."""
+
+
+ANSWERS = (
+    "found",
+    None,
+    TooLarge.because("a", "is large"),
+    Refused.because("a", "is odd"),
+    Conflict("a"),
+    AlreadyExists("a"),
+    Temporary("the quota is used up"),
+)
+SILENCES = (BadKey("a"), Unsent.because("/metadata/name", "is no name"), ZeroDivisionError())
 
 
 class Time:
@@ -148,31 +160,26 @@ def test_retries_count_as_failures_and_end_when_the_breaker_opens(time: Time) ->
     assert dependency.calls == 2
 
 
-def test_not_found_and_refusals_do_not_hide_failures(time: Time) -> None:
-    """A store that finds nothing and fails at every write is down, in whatever order it is asked."""
-    it = guard(time, failures=3)
-    for _ in range(2):
+@pytest.mark.parametrize("answer", ANSWERS, ids=repr)
+def test_any_answer_ends_a_row_of_failures(time: Time, answer: object) -> None:
+    """It was reached: three failures among thousands of answers are no outage, whatever the answers say."""
+    it = guard(time, failures=2)
+    for _ in range(3):
         _ignore(it, down())
-        assert it.find(lambda: None) is None
-        _ignore(it, TooLarge.because("a", "is large"))
+        _ignore(it, answer)
+    assert it.state == "closed"
+
+
+@pytest.mark.parametrize("silence", SILENCES, ids=repr)
+def test_what_was_never_asked_ends_no_row_of_failures(time: Time, silence: Exception) -> None:
+    """A bug, or what is refused before anything is sent, would hide an outage."""
+    it = guard(time, failures=2)
+    _ignore(it, silence)
+    _ignore(it, down())
+    _ignore(it, silence)
     assert it.state == "closed"
     _ignore(it, down())
     assert it.state == "open"
-
-
-def test_not_found_is_no_failure(time: Time) -> None:
-    it = guard(time, failures=1)
-    assert it.find(lambda: None) is None
-    _ignore(it, TooLarge.because("a", "is large"))
-    assert it.state == "closed"
-
-
-def test_found_is_a_success(time: Time) -> None:
-    it = guard(time, failures=2)
-    _ignore(it, down())
-    assert it.find(lambda: "found") == "found"
-    _ignore(it, down())
-    assert it.state == "closed"
 
 
 def test_an_open_breaker_fails_at_once_and_says_when_to_come_back(time: Time) -> None:
@@ -187,11 +194,11 @@ def test_an_open_breaker_fails_at_once_and_says_when_to_come_back(time: Time) ->
     assert time.pauses == []
 
 
-@pytest.mark.parametrize("found", ["something", None])
-def test_a_probe_that_is_answered_closes_the_breaker(time: Time, found: str | None) -> None:
+@pytest.mark.parametrize("answer", ANSWERS, ids=repr)
+def test_a_probe_that_is_answered_closes_the_breaker(time: Time, answer: object) -> None:
     it = opened(time)
     time.now += 10
-    assert it.find(lambda: found) == found
+    _ignore(it, answer)
     assert it.state == "closed"
 
 
@@ -208,11 +215,12 @@ def test_a_probe_that_fails_opens_it_for_as_long_again(time: Time) -> None:
     assert dependency.calls == 1
 
 
-def test_a_probe_that_proves_nothing_leaves_the_place_to_the_next(time: Time) -> None:
+@pytest.mark.parametrize("silence", SILENCES, ids=repr)
+def test_a_probe_that_proves_nothing_leaves_the_place_to_the_next(time: Time, silence: Exception) -> None:
     """A key that is refused before anything is sent says nothing about the store."""
     it = opened(time)
     time.now += 10
-    _ignore(it, BadKey("a"))
+    _ignore(it, silence)
     assert it.state == "half-open"
     assert it.call(lambda: "answer") == "answer"
     assert it.state == "closed"
@@ -274,6 +282,35 @@ def test_how_a_call_from_before_the_outage_ends_is_old_news(time: Time, state: s
         end.set()
         call.exception(SECONDS)
     assert it.state == state
+
+
+def test_a_call_aside_gets_one_attempt_and_neither_its_failures_nor_its_answers_count(time: Time) -> None:
+    """Who answers it, or does not, is somebody behind the dependency."""
+    it = guard(time, attempts=3, failures=2)
+    for _ in range(3):
+        dependency = Dependency(down())
+        with pytest.raises(Unavailable, match="it is down"):
+            it.aside(dependency)
+        assert dependency.calls == 1
+    assert it.state == "closed"
+    with pytest.raises(Unavailable):
+        it.once(Dependency(down()))
+    assert it.aside(Dependency("answer")) == "answer"
+    with pytest.raises(Unavailable):
+        it.once(Dependency(down()))
+    assert it.state == "open"
+
+
+@pytest.mark.parametrize("later", [0, 20])
+def test_a_call_aside_fails_at_once_while_the_breaker_is_open_and_probes_nothing(time: Time, later: float) -> None:
+    it = opened(time)
+    time.now += later
+    dependency = Dependency()
+    with pytest.raises(Unavailable, match="not called") as caught:
+        it.aside(dependency)
+    assert caught.value.retry_after >= 1
+    assert dependency.calls == 0
+    assert it.state == "open"
 
 
 def test_listeners_hear_of_every_change(time: Time) -> None:
