@@ -5,7 +5,7 @@ tried again, so nothing that a user's own commands print may look like one.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,10 +17,15 @@ FETCHER = "fetch"
 KANIKO_ERROR = re.compile(r"^error (?:building image|pushing image|checking push permissions)\b.*$", re.MULTILINE)
 """How Kaniko's last words begin: before them stands what the user's commands print, after them a registry's answer."""
 NO_ANSWER = re.compile(
-    r'status code 5\d\d\b|: connection re(?:fused|set)|": EOF$|unexpected EOF|i/o timeout|TLS handshake timeout'
-    r"|no route to host|server misbehaving"
+    r'status code (?:408|429|5\d\d)\b|\b(?:TOOMANYREQUESTS|UNAVAILABLE): |: connection re(?:fused|set)|": EOF$'
+    r"|unexpected EOF|i/o timeout|connection timed out|TLS handshake timeout|Client\.Timeout exceeded"
+    r"|context deadline exceeded|net/http: request canceled|no route to host|network is unreachable|server misbehaving"
 )
-PASSING = ("exceeded quota", "Internal error occurred")
+NO_HOST = re.compile(r"\blookup (\S+)(?: on \S+)?: no such host")
+OWN_COMMAND = "failed to execute command"
+"""A line of the Dockerfile failed; what follows is its own words."""
+QUOTA = "exceeded quota"
+PASSING = (QUOTA, "Internal error occurred")
 """Refusals of a Pod that may be over a moment later; the Job goes on trying."""
 LATE = "DeadlineExceeded"
 NODE_SILENT = timedelta(seconds=60)
@@ -49,10 +54,13 @@ def pod_ended(pod: Object) -> Ended | None:
     return Ended(end.get("exitCode", 1)) if end else None
 
 
-def exited(exit_code: int, log: str) -> Ended:
-    """Return whose failure a build is that ended by itself, by Kaniko's own last words."""
+def exited(exit_code: int, log: str, hosts: Collection[str]) -> Ended:
+    """Return whose failure a build is that ended by itself, by Kaniko's own last words.
+
+    `hosts` are the registries that the platform chose; another one that does not exist was named by the Dockerfile.
+    """
     said = KANIKO_ERROR.findall(log)
-    if said and NO_ANSWER.search(said[-1]):
+    if said and _is_unanswered(said[-1], hosts):
         return Ended(exit_code, "platform", "RegistryUnavailable", "the registry did not answer as it should")
     return Ended(exit_code, "user", "BuildFailed", f"the build ended with exit code {exit_code}")
 
@@ -111,13 +119,39 @@ def pending(pod: Object, seconds: int) -> Ended:
 
 def refused(job: Object, events: Iterable[Object]) -> Ended | None:
     """Return why a Job gets no Pod, ever: Pod Security, a limit, a missing ServiceAccount."""
-    told = [event for event in events if _is_about(event, job) and event.get("reason") == "FailedCreate"]
-    if not told:
-        return None
-    message = max(told, key=_when).get("message", "")
-    if any(words in message for words in PASSING):
+    message = _refusal(job, events)
+    if not message or any(words in message for words in PASSING):
         return None
     return Ended(1, "ours", "PodRefused", message)
+
+
+def had_pod(job: Object) -> bool:
+    """Say whether a Job has made its Pod at some time, as far as it has counted."""
+    status = job.get("status", {})
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    return any(status.get(count) for count in ("active", "succeeded", "failed")) or any(uncounted.values())
+
+
+def missing(job: Object, events: Iterable[Object], seconds: int) -> Ended:
+    """Return why a Job is given up that has made no Pod, in the words of its newest refusal."""
+    message = _refusal(job, events)
+    reason = "QuotaExceeded" if QUOTA in message else "PodNotMade"
+    return Ended(1, "platform", reason, f"the build has no Pod after {seconds} seconds: {message or reason}")
+
+
+def _is_unanswered(words: str, hosts: Collection[str]) -> bool:
+    if OWN_COMMAND in words:
+        return False
+    unknown = NO_HOST.search(words)
+    if unknown is not None and (unknown[1] in hosts or not words.startswith("error building image")):
+        return True
+    return NO_ANSWER.search(words) is not None
+
+
+def _refusal(job: Object, events: Iterable[Object]) -> str:
+    """Return the newest of the cluster's words why a Job gets no Pod, or ""."""
+    told = [event for event in events if _is_about(event, job) and event.get("reason") == "FailedCreate"]
+    return str(max(told, key=_when).get("message", "")) if told else ""
 
 
 def _conditions(job: Object) -> list[Mapping[str, Any]]:

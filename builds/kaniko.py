@@ -18,7 +18,7 @@ from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, Cluster, Object
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Refused, Temporary, Unavailable
+from knative_lambda.schemas.errors import AlreadyExists, ProductError, Temporary
 from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
@@ -40,7 +40,7 @@ class KanikoSettings:
     registry_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials."""
     pending: int = 300
-    """Seconds after which a Pod that has not begun is given up."""
+    """Seconds after which a Pod that has not begun, or was not even made, is given up."""
     silence: int = 600
     """Seconds without any output after which a build is ended; 0 never does that."""
     ttl: int = 86400
@@ -80,23 +80,23 @@ class Kaniko:
             return diagnosis.late(found, pod, self._events(found))
         if end is not None and not end.reason:
             log = self.log(attempt, limit=LOG_TAIL).decode(errors="replace")
-            return diagnosis.exited(end.exit_code, log)
+            return diagnosis.exited(end.exit_code, log, _hosts(attempt))
         return end or diagnosis.job_ended(found) or self._refused(found, pod) or self._stuck(pod) or _running(pod)
 
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
 
-        A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it.
+        A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it. As
+        trying may take a whole timeout, the other container is asked only where this one has nothing to read.
         """
         found = self._job(attempt)
         pod = self._pod(found) if found else None
         if pod is None:
             return b""
-        for container in (EXECUTOR, FETCHER):
-            with suppress(Unavailable, Refused):
-                meta = pod["metadata"]
-                log = self.cluster.pod_log(meta["namespace"], meta["name"], container, limit=limit)
-                if log:
+        meta = pod["metadata"]
+        with suppress(ProductError):
+            for container in (EXECUTOR, FETCHER):
+                if log := self.cluster.pod_log(meta["namespace"], meta["name"], container, limit=limit):
                     return log
         return b""
 
@@ -144,19 +144,32 @@ class Kaniko:
         if not silence or self.now() - began < timedelta(seconds=silence):
             return None
         meta = pod["metadata"]
-        said = self.cluster.pod_log(meta["namespace"], meta["name"], EXECUTOR, limit=1, seconds=silence)
+        try:
+            said = self.cluster.pod_log(meta["namespace"], meta["name"], EXECUTOR, limit=1, seconds=silence)
+        except ProductError:  # what cannot be heard has not been silent; the build's deadline still comes
+            return None
         return None if said else Ended(1, "user", "NoOutput", f"the build said nothing for {silence} seconds")
 
     def _refused(self, found: Object, pod: Object | None) -> Ended | None:
-        created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
-        if pod is not None or self.now() - created < POD_GRACE:
+        """Return why a Job is given up that has no Pod: it will never get one, or has waited long enough for it."""
+        age = self.now() - datetime.fromisoformat(found["metadata"]["creationTimestamp"])
+        if pod is not None or age < POD_GRACE:
             return None
-        return diagnosis.refused(found, self._events(found))
+        events, pending = self._events(found), self.settings.pending
+        refused = diagnosis.refused(found, events)
+        if refused or age < timedelta(seconds=pending) or diagnosis.had_pod(found):
+            return refused
+        return diagnosis.missing(found, events, pending)
 
 
 def _running(pod: Object | None) -> Running:
     """Say when to look again: a Pod that somebody deletes is reported gone before its Job knows that it has failed."""
     return Running() if _stays(pod) else Running(again=int(POD_AGAIN.total_seconds()))
+
+
+def _hosts(attempt: Attempt) -> set[str]:
+    """Return the hosts, without their ports, of the images that the platform names for an attempt."""
+    return {image.partition("/")[0].partition(":")[0] for image in (attempt.destination, *attempt.build_args.values())}
 
 
 def _stays(found: Object | None) -> bool:

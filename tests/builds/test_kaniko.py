@@ -1,6 +1,6 @@
 """The Kaniko builder over a fake cluster: the Job it makes, and what it reads from Pods, Jobs and Events."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Temporary
+from knative_lambda.schemas.errors import Temporary, Unavailable
 from knative_lambda.storage.memory import MemoryStore
 
 SETTINGS = KanikoSettings(
@@ -45,9 +45,22 @@ class DatedStore(MemoryStore):
 
 
 class SlowCluster(MemoryCluster):
-    """Shows the objects named in `going` as being deleted, for as long as they are named."""
+    """Shows the objects named in `going` as being deleted, for as long as they are named; its kubelets may be away."""
 
     going: tuple[str, ...] = ()
+    is_cut_off = False
+    """Whether no kubelet can be reached."""
+
+    def __init__(self, *namespaces: str, now: Callable[[], datetime]) -> None:
+        super().__init__(*namespaces, now=now)
+        self.read: list[str] = []
+        """The containers whose logs were asked for."""
+
+    def pod_log(self, namespace: str, pod: str, container: str, *, limit: int, seconds: int = 0) -> bytes | None:
+        self.read.append(container)
+        if self.is_cut_off:
+            raise Unavailable("cluster", "Get https://10.0.0.9:10250/containerLogs: i/o timeout")
+        return super().pod_log(namespace, pod, container, limit=limit, seconds=seconds)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         found = super().get(kind, namespace, name)
@@ -251,7 +264,12 @@ FAILED_RUN = "error building image: error building stage: failed to execute comm
     [
         FAILED_RUN + "exit status 1",
         "error building image: GET http://r/v2/no/manifests/503: MANIFEST_UNKNOWN: manifest unknown",
-        'error building image: Get "https://no.example/v2/": dial tcp: lookup no.example: no such host',
+        'error building image: Get "https://no.example/v2/": dial tcp: lookup no.example on 10.0.0.53: no such host',
+        FAILED_RUN + "resolving src: fetching http://users.example/x: unexpected status code 503",
+        "error building image: failed to execute command: starting command: fork/exec /bin/i/o timeout: no such file",
+        "error pushing image: failed to push to destination: context deadline exceeded\n"
+        + FAILED_RUN
+        + "exit status 1",
         "INFO[0001] Retrieving image manifest r/base:1\n"
         "curl: (7) Failed to connect to db port 5432: connection refused\n"
         "HTTP 500\n" + FAILED_RUN + "exit status 7",
@@ -275,6 +293,15 @@ def test_a_users_failure_is_the_users_whatever_the_users_commands_print(bench: B
         'error building image: Get "http://r/v2/": dial tcp 10.0.0.1:5000: connect: connection refused',
         "error building image: error building stage: failed to get image: read tcp 10.0.0.2: connection reset by peer",
         'error checking push permissions -- make sure and try again: Post "http://r/v2/x/blobs/uploads/": EOF',
+        'error pushing image: failed to push: Head "https://r/v2/x": dial tcp: lookup r on 10.0.0.53: no such host',
+        'error building image: Get "https://registry:5000/v2/": dial tcp: lookup registry: no such host',
+        "error checking push permissions -- make sure: net/http: request canceled while waiting for connection",
+        "error pushing image: failed to push to destination r/x: (Client.Timeout exceeded while awaiting headers)",
+        'error building image: Get "https://r/v2/": context deadline exceeded',
+        'error pushing image: failed to push: Put "https://r/v2/x": dial tcp: connect: network is unreachable',
+        "error pushing image: failed to push: PUT https://r/v2/x: unexpected status code 429 Too Many Requests",
+        "error building image: GET https://r/v2/python/manifests/3: TOOMANYREQUESTS: You have reached your rate limit",
+        "error building image: GET https://r/v2/base/manifests/1: UNAVAILABLE: service unavailable",
     ],
 )
 def test_a_registry_that_does_not_answer_is_the_platforms_failure(bench: Bench, log: str) -> None:
@@ -406,13 +433,41 @@ def test_a_refused_pod_is_told_by_the_jobs_events_after_half_a_minute(bench: Ben
         'Internal error occurred: failed calling webhook "w": context deadline exceeded',
     ],
 )
-def test_a_pod_refused_for_the_moment_is_waited_for_until_the_deadline(bench: Bench, message: str) -> None:
-    """The Job goes on trying, and what stands in the way goes by itself."""
+def test_a_pod_refused_for_the_moment_until_the_deadline_is_the_platforms_failure(bench: Bench, message: str) -> None:
+    """Where the deadline comes first: the Job goes on trying, and what stands in the way may go by itself."""
     bench.refused(message)
-    bench.time += timedelta(minutes=5)
+    bench.time += timedelta(minutes=4)
     assert bench.seen == Running()
     bench.told("Failed", *LATE)
     assert bench.seen == Ended(1, "platform", "PodNotStarted", message)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('pods "x" is forbidden: exceeded quota: builds', "QuotaExceeded"),
+        ('Internal error occurred: failed calling webhook "w": context deadline exceeded', "PodNotMade"),
+        ("", "PodNotMade"),
+    ],
+)
+def test_a_job_that_gets_no_pod_is_given_up_like_a_pod_that_does_not_begin(
+    bench: Bench, message: str, reason: str
+) -> None:
+    """It holds a slot all the while: after a pause somebody else's build may have made room."""
+    if message:
+        bench.refused(message)
+    bench.time += timedelta(minutes=5)
+    told = f"the build has no Pod after 300 seconds: {message or reason}"
+    assert bench.seen == Ended(1, "platform", reason, told)
+
+
+@pytest.mark.parametrize(
+    "counted", [{"active": 1}, {"failed": 1}, {"uncountedTerminatedPods": {"succeeded": ["uid-of-a-pod"]}}]
+)
+def test_a_job_whose_pod_has_just_gone_is_about_to_say_how_that_ended(bench: Bench, counted: Object) -> None:
+    bench.cluster.replace_status(JOB, {**bench.job, "status": counted})
+    bench.time += timedelta(minutes=6)
+    assert bench.seen == Running()
 
 
 def test_of_several_refusals_the_newest_counts(bench: Bench) -> None:
@@ -432,6 +487,21 @@ def test_the_log_is_the_executors_or_that_of_the_init_container(bench: Bench) ->
     assert bench.kaniko.log(ATTEMPT, limit=100) == b"no context"
     bench.log("one\ntwo")
     assert bench.kaniko.log(ATTEMPT, limit=3) == b"two"
+
+
+def test_of_a_pod_whose_log_cannot_be_read_no_second_container_is_asked(bench: Bench) -> None:
+    """Its kubelet would let both wait for as long as a request may take."""
+    bench.ended(exitCode=0)
+    bench.cluster.is_cut_off = True
+    assert bench.kaniko.log(ATTEMPT, limit=100) == b""
+    assert bench.cluster.read == ["kaniko"]
+
+
+@pytest.mark.parametrize("status", [{"exitCode": 0}, {"exitCode": 1}, {"exitCode": 137, "reason": "OOMKilled"}])
+def test_how_a_build_ended_is_told_though_its_log_cannot_be_read(bench: Bench, status: Object) -> None:
+    bench.ended(**status)
+    bench.cluster.is_cut_off = True
+    assert isinstance(bench.seen, Ended)
 
 
 def running(since: datetime) -> Object:
@@ -512,6 +582,16 @@ def test_a_build_that_says_nothing_for_ten_minutes_is_ended_and_one_that_speaks_
     assert bench.kaniko.look(ATTEMPT) == Ended(1, "user", "NoOutput", "the build said nothing for 600 seconds")
     bench.cluster.silent = False
     assert bench.kaniko.look(ATTEMPT) == Running()
+
+
+def test_a_build_that_cannot_be_heard_has_not_been_silent_and_its_deadline_still_comes(bench: Bench) -> None:
+    """With its node away, or the port closed, nobody knows; the Job's own deadline is told all the same."""
+    bench.pod(phase="Running", containerStatuses=[running(START)])
+    bench.cluster.is_cut_off = True
+    bench.time += timedelta(minutes=11)
+    assert bench.seen == Running()
+    bench.told("FailureTarget", *LATE)
+    assert bench.seen == Ended(1, "user", *LATE)
 
 
 def test_a_build_without_its_pod_is_looked_at_again_since_its_job_is_reported_by_nobody(bench: Bench) -> None:

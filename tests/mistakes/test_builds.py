@@ -229,7 +229,7 @@ def test_d21_the_same_source_has_the_same_job_whenever_it_comes(site: Site) -> N
     """Jobs were named by the second: the same event made two, and two events in one second one."""
     site.post(source=ONE)
     before = site.jobs()
-    site.time += timedelta(hours=1) / 4
+    site.time += timedelta(minutes=4)
     site.post(source=ONE)
     assert site.jobs() == before
     site.post(name="hi", source=ONE)
