@@ -8,6 +8,7 @@ from knative_lambda.builds import settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
+from knative_lambda.deploy.conditions import Saying, condition
 from knative_lambda.handler import status
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
@@ -15,6 +16,8 @@ from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 
 CHAIN = 100
 """Rebuilds of one input that are followed."""
+TOLD = "Told"
+"""The condition of a Build that ended while its Function did not point to it: whether the Function owes that."""
 
 
 def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, Object | None]:
@@ -26,7 +29,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     if not inputs.context:
         if latest is not None:
             latest = supersede(latest, f"an image was given, by {inputs.cause}", product)
-        return _point(function, "", latest, product), None
+        return _point(function, "", None, latest, product), None
     spec = _spec(function, inputs, product)
     found = latest if latest and latest["spec"]["inputHash"] == spec["inputHash"] else _newest(function, spec, product)
     if found is not None and _serves(found, function, inputs):
@@ -39,7 +42,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
         found = None
     if latest is not None and latest["metadata"]["name"] != name:
         latest = supersede(latest, f"{name} has newer source, by {inputs.cause}", product)
-    function = _point(function, name, latest, product)
+    function = _point(function, name, found, latest, product)
     return function, found or _make(name, function, spec, product)
 
 
@@ -54,12 +57,47 @@ def supersede(build: Object, message: str, product: Product) -> Object:
     return settle.cancel(build, "Superseded", message, product.workshop, product.now())
 
 
-def give_up(function: Object, product: Product) -> None:
-    """End the Build of a source that was replaced by one that cannot be taken."""
+def give_up(function: Object, product: Product) -> Object | None:
+    """End the Build of a source that was replaced by one that cannot be taken; return it as it is then."""
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if latest is not None:
         generation = function["metadata"].get("generation", 1)
-        supersede(latest, f"its source was replaced, by generation {generation}", product)
+        latest = supersede(latest, f"its source was replaced, by generation {generation}", product)
+    return latest
+
+
+def abandon(build: Object, function: Object, message: str, product: Product) -> Object:
+    """End a Build that its Function does not point to, and owe that to subscribers; return it as it is then.
+
+    That it is to be told of is on its record before its end, so that whoever finds it goes on from there. Raises
+    `Conflict` where a twin was faster.
+    """
+    if settle.phase(build) not in settle.TERMINAL:
+        build = supersede(_say_told(build, ("False", "Owed", ""), product), message, product)
+    if is_owed(build):
+        meta, state = function["metadata"], function.get("status", {})
+        after = status.owing(state, status.build_notes(build, condition({}, "Built")))
+        product.cluster.replace_status(FUNCTION, {**function, "status": after})
+        product.owes(meta["namespace"], meta["name"])
+        build = _say_told(build, ("True", "Owed", "by its Function"), product)
+    return build
+
+
+def is_owed(build: Object) -> bool:
+    """Say whether a Build that was abandoned is still to be told of."""
+    return bool(condition(build, TOLD)["status"] == "False")
+
+
+def last_notes(function: Object, product: Product) -> list[Object]:
+    """Return what is owed for the wanted Build of a Function that is about to be deleted, which ends what runs."""
+    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    if latest is None:
+        return []
+    if settle.phase(latest) not in settle.TERMINAL:
+        end = ("False", "FunctionDeleted", "its function was deleted")
+        told = conditions.told(latest, "Succeeded", end, product.now())
+        latest = {**latest, "status": {**latest.get("status", {}), "phase": "Cancelled", "conditions": told}}
+    return status.build_notes(latest, condition(function, "Built"))
 
 
 def require_room(function: Object, product: Product) -> None:
@@ -111,11 +149,11 @@ def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
     return phase != "Succeeded" or same_cause or not function["spec"].get("rebuild")
 
 
-def _point(function: Object, name: str, latest: Object | None, product: Product) -> Object:
-    """Write which Build is wanted, before it is made: a Build that nobody points to is nobody's.
+def _point(function: Object, name: str, found: Object | None, latest: Object | None, product: Product) -> Object:
+    """Write which Build is wanted, `found` or one that is made then: a Build that nobody points to is nobody's.
 
-    That `latest`, which was wanted until now, was superseded is owed to subscribers from the same write on. Raises
-    `Temporary` where too many notifications are owed already.
+    What was not told yet of `latest`, which was wanted until now and has ended, is owed to subscribers from the same
+    write on. Raises `Temporary` where too many notifications are owed already.
     """
     before = function.get("status", {})
     if before.get("latestBuild", "") == name:
@@ -124,11 +162,19 @@ def _point(function: Object, name: str, latest: Object | None, product: Product)
     after = {key: value for key, value in before.items() if key != "latestBuild"}
     if name:
         after["latestBuild"] = name
-        pending = ("Unknown", "Pending", f"{name} is to be built")
+        pending = ("Unknown", status.PENDING, f"{name} is to be built")
+        if found is not None and settle.phase(found) in settle.TERMINAL:
+            pending = ("Unknown", status.FOUND, f"{name} was built before")
         after["conditions"] = conditions.told({"status": after}, "Built", pending, product.now())
-    if latest is not None and settle.phase(latest) == "Cancelled":
-        after = status.owing(after, status.build_notes(latest))
+    if latest is not None:
+        after = status.owing(after, status.build_notes(latest, condition(function, "Built")))
     return product.cluster.replace_status(FUNCTION, {**function, "status": after})
+
+
+def _say_told(build: Object, saying: Saying, product: Product) -> Object:
+    state = build.get("status", {})
+    told = conditions.told(build, TOLD, saying, product.now())
+    return product.cluster.replace_status(BUILD, {**build, "status": {**state, "conditions": told}})
 
 
 def _make(name: str, function: Object, spec: Object, product: Product) -> Object:

@@ -50,9 +50,9 @@ def _bring_forward(function: Object, product: Product) -> bool:
         function, inputs = prepared(function, product)
         function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
-        builds.give_up(function, product)
+        given_up = builds.give_up(function, product)
         _require_room(read, product)
-        _tell(function, Told.refused(refused), product)
+        _tell(function, Told.refused(refused, given_up), product)
         return True
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:

@@ -9,7 +9,7 @@ began.
 import json
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, Object
-from knative_lambda.handler import order
+from knative_lambda.handler import builds, order, status
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import Mark
@@ -87,7 +87,7 @@ def _delete(function: Object, product: Product) -> None:
         "type": types.FUNCTION_DELETED,
         "data": {"tenant": tenant, "name": name, "uid": uid},
     }
-    owed = [*function.get("status", {}).get("outbox", []), note]
+    owed = status.owing(function.get("status", {}), [*builds.last_notes(function, product), note])["outbox"]
     product.workshop.store.put(keys.farewell(tenant, name, uid), json.dumps(owed).encode())
     product.cluster.delete(FUNCTION, tenant, name, uid=uid, version=meta["resourceVersion"])
     product.owes(tenant, name)

@@ -87,7 +87,7 @@ def retire(build: Object, product: Product) -> None:
     if function.get("status", {}).get("latestBuild", "") != build["metadata"]["name"]:
         inputs = prepare.recorded(function["metadata"].get("annotations", {}), function["spec"])
         by = f", by {inputs.cause}" if inputs else ""
-        build = builds.supersede(build, f"newer source was given{by}", product)
+        build = builds.abandon(build, function, f"newer source was given{by}", product)
     settle.clear(build, product.workshop, product.now())
 
 

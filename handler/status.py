@@ -1,9 +1,11 @@
 """What a Function's status says, as a value: what is true now, and the notifications that this truth owes.
 
 Called by `converge` alone. Pure: the same world gives the same status, so that a no-op writes nothing. A notification
-is owed exactly when a condition changes, in the same write that changes it.
+is owed exactly when a condition changes, in the same write that changes it; of a Build, all that came since it was told
+of last.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,8 +17,15 @@ from knative_lambda.deploy.conditions import Saying, condition, told
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Fault, Refused
 
+PENDING, FOUND = "Pending", "Found"
+"""Reasons of `Built` while the wanted Build is to be made, or has ended before: nothing, or its start, was told."""
+SOURCE_REFUSED = "SourceRefused"
 OUTBOX_FULL = 64
 """Notifications that wait for a Broker before nothing new of the Function is begun: none is ever dropped."""
+
+
+ENDS = {"Succeeded": types.BUILD_COMPLETE, "Failed": types.BUILD_FAILED, "Cancelled": types.BUILD_CANCELLED}
+"""What is told of a Build that ended, by its phase."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,9 @@ class Told:
         return cls((end["status"], reason, end.get("message", "")), settle.image_of(build), build)
 
     @classmethod
-    def refused(cls, why: Refused) -> "Told":
-        """Return what is known where the source cannot be taken."""
-        return cls(("False", "SourceRefused", str(why)))
+    def refused(cls, why: Refused, build: Object | None) -> "Told":
+        """Return what is known where the source cannot be taken; `build` is that of the source before, given up."""
+        return cls(("False", SOURCE_REFUSED, str(why)), build=build)
 
 
 def status(function: Object, found: Told, now: datetime) -> Object:
@@ -105,37 +114,37 @@ def _deployed(found: Told, before: Object) -> Saying:
 
 def _notes(function: Object, after: Object, found: Told) -> list[Object]:
     """Return what subscribers are owed for the difference between the old conditions and the new."""
-    meta = function["metadata"]
-    target = {"tenant": meta["namespace"], "name": meta["name"]}
-    changed = {
-        kind: (now["status"], now["reason"], now["message"])
-        for kind in ("Built", "Ready")
-        if (now := condition({"status": after}, kind))["status"] != condition(function, kind)["status"]
-        or (kind == "Built" and now["reason"] != condition(function, kind).get("reason"))
-    }
-    notes = []
-    if found.build is not None and "Built" in changed:
-        notes += build_notes(found.build)
-    if (state := changed.get("Ready")) is not None:
-        notes += _ready_notes(target, after, meta, state)
+    notes = [] if found.build is None else build_notes(found.build, condition(function, "Built"))
+    now = condition({"status": after}, "Ready")
+    if now["status"] != condition(function, "Ready")["status"]:
+        notes += _ready_notes(function["metadata"], after, (now["status"], now["reason"], now["message"]))
     return notes
 
 
-def build_notes(build: Object) -> list[Object]:
-    """Return what is owed for a Build as it is now."""
-    end = condition(build, "Succeeded")
-    phase = settle.phase(build)
+def build_notes(build: Object, built: Mapping[str, Any]) -> list[Object]:
+    """Return what is owed for a Build as it is now; `built` is what its Function said of it when it was told of last.
+
+    That it began is owed before its end, and each of them once, however many steps were made in between.
+    """
+    end, state = condition(build, "Succeeded"), build.get("status", {})
+    kinds, has_ended = [], settle.phase(build) in settle.TERMINAL
+    before = built.get("reason", "")
+    if built["status"] != "Unknown":
+        if has_ended and (before == SOURCE_REFUSED or (built["status"], before) == (end["status"], end.get("reason"))):
+            return []
+        before = ""  # that was said of another
+    if state.get("startTime") and before in ("", PENDING, "Queued"):
+        kinds.append(types.BUILD_STARTED)
+    if has_ended:
+        kinds.append(ENDS[settle.phase(build)])
+    elif settle.waits(build) and not state.get("startTime") and before in ("", PENDING):
+        kinds.append(types.BUILD_QUEUED)
+    return [_build_note(kind, build) for kind in kinds]
+
+
+def _build_note(kind: str, build: Object) -> Object:
+    end, phase = condition(build, "Succeeded"), settle.phase(build)
     meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
-    again = bool(state.get("attempts"))  # that it waits, and starts, is told once
-    kind = {
-        "Queued": types.BUILD_QUEUED if settle.waits(build) and not again else None,
-        "Running": None if again else types.BUILD_STARTED,
-        "Succeeded": types.BUILD_COMPLETE,
-        "Failed": types.BUILD_FAILED,
-        "Cancelled": types.BUILD_CANCELLED,
-    }.get(phase)
-    if kind is None:
-        return []
     data = {
         "tenant": meta["namespace"],
         "name": spec["function"],
@@ -145,20 +154,32 @@ def build_notes(build: Object) -> list[Object]:
         "builder": spec["builder"],
         "attempt": state.get("attempt", 0),
     }
-    if phase == "Succeeded":
+    if kind == types.BUILD_STARTED and phase != "Running":  # it has gone on since
+        data |= {"reason": "Running", "message": ""}
+    elif phase == "Succeeded":
         data["image"] = state["image"]
     else:
         data |= {"reason": end.get("reason") or phase, "message": end.get("message", "")}
-    if state.get("log"):
+    if state.get("log") and kind != types.BUILD_STARTED:
         data["log"] = state["log"]
-    return [{"id": f"{meta['uid']}.{kind}", "type": kind, "data": data}]
+    return {"id": f"{meta['uid']}.{kind}", "type": kind, "data": data}
 
 
-def _ready_notes(target: Object, after: Object, meta: Object, state: Saying) -> list[Object]:
+def _ready_notes(meta: Object, after: Object, state: Saying) -> list[Object]:
+    """Return what is owed for a turn between ready and not ready.
+
+    It is written over one version of the Function, and over each version one turn at most: that tells them apart, also
+    two within a second.
+    """
     ready, reason, message = state
     version = after.get("latestBuild", "image")
-    identity = f"{meta['uid']}.{version}.{meta.get('generation', 1)}"
-    data = {**target, "uid": meta["uid"], "build": after.get("latestBuild", "")}
+    identity = f"{meta['uid']}.{version}.{meta.get('generation', 1)}.{meta['resourceVersion']}"
+    data = {
+        "tenant": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "build": after.get("latestBuild", ""),
+    }
     if ready == "True":
         data |= {"url": after.get("url", ""), "image": after.get("image", "")}
         kind = types.FUNCTION_READY

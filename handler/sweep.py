@@ -12,7 +12,7 @@ from functools import partial
 from knative_lambda.builds import settle
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import letters, order, queue, retention
+from knative_lambda.handler import builds, letters, order, queue, retention
 from knative_lambda.handler.cancel import cancel
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
@@ -70,8 +70,9 @@ def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     }
     for build in product.cluster.list(BUILD, tenant):
         is_wanted = (build["spec"]["functionUID"], build["metadata"]["name"]) in wanted
+        is_owed = builds.is_owed(build) and not is_wanted
         goes_on = settle.phase(build) not in settle.TERMINAL and is_wanted
-        if not (goes_on or settle.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
+        if is_owed or not (goes_on or settle.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
             yield partial(retire, build, product)
     yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from support.world import DIGEST, World, versions
 
+from knative_lambda.builds import settle
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative_lambda.deploy.conditions import condition
@@ -330,6 +331,35 @@ def test_an_external_build_says_what_it_waits_for_and_a_misspelt_name_is_told(wo
     said = {"tenant": "acme", "name": "hello", "build": "hello-typo", "image": "registry/acme/hello:1"}
     with pytest.raises(Refused, match="no Build hello-typo"):
         world.send(types.BUILD_COMPLETE, said)
+
+
+@pytest.mark.parametrize("kind", ["build.complete", "build.failed", "build.timeout"])
+@pytest.mark.parametrize("dated", [True, False])
+def test_the_late_result_of_a_superseded_build_changes_nothing_though_it_names_none(
+    world: World, kind: str, *, dated: bool
+) -> None:
+    """The older family need not say which Build it means."""
+    one, two = versions("one", "two")
+    world.start(builder="external", source=one)
+    before = world.time
+    world.start(builder="external", source=two)
+    world.registry.known["registry/acme/hello:first"] = OTHER
+    said = {"third_party_id": "acme", "parser_id": "hello", "image": "registry/acme/hello:first"}
+    if kind != "build.complete":
+        said.pop("image")
+    world.send(types.NOTIFI + kind, said, time=before if dated else None)
+    assert [settle.phase(build) for build in world.builds()].count("Queued") == 1
+    assert settle.phase(world.build()) == "Queued"
+    world.send(types.NOTIFI + kind, said)
+    assert settle.phase(world.build()) == ("Succeeded" if kind == "build.complete" else "Failed")
+
+
+def test_a_result_without_a_time_is_taken_where_it_can_mean_but_one_build(world: World) -> None:
+    world.start(builder="external")
+    world.start("other", builder="external")
+    said = {"third_party_id": "acme", "parser_id": "hello"}
+    world.send(types.NOTIFI + "build.failed", said, time=None)
+    assert (settle.phase(world.build()), settle.phase(world.build("other"))) == ("Failed", "Queued")
 
 
 def test_a_word_from_outside_changes_nothing_for_a_build_of_ours(world: World) -> None:

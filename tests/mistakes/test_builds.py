@@ -74,6 +74,26 @@ def test_d8_the_late_result_of_a_superseded_build_changes_nothing(site: Site) ->
     assert site.service_image() == image
 
 
+@pytest.mark.parametrize("kind", ["build.complete", "build.failed"])
+def test_d8_the_late_result_of_a_superseded_build_changes_nothing_in_the_older_family(site: Site, kind: str) -> None:
+    """Named or not: it is told by its time from what is said of the Build that took its place."""
+    site.post(builder="external", source=ONE)
+    old, late = site.build()["metadata"]["name"], site.time
+    site.time += timedelta(seconds=1)
+    site.post(builder="external", source=TWO)
+    site.registry.known["registry/acme/hello:late"] = CLAIMED
+    said = {"tenant": None, "name": None, "third_party_id": "acme", "parser_id": "hello"}
+    said |= {"image": f"registry/acme/hello@{CLAIMED}"} if kind == "build.complete" else {}
+    before = site.function(), site.builds()
+    assert site.post(types.NOTIFI + kind, **said, build=old).status_code == 202
+    now, site.time = site.time, late
+    assert site.post(types.NOTIFI + kind, **said).status_code == 202
+    assert (site.function(), site.builds()) == before
+    site.time = now
+    assert site.post(types.NOTIFI + kind, **said).status_code == 202
+    assert ended(site.build())[0] == ("Succeeded" if kind == "build.complete" else "Failed")
+
+
 def test_d9_what_is_listed_read_and_cancelled_is_what_the_cluster_has(site: Site) -> None:
     """List, get and cancel were stubs that answered with success."""
     client = site.http()

@@ -46,6 +46,7 @@ PLACES = ("acme", "acme-builds", "other", "other-builds", "knative-lambda")
 ROUNDS = 40
 STEP = timedelta(seconds=45)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)|(?<=\"activeDeadlineSeconds\": )\d+")
+TURN = re.compile(r"\.\d+(?=\.dev\.knative-lambda\.function\.(?:ready|failed)\b)")
 ENDS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "ok": (0, {}),
     "user": (1, {}),
@@ -262,7 +263,8 @@ class Estate(World):
     def picture(self) -> dict[str, str]:
         """Return everything there is, and everything that was told (once, however often it was sent), as text.
 
-        UIDs, and names that follow from them, are the same in every run; moments are left out.
+        UIDs, and names that follow from them, are the same in every run; moments are left out, and which turn it was
+        between ready and failed.
         """
         seen = {
             f"{kind.kind} {place(body)}": json.dumps(_timeless(body), sort_keys=True) for kind, body in self.objects()
@@ -274,7 +276,9 @@ class Estate(World):
         for sent in self.told:
             if 200 <= sent["answer"] < 300:
                 seen[f"told {sent['headers']['ce-id']}"] = json.dumps(sent["data"], sort_keys=True)
-        return {key: MOMENT.sub("<moment>", text) for key, text in seen.items()}
+        return {
+            TURN.sub(".<turn>", key): TURN.sub(".<turn>", MOMENT.sub("<moment>", text)) for key, text in seen.items()
+        }
 
 
 def _digest(context: str) -> str:
