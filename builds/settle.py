@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from knative_lambda.builds import record
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
+from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.slots import Slots
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
 from knative_lambda.deploy.conditions import Saying, condition
-from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Conflict, Refused
-from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
@@ -27,29 +27,10 @@ LINES_SHOWN = 20
 MESSAGE_SHOWN = 4000
 PROGRESS = re.compile(r"level=info|^INFO\[")
 """What Kaniko says of its own steps: in the log, but not among the lines that a condition has room for."""
-TERMINAL = ("Succeeded", "Failed", "Cancelled")
-RELEASED: Saying = ("False", "Released", "")
-"""Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
 LATE = "DeadlineExceeded"
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a build may take, and how often the platform may fail it."""
-
-    deadline: int = 1800
-    """Seconds from a build's first start to its end, over all its attempts; not what it waits for its slot."""
-    outside: int = 86400
-    """Seconds that an external Build is waited for, from its creation on."""
-    attempts: int = 3
-    """Attempts in all; only what the platform failed is tried again."""
-    pause: int = 10
-    """Seconds before the second attempt, more or less by half; doubled before each further one."""
-    overtime: int = 60
-    """Seconds after the deadline in which the builder may end an attempt by itself."""
 
 
 @dataclass(frozen=True)
@@ -66,98 +47,17 @@ class Workshop:
     """Told of a Function to look at again at a moment; must not block, and may forget: the sweep comes all the same."""
 
 
-def phase(build: Object) -> str:
-    """Return a Build's phase, ``Queued`` where nothing has happened yet."""
-    found: str = build.get("status", {}).get("phase", "Queued")
-    return found
-
-
-def waits(build: Object) -> bool:
-    """Say whether a Build waits for a slot."""
-    return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == "Waiting"
-
-
-def is_over(build: Object) -> bool:
-    """Say whether a Build has ended, and nothing of it is left to be stopped or given back."""
-    if phase(build) not in TERMINAL:
-        return False
-    return build["spec"]["builder"] == "external" or condition(build, "Admitted").get("reason") == RELEASED[1]
-
-
-def image_of(build: Object) -> str:
-    """Return the image of a Build that succeeded, by digest, or ""."""
-    found: str = build.get("status", {}).get("image", "")
-    return found if phase(build) == "Succeeded" else ""
-
-
-def lineage(build: Object) -> str:
-    """Return the UID that the next Build of the same input is named after: this one's, or its last heir's.
-
-    Heirs are the Builds that replaced this one and were removed since; their names are not used again.
-    """
-    found: str = build.get("status", {}).get("heir") or build["metadata"]["uid"]
-    return found
-
-
-def due(build: Object, patience: Patience) -> datetime | None:
-    """Return when a Build that the platform has failed may be tried again; None where it does not wait for that.
-
-    The pause is drawn by the Build's own UID: whoever asks gets the same answer, and Builds that failed together do
-    not come back together.
-    """
-    failed = condition(build, "Retrying")
-    if phase(build) != "Queued" or failed["status"] != "True":
-        return None
-    number = build["status"]["attempt"]
-    drawn = int(names.sha256([build["metadata"]["uid"], number])[7:15], 16) / 0xFFFFFFFF
-    pause = patience.pause * 2 ** (number - 1) * (0.5 + drawn)
-    return datetime.fromisoformat(failed["lastTransitionTime"]) + timedelta(seconds=pause)
-
-
-def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
-    """Return an attempt of a Build: everything about it follows from the object; `seconds` are what it may take."""
-    spec, meta = build["spec"], build["metadata"]
-    return Attempt(
-        tenant=meta["namespace"],
-        function=spec["function"],
-        build=meta["name"],
-        build_uid=meta["uid"],
-        number=number,
-        runtime=spec["runtime"],
-        context=_context(build),
-        destination=f"{spec['destination']}:{meta['name']}-{number}",
-        build_args={"BASE": spec["base"]} if spec.get("base") else {},
-        seconds=seconds,
-    )
-
-
-def manifest(name: str, function: Object, spec: Mapping[str, Any]) -> Object:
-    """Return a new Build of a Function, owned by it."""
-    meta = function["metadata"]
-    return {
-        "apiVersion": BUILD.api_version,
-        "kind": BUILD.kind,
-        "metadata": {
-            "name": name,
-            "namespace": meta["namespace"],
-            "labels": {FUNCTION_LABEL: meta["name"]},
-            "ownerReferences": [conditions.owner(function)],
-        },
-        "spec": dict(spec),
-    }
-
-
 def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Bring a Build forward by what can be seen now, and return it as it is then.
 
     Raises `Conflict` where its twin was faster: read again. Never waits for anything to happen.
     """
-    if phase(build) in TERMINAL:
+    if record.phase(build) in record.TERMINAL:
         return build
     if build["spec"]["builder"] == "external":
         return _awaits(build, workshop, now)
     try:
-        return _admit(build, workshop, now) if phase(build) == "Queued" else _judge(build, workshop, now)
+        return _admit(build, workshop, now) if record.phase(build) == "Queued" else _judge(build, workshop, now)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
 
@@ -170,18 +70,18 @@ def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
     if "phase" in build.get("status", {}):
         return build
     why = "waits for an event build.complete, or build.failed, from outside"
-    steps = {"ContextStored": ("True", "Stored", _context(build)), "Succeeded": ("Unknown", "Queued", why)}
+    steps = {"ContextStored": ("True", "Stored", record.context(build)), "Succeeded": ("Unknown", "Queued", why)}
     return _write(build, {"phase": "Queued"}, steps, workshop, now)
 
 
 def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Begin the next attempt where it is time and there is a slot; else say what it waits for."""
-    number, moment = build.get("status", {}).get("attempt", 0), due(build, workshop.patience)
-    if number and now >= _ends(build, workshop, now):
+    number, moment = build.get("status", {}).get("attempt", 0), record.due(build, workshop.patience)
+    if number and now >= record.ends(build, workshop.patience, now):
         why = condition(build, "Retrying").get("message", "")
         return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
     if number and not _is_idle(build, workshop):  # two attempts of one build never run at once
-        workshop.builder.stop(attempt_of(build, number))
+        workshop.builder.stop(record.attempt_of(build, number))
         workshop.later(build["metadata"]["namespace"], build["spec"]["function"], now + AGAIN)
         return build
     if moment is not None and now < moment:
@@ -191,7 +91,7 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     if held:
         return _begin(build, number + 1, held, workshop, now)
     workshop.slots.wait(build, now)
-    if waits(build):
+    if record.waits(build):
         return build
     limits = workshop.slots.limits
     why = f"{limits.tenant} builds of a tenant and {limits.everywhere} of all may run at once"
@@ -201,8 +101,8 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
 
 def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Decide by what the builder sees and what the registry knows; a builder's word alone is not believed."""
-    over = now - _ends(build, workshop, now)
-    attempt = attempt_of(build, build["status"]["attempt"], _left(build, workshop, now))
+    over = now - record.ends(build, workshop.patience, now)
+    attempt = record.attempt_of(build, build["status"]["attempt"], record.left(build, workshop.patience, now))
     seen = workshop.builder.look(attempt)
     if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # started, and killed then
         build = _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
@@ -244,7 +144,7 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
     this Build's, and another attempt may have begun with them. What a process that died has not given back the sweep
     finds by the slots themselves.
     """
-    if phase(build) in TERMINAL:
+    if record.phase(build) in record.TERMINAL:
         return build
     succeeded = "True" if outcome.phase == "Succeeded" else "False"
     steps = {"Succeeded": (succeeded, outcome.reason, outcome.message)}
@@ -255,14 +155,14 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
     change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
     if outcome.phase == "Cancelled" or build["spec"]["builder"] == "external" or not _is_idle(build, workshop):
         return clear(_write(build, change, steps, workshop, now), workshop, now)
-    build = _write(build, change, steps | {"Admitted": RELEASED}, workshop, now)
+    build = _write(build, change, steps | {"Admitted": record.RELEASED}, workshop, now)
     workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
     return build
 
 
 def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
     """End a Build that is not wanted any more, or what still runs of one that has ended; `message` says who asked."""
-    if phase(build) in TERMINAL:
+    if record.phase(build) in record.TERMINAL:
         return clear(build, workshop, now)
     return finish(build, Outcome("Cancelled", reason, message), workshop, now)
 
@@ -272,18 +172,18 @@ def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
 
     Return it as it is then. Raises `Conflict` like `settle`.
     """
-    if phase(build) not in TERMINAL or build["spec"]["builder"] == "external":
+    if record.phase(build) not in record.TERMINAL or build["spec"]["builder"] == "external":
         return build
     number = build.get("status", {}).get("attempt", 0)
     if number and not _is_idle(build, workshop):
-        workshop.builder.stop(attempt_of(build, number))
+        workshop.builder.stop(record.attempt_of(build, number))
         if not _is_idle(build, workshop):
             return build
-    if is_over(build):
+    if record.is_over(build):
         return build
     workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
-    steps = {"Admitted": RELEASED}
-    if condition(build, "Started")["status"] != "Unknown" and phase(build) == "Cancelled":
+    steps = {"Admitted": record.RELEASED}
+    if condition(build, "Started")["status"] != "Unknown" and record.phase(build) == "Cancelled":
         steps["Started"] = ("False", "Stopped", f"attempt {number} was ended")
     return _write(build, {}, steps, workshop, now)
 
@@ -291,7 +191,7 @@ def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
 def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
     """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again."""
     steps = {
-        "ContextStored": ("True", "Stored", _context(build)),
+        "ContextStored": ("True", "Stored", record.context(build)),
         "Admitted": ("True", "SlotTaken", held),
         "Started": ("Unknown", "Starting", f"attempt {number}"),
         "Succeeded": ("Unknown", "Running", f"attempt {number}"),
@@ -299,7 +199,7 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
     if number > 1:
         steps["Retrying"] = ("False", "Begun", f"attempt {number}")
     began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
-    waited, change = waits(build), {"phase": "Running", "attempt": number, "startTime": began}
+    waited, change = record.waits(build), {"phase": "Running", "attempt": number, "startTime": began}
     try:
         build = _write(build, change, steps, workshop, now)
     except Conflict:
@@ -308,7 +208,7 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
         raise
     if waited:
         workshop.slots.leave(build["metadata"]["uid"])
-    return _start(build, attempt_of(build, number, _left(build, workshop, now)), workshop, now)
+    return _start(build, record.attempt_of(build, number, record.left(build, workshop.patience, now)), workshop, now)
 
 
 def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -> Object:
@@ -329,9 +229,9 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
     """Say whether a Build that was written by somebody else is over, or has gone beyond an attempt."""
     meta = build["metadata"]
     found = workshop.cluster.get(BUILD, meta["namespace"], meta["name"])
-    if found is None or found["metadata"]["uid"] != meta["uid"] or phase(found) in TERMINAL:
+    if found is None or found["metadata"]["uid"] != meta["uid"] or record.phase(found) in record.TERMINAL:
         return True
-    return bool(number) and (found["status"].get("attempt"), phase(found)) != (number, "Running")
+    return bool(number) and (found["status"].get("attempt"), record.phase(found)) != (number, "Running")
 
 
 def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop, now: datetime) -> Object:
@@ -346,7 +246,7 @@ def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now
     said = "" if end.message in lines else end.message
     message = "\n".join(part for part in (said, lines) if part)[-MESSAGE_SHOWN:]
     reason = end.reason or "BuildFailed"
-    left = _ends(build, workshop, now) > now
+    left = record.ends(build, workshop.patience, now) > now
     if end.whose == "platform" and attempt.number < workshop.patience.attempts and left:
         return _try_again(build, attempt, (reason, message), workshop, now)
     return finish(build, Outcome("Failed", reason, message, log=key), workshop, now)
@@ -367,7 +267,7 @@ def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: 
     build = _write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
     if not _is_idle(build, workshop):
         workshop.builder.stop(attempt)
-    workshop.later(attempt.tenant, attempt.function, due(build, workshop.patience) or now)
+    workshop.later(attempt.tenant, attempt.function, record.due(build, workshop.patience) or now)
     return build
 
 
@@ -384,22 +284,6 @@ def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
 
 def _is_idle(build: Object, workshop: Workshop) -> bool:
     return workshop.builder.is_idle(build["metadata"]["namespace"], build["metadata"]["uid"])
-
-
-def _ends(build: Object, workshop: Workshop, now: datetime) -> datetime:
-    """Return when a Build's time is over: one that has not begun has all of it."""
-    began = build.get("status", {}).get("startTime")
-    return (datetime.fromisoformat(began) if began else now) + timedelta(seconds=workshop.patience.deadline)
-
-
-def _left(build: Object, workshop: Workshop, now: datetime) -> int:
-    """Return the seconds that a Build has left, 1 at least."""
-    return max(1, int((_ends(build, workshop, now) - now).total_seconds()))
-
-
-def _context(build: Object) -> str:
-    spec = build["spec"]
-    return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
 
 
 def _write(

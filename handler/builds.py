@@ -4,7 +4,7 @@ Called by `converge`, and by the use cases that end a build. Names are derived, 
 is the lock; which one is wanted is written on the Function before it is made.
 """
 
-from knative_lambda.builds import settle, source
+from knative_lambda.builds import record, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
@@ -35,7 +35,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     if found is not None and _serves(found, function, inputs):
         name = found["metadata"]["name"]
     else:
-        spec["rebuild"] = settle.lineage(found) if found else ""
+        spec["rebuild"] = record.lineage(found) if found else ""
         name = names.build_name(
             function["metadata"]["name"], function["metadata"]["uid"], spec["inputHash"], spec["rebuild"]
         )
@@ -72,7 +72,7 @@ def abandon(build: Object, function: Object, message: str, product: Product) -> 
     That it is to be told of is on its record before its end, so that whoever finds it goes on from there. Raises
     `Conflict` where a twin was faster.
     """
-    if settle.phase(build) not in settle.TERMINAL:
+    if record.phase(build) not in record.TERMINAL:
         build = supersede(_say_told(build, ("False", "Owed", ""), product), message, product)
     if is_owed(build):
         meta, state = function["metadata"], function.get("status", {})
@@ -93,7 +93,7 @@ def last_notes(function: Object, product: Product) -> list[Object]:
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if latest is None:
         return []
-    if settle.phase(latest) not in settle.TERMINAL:
+    if record.phase(latest) not in record.TERMINAL:
         end = ("False", "FunctionDeleted", "its function was deleted")
         told = conditions.told(latest, "Succeeded", end, product.now())
         latest = {**latest, "status": {**latest.get("status", {}), "phase": "Cancelled", "conditions": told}}
@@ -136,14 +136,14 @@ def _newest(function: Object, spec: Object, product: Product) -> Object | None:
         found = named(function, name, product)
         if found is None:
             break
-        newest, replaced = found, settle.lineage(found)
+        newest, replaced = found, record.lineage(found)
     return newest
 
 
 def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
     """Say whether a Build of the same input will do: not an earlier failure, nor an earlier success for a rebuild."""
     same_cause: bool = build["spec"]["cause"] == inputs.cause
-    phase = settle.phase(build)
+    phase = record.phase(build)
     if phase in ("Failed", "Cancelled"):
         return same_cause
     return phase != "Succeeded" or same_cause or not function["spec"].get("rebuild")
@@ -163,7 +163,7 @@ def _point(function: Object, name: str, found: Object | None, latest: Object | N
     if name:
         after["latestBuild"] = name
         pending = ("Unknown", status.PENDING, f"{name} is to be built")
-        if found is not None and settle.phase(found) in settle.TERMINAL:
+        if found is not None and record.phase(found) in record.TERMINAL:
             pending = ("Unknown", status.FOUND, f"{name} was built before")
         after["conditions"] = conditions.told({"status": after}, "Built", pending, product.now())
     if latest is not None:
@@ -179,7 +179,7 @@ def _say_told(build: Object, saying: Saying, product: Product) -> Object:
 
 def _make(name: str, function: Object, spec: Object, product: Product) -> Object:
     try:
-        return product.cluster.create(BUILD, settle.manifest(name, function, spec))
+        return product.cluster.create(BUILD, record.manifest(name, function, spec))
     except AlreadyExists:
         found = named(function, name, product)
         if found is None:

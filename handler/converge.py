@@ -9,7 +9,7 @@ the difference, and is right when it runs twice, late, beside its twin, or after
 from dataclasses import replace
 from functools import partial
 
-from knative_lambda.builds import prepare, settle, source
+from knative_lambda.builds import prepare, record, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
 from knative_lambda.deploy.cluster import FUNCTION, Object
@@ -56,9 +56,9 @@ def _bring_forward(function: Object, product: Product) -> bool:
         return True
     moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
     if build is not None:
-        before, build = settle.phase(build), _settled(build, inputs, product)
-        moves |= before == "Running" and settle.phase(build) != "Running"
-        moves |= settle.waits(build) and product.workshop.slots.has_room(function["metadata"]["namespace"])
+        before, build = record.phase(build), _settled(build, inputs, product)
+        moves |= before == "Running" and record.phase(build) != "Running"
+        moves |= record.waits(build) and product.workshop.slots.has_room(function["metadata"]["namespace"])
     _require_room(read, product)
     told = Told.of(function, build)
     if told.image:

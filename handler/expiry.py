@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler.product import Product
@@ -58,9 +58,9 @@ class Past:
             input=spec["inputHash"],
             context=spec["context"],
             replaces=spec.get("rebuild", ""),
-            lineage=settle.lineage(build),
-            ended=datetime.fromisoformat(end) if settle.is_over(build) else None,
-            digest=settle.image_of(build).rpartition("@")[2],
+            lineage=record.lineage(build),
+            ended=datetime.fromisoformat(end) if record.is_over(build) else None,
+            digest=record.image_of(build).rpartition("@")[2],
         )
 
 
@@ -131,8 +131,8 @@ def _remove(tenant: str, one: Past, before: Past | None, product: Product) -> bo
 def _bequeath(tenant: str, name: str, one: Past, product: Product) -> bool:
     """Let the Build before one remember it; say whether it does."""
     build = product.cluster.get(BUILD, tenant, name)
-    if build is None or settle.lineage(build) not in (one.replaces, one.lineage):
+    if build is None or record.lineage(build) not in (one.replaces, one.lineage):
         return False
-    if settle.lineage(build) != one.lineage:
+    if record.lineage(build) != one.lineage:
         product.cluster.replace_status(BUILD, {**build, "status": {**build.get("status", {}), "heir": one.lineage}})
     return True

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, REVISION, Cluster, Object
 from knative_lambda.handler.expiry import Past, points_to
 from knative_lambda.storage import keys
@@ -141,7 +141,7 @@ def marks(tenant: str, named: Named, cluster: Cluster) -> Marks:
         found.contexts.add((past.function, past.context))
         found.past[past.function_uid].append(past)
         named.built.update(_mentioned(build))
-        if settle.phase(build) not in settle.TERMINAL:
+        if record.phase(build) not in record.TERMINAL:
             found.building.add(past.function)
     for kind in (KNATIVE_SERVICE, REVISION):
         named.run.update(*map(_mentioned, cluster.list(kind, tenant)))

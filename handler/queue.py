@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record, settle
 from knative_lambda.builds.slots import Place
 from knative_lambda.deploy.cluster import BUILD
 from knative_lambda.handler.product import Product
@@ -59,7 +59,7 @@ def clear_tenant(tenant: str, product: Product) -> None:
     """Do that for all Builds of a tenant that have a place and may not need it."""
     places = product.workshop.slots.places(tenant)
     builds = (
-        {one["metadata"]["uid"]: settle.phase(one) for one in product.cluster.list(BUILD, tenant)} if places else {}
+        {one["metadata"]["uid"]: record.phase(one) for one in product.cluster.list(BUILD, tenant)} if places else {}
     )
     for place in places:
         if builds.get(place.uid) != "Queued":
@@ -86,11 +86,11 @@ def _leave(place: Place, product: Product) -> None:
     workshop = product.workshop
     build = product.cluster.get(BUILD, place.tenant, place.build)
     is_gone = build is None or build["metadata"]["uid"] != place.uid
-    if build is not None and not is_gone and settle.phase(build) in settle.TERMINAL:
+    if build is not None and not is_gone and record.phase(build) in record.TERMINAL:
         with suppress(Conflict):  # a twin does it
             settle.clear(build, workshop, product.now())
         is_gone = True
     if is_gone and workshop.builder.is_idle(place.tenant, place.uid):
         workshop.slots.free(place.tenant, place.uid)
-    elif build is not None and settle.phase(build) == "Running":
+    elif build is not None and record.phase(build) == "Running":
         workshop.slots.leave(place.uid)

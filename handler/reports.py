@@ -6,7 +6,7 @@ Function by what the objects themselves say, and the Function converges.
 
 from collections.abc import Callable, Mapping
 
-from knative_lambda.builds import prepare, settle
+from knative_lambda.builds import prepare, record, settle
 from knative_lambda.deploy import objects
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
 from knative_lambda.handler import builds, letters, queue
@@ -61,7 +61,7 @@ def _job(namespace: str, name: str, product: Product) -> None:
     if job is not None:
         remove_if_orphaned(tenant, job, product)
     found = product.cluster.get(BUILD, tenant, build)
-    if found is None or settle.phase(found) in settle.TERMINAL:  # its slot may be free now
+    if found is None or record.phase(found) in record.TERMINAL:  # its slot may be free now
         queue.clear(tenant, build, product)
         queue.admit(product, bring_forward)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
@@ -45,8 +45,8 @@ class Told:
         if build is None:
             return cls(("True", "ImageGiven", ""), function["spec"]["source"]["image"])
         end = condition(build, "Succeeded")
-        reason = end.get("reason") or settle.phase(build)
-        return cls((end["status"], reason, end.get("message", "")), settle.image_of(build), build)
+        reason = end.get("reason") or record.phase(build)
+        return cls((end["status"], reason, end.get("message", "")), record.image_of(build), build)
 
     @classmethod
     def refused(cls, why: Refused, build: Object | None) -> "Told":
@@ -127,7 +127,7 @@ def build_notes(build: Object, built: Mapping[str, Any]) -> list[Object]:
     That it began is owed before its end, and each of them once, however many steps were made in between.
     """
     end, state = condition(build, "Succeeded"), build.get("status", {})
-    kinds, has_ended = [], settle.phase(build) in settle.TERMINAL
+    kinds, has_ended = [], record.phase(build) in record.TERMINAL
     before = built.get("reason", "")
     if built["status"] != "Unknown":
         if has_ended and (before == SOURCE_REFUSED or (built["status"], before) == (end["status"], end.get("reason"))):
@@ -136,14 +136,14 @@ def build_notes(build: Object, built: Mapping[str, Any]) -> list[Object]:
     if state.get("startTime") and before in ("", PENDING, "Queued"):
         kinds.append(types.BUILD_STARTED)
     if has_ended:
-        kinds.append(ENDS[settle.phase(build)])
-    elif settle.waits(build) and not state.get("startTime") and before in ("", PENDING):
+        kinds.append(ENDS[record.phase(build)])
+    elif record.waits(build) and not state.get("startTime") and before in ("", PENDING):
         kinds.append(types.BUILD_QUEUED)
     return [_build_note(kind, build) for kind in kinds]
 
 
 def _build_note(kind: str, build: Object) -> Object:
-    end, phase = condition(build, "Succeeded"), settle.phase(build)
+    end, phase = condition(build, "Succeeded"), record.phase(build)
     meta, spec, state = build["metadata"], build["spec"], build.get("status", {})
     data = {
         "tenant": meta["namespace"],

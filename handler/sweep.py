@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, letters, order, queue, retention
@@ -71,8 +71,8 @@ def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     for build in product.cluster.list(BUILD, tenant):
         is_wanted = (build["spec"]["functionUID"], build["metadata"]["name"]) in wanted
         is_owed = builds.is_owed(build) and not is_wanted
-        goes_on = settle.phase(build) not in settle.TERMINAL and is_wanted
-        if is_owed or not (goes_on or settle.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
+        goes_on = record.phase(build) not in record.TERMINAL and is_wanted
+        if is_owed or not (goes_on or record.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
             yield partial(retire, build, product)
     yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
-from knative_lambda.builds.settle import Patience, Workshop
+from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings

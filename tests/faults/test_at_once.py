@@ -13,7 +13,7 @@ from support.estate import Estate
 from support.stories import start
 from support.world import counted_uids
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.deploy.cluster import BUILD, JOB, LEASE, Cluster
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
@@ -92,7 +92,7 @@ def test_the_same_event_a_hundred_times_at_once_makes_one_job(shared: str, tmp_p
     [build] = clusters[0].list(BUILD, "acme")
     [job] = clusters[0].list(JOB, "acme-builds")
     assert job["metadata"]["name"] == f"{build['metadata']['name']}-1"
-    assert (settle.phase(build), build["status"]["attempt"]) == ("Running", 1)
+    assert (record.phase(build), build["status"]["attempt"]) == ("Running", 1)
     assert [len(clusters[0].list(LEASE, place)) for place in ("acme-builds", "knative-lambda")] == [1, 1]
     if shared == "file":
         for each in files:
@@ -123,7 +123,7 @@ def test_of_events_that_come_at_once_the_newest_decides(newest: str, seed: int) 
     elif newest == types.FUNCTION_DELETE:
         assert [kind.kind for kind, _ in estate.objects()] == []
     else:
-        assert [build for build in estate.builds() if settle.phase(build) not in settle.TERMINAL] == []
+        assert [build for build in estate.builds() if record.phase(build) not in record.TERMINAL] == []
     assert estate.cluster.list(LEASE, "acme-builds") == estate.cluster.list(LEASE, "knative-lambda") == []
 
 
@@ -140,5 +140,5 @@ def test_of_builds_of_many_functions_at_once_no_more_run_than_may() -> None:
         assert sum(jobs) <= 3
         estate.advance()
     builds = [build for tenant in ("acme", "other") for build in estate.builds(tenant)]
-    assert Counter(settle.phase(build) for build in builds) == {"Succeeded": 40}
+    assert Counter(record.phase(build) for build in builds) == {"Succeeded": 40}
     assert len(estate.jobs_made) == len(set(estate.jobs_made)) == 40

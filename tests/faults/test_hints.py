@@ -8,7 +8,7 @@ import pytest
 from support.estate import Estate, difference
 from support.stories import build_of, job_of, live, outside, sent, start, tick
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, NAMESPACE, POD, Object
 from knative_lambda.handler.events import Event
@@ -129,7 +129,7 @@ def test_a_job_that_bears_anothers_labels_is_nobodys(estate: Estate, kind: str) 
         done = [{"type": "Complete", "status": "True"}]
         estate.cluster.replace_status(JOB, {**made, "status": {"conditions": done}})
         estate.deliver(estate.reported(kind, "acme-builds", meta["name"] + ("-abcde" if kind == "Pod" else "")))
-        assert settle.phase(build_of(estate)) == "Running"
+        assert record.phase(build_of(estate)) == "Running"
         assert estate.cluster.get(JOB, "acme-builds", f"{build['name']}-9") is None, "ours, and of no Build: it goes"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.world import DIGEST, World, versions
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative_lambda.deploy.conditions import condition
@@ -348,10 +348,10 @@ def test_the_late_result_of_a_superseded_build_changes_nothing_though_it_names_n
     if kind != "build.complete":
         said.pop("image")
     world.send(types.NOTIFI + kind, said, time=before if dated else None)
-    assert [settle.phase(build) for build in world.builds()].count("Queued") == 1
-    assert settle.phase(world.build()) == "Queued"
+    assert [record.phase(build) for build in world.builds()].count("Queued") == 1
+    assert record.phase(world.build()) == "Queued"
     world.send(types.NOTIFI + kind, said)
-    assert settle.phase(world.build()) == ("Succeeded" if kind == "build.complete" else "Failed")
+    assert record.phase(world.build()) == ("Succeeded" if kind == "build.complete" else "Failed")
 
 
 def test_a_result_without_a_time_is_taken_where_it_can_mean_but_one_build(world: World) -> None:
@@ -359,7 +359,7 @@ def test_a_result_without_a_time_is_taken_where_it_can_mean_but_one_build(world:
     world.start("other", builder="external")
     said = {"third_party_id": "acme", "parser_id": "hello"}
     world.send(types.NOTIFI + "build.failed", said, time=None)
-    assert (settle.phase(world.build()), settle.phase(world.build("other"))) == ("Failed", "Queued")
+    assert (record.phase(world.build()), record.phase(world.build("other"))) == ("Failed", "Queued")
 
 
 def test_a_word_from_outside_changes_nothing_for_a_build_of_ours(world: World) -> None:

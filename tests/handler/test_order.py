@@ -8,7 +8,7 @@ from support.estate import Estate
 from support.stories import applied, build_of, cancel, cut_off, delete, live, sent, start, tick
 from support.world import World, versions
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, JOB, LEASE
 from knative_lambda.handler import order
 from knative_lambda.handler.events import Event
@@ -36,7 +36,7 @@ def stop(world: World, **given: Any) -> Event:
 
 
 def outcome(world: World) -> tuple[str, str]:
-    return settle.phase(world.build()), world.condition("Built")[2]
+    return record.phase(world.build()), world.condition("Built")[2]
 
 
 def test_an_older_start_that_comes_after_a_cancel_begins_nothing(world: World) -> None:
@@ -215,5 +215,5 @@ def test_a_build_that_got_a_slot_and_was_not_begun_is_begun_by_the_sweep(after: 
     estate.end_builds()
     cut_off(tick, after)(estate)
     estate.rest(told=False)
-    assert [settle.phase(build) for build in estate.cluster.list(BUILD, "acme")] == ["Succeeded", "Succeeded"]
+    assert [record.phase(build) for build in estate.cluster.list(BUILD, "acme")] == ["Succeeded", "Succeeded"]
     assert estate.cluster.list(LEASE, "acme-builds") == estate.cluster.list(LEASE, "knative-lambda") == []

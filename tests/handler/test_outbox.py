@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.world import World
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import FUNCTION, Kind, Object
 from knative_lambda.handler import status
@@ -138,7 +138,7 @@ def test_many_that_wait_are_all_kept_and_nothing_new_begins_until_they_are_told(
     owed = [note["id"] for note in world.function()["status"]["outbox"]]
     assert len(owed) == len(set(owed)) >= status.OUTBOX_FULL
     assert resource_faults("Function", world.function()) == []
-    assert all(settle.phase(build) == "Cancelled" for build in world.builds())
+    assert all(record.phase(build) == "Cancelled" for build in world.builds())
 
     world.broker = 202
     world.told.clear()
@@ -150,7 +150,7 @@ def test_many_that_wait_are_all_kept_and_nothing_new_begins_until_they_are_told(
     world.finish()
     assert world.told_types()[-2:] == ["build.started", "build.complete"]
     told = {sent["headers"]["ce-id"] for sent in world.told}
-    cancelled = [build["metadata"]["uid"] for build in world.builds() if settle.phase(build) == "Cancelled"]
+    cancelled = [build["metadata"]["uid"] for build in world.builds() if record.phase(build) == "Cancelled"]
     assert {f"{uid}.{types.BUILD_CANCELLED}" for uid in cancelled} <= told
 
 
@@ -162,7 +162,7 @@ def test_a_running_build_ends_and_frees_its_place_however_many_notifications_wai
     waiting = [{**note, "id": f"n-{number}"} for number in range(status.OUTBOX_FULL)]
     world.cluster.replace_status(FUNCTION, {**function, "status": {**function["status"], "outbox": waiting}})
     world.finish()
-    assert settle.phase(world.build()) == "Succeeded"
+    assert record.phase(world.build()) == "Succeeded"
     assert world.outbox()[-1] == "build.complete"
     assert len(world.outbox()) == status.OUTBOX_FULL + 1
 

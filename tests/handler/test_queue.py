@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from support.world import DIGEST, World, versions
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record, settle
 from knative_lambda.builds.builder import Ended
 from knative_lambda.builds.slots import SlotLimits
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, LEASE, Kind, Object
@@ -35,7 +35,7 @@ def building(world: World, tenant: str = "acme") -> list[str]:
 
 def end(world: World, name: str, tenant: str = "acme") -> None:
     """Let a function's running attempt push its image and end, and report its Pod."""
-    [build] = [one for one in world.builds(tenant) if (one["spec"]["function"], settle.phase(one)) == (name, "Running")]
+    [build] = [one for one in world.builds(tenant) if (one["spec"]["function"], record.phase(one)) == (name, "Running")]
     attempt = f"{build['metadata']['name']}-{build['status']['attempt']}"
     world.registry.known[f"registry/{tenant}/{name}:{attempt}"] = DIGEST
     world.builder.ends[attempt] = Ended(0)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.world import DIGEST, World
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record, settle
 from knative_lambda.builds.builder import Ended
-from knative_lambda.builds.settle import Patience
+from knative_lambda.builds.record import Patience
 from knative_lambda.deploy.cluster import BUILD, LEASE
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler.later import Later
@@ -67,7 +67,7 @@ def test_a_platforms_failure_is_not_tried_again_before_its_pause_is_over(world: 
     world.start()
     world.fail(EVICTED)
     assert steps(world)["Retrying"] == ("True", "Evicted")
-    moment = settle.due(world.build(), Patience())
+    moment = record.due(world.build(), Patience())
     assert moment is not None
     assert timedelta(seconds=5) <= moment - world.time <= timedelta(seconds=15), "ten seconds, more or less by half"
     world.tick()
@@ -86,8 +86,8 @@ def test_pauses_double_and_differ_between_builds(world: World) -> None:
         build = world.build(name)
         failed = datetime.fromisoformat(condition(build, "Retrying")["lastTransitionTime"])
         second = {**build, "status": {**build["status"], "attempt": 2}}
-        first = settle.due(build, Patience(pause=1000))
-        later = settle.due(second, Patience(pause=1000))
+        first = record.due(build, Patience(pause=1000))
+        later = record.due(second, Patience(pause=1000))
         assert first is not None
         assert later is not None
         assert timedelta(seconds=500) <= first - failed <= timedelta(seconds=1500)
@@ -101,7 +101,7 @@ def test_a_retry_is_remembered_by_the_process_that_saw_the_failure(world: World)
     world.start()
     object.__setattr__(world.product.workshop, "later", lambda *due: asked.append(due))
     world.fail(EVICTED)
-    assert asked[-1] == ("acme", "hello", settle.due(world.build(), Patience()))
+    assert asked[-1] == ("acme", "hello", record.due(world.build(), Patience()))
 
 
 def test_one_deadline_covers_all_attempts(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.faults import Killed
 from support.world import World, versions
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind, Object
 from knative_lambda.schemas import types
@@ -37,11 +37,11 @@ def on_write(world: World, of: Callable[[Kind, Object], bool], do: Callable[[], 
 
 
 def ends(kind: Kind, body: Object) -> bool:
-    return kind == BUILD and settle.phase(body) in settle.TERMINAL
+    return kind == BUILD and record.phase(body) in record.TERMINAL
 
 
 def begins(kind: Kind, body: Object) -> bool:
-    return kind == BUILD and settle.phase(body) == "Running"
+    return kind == BUILD and record.phase(body) == "Running"
 
 
 def functions(kind: Kind, _: Object) -> bool:
@@ -116,7 +116,7 @@ def test_that_a_build_began_is_told_before_it_is_superseded(world: World) -> Non
 def test_that_a_build_began_is_told_once_however_often_it_is_tried(world: World) -> None:
     world.start(source=ONE)
     world.fail(Ended(1, "platform", "Evicted", ""))
-    world.time = settle.due(world.build(), world.product.workshop.patience) or world.time
+    world.time = record.due(world.build(), world.product.workshop.patience) or world.time
     world.tick()
     world.finish()
     rest(world)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.world import DIGEST, World, versions
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import record, settle
 from knative_lambda.builds.settle import Outcome
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind
 from knative_lambda.schemas import types
@@ -94,7 +94,7 @@ def test_a_build_that_nobody_points_to_is_ended_by_its_own_report(world: World) 
     lost = world.cluster.get(BUILD, "acme", old["metadata"]["name"])
     assert lost is not None
     world.cluster.replace_status(BUILD, {**lost, "status": old["status"]})
-    world.builder.started[attempt] = settle.attempt_of(old, 1)
+    world.builder.started[attempt] = record.attempt_of(old, 1)
     world.report("Pod", "acme-builds", f"{attempt}-abcde")
     ended = world.cluster.get(BUILD, "acme", old["metadata"]["name"])
     assert ended is not None

@@ -14,7 +14,7 @@ from typing import Any
 from support.faults import Handler
 from support.world import World
 
-from knative_lambda.builds import settle, source
+from knative_lambda.builds import record, source
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import (
@@ -226,7 +226,7 @@ class Estate(World):
     def is_building(self) -> bool:
         builds = [build for tenant in self.settings.tenants for build in self.cluster.list(BUILD, tenant)]
         return any(
-            settle.phase(build) not in settle.TERMINAL for build in builds if build["spec"]["builder"] != "external"
+            record.phase(build) not in record.TERMINAL for build in builds if build["spec"]["builder"] != "external"
         )
 
     def collect(self, after: timedelta = timedelta(hours=1)) -> None:

@@ -1,0 +1,135 @@
+"""What a Build's record says: pure functions, the object in.
+
+Called by `settle.py`, which writes it, and by whoever reads a Build. Nothing here touches the cluster.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from knative_lambda.builds.builder import Attempt
+from knative_lambda.deploy import conditions
+from knative_lambda.deploy.cluster import BUILD, Object
+from knative_lambda.deploy.conditions import Saying, condition
+from knative_lambda.schemas import names
+from knative_lambda.schemas.names import FUNCTION_LABEL
+from knative_lambda.storage import keys
+
+TERMINAL = ("Succeeded", "Failed", "Cancelled")
+RELEASED: Saying = ("False", "Released", "")
+"""Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a build may take, and how often the platform may fail it."""
+
+    deadline: int = 1800
+    """Seconds from a build's first start to its end, over all its attempts; not what it waits for its slot."""
+    outside: int = 86400
+    """Seconds that an external Build is waited for, from its creation on."""
+    attempts: int = 3
+    """Attempts in all; only what the platform failed is tried again."""
+    pause: int = 10
+    """Seconds before the second attempt, more or less by half; doubled before each further one."""
+    overtime: int = 60
+    """Seconds after the deadline in which the builder may end an attempt by itself."""
+
+
+def phase(build: Object) -> str:
+    """Return a Build's phase, ``Queued`` where nothing has happened yet."""
+    found: str = build.get("status", {}).get("phase", "Queued")
+    return found
+
+
+def waits(build: Object) -> bool:
+    """Say whether a Build waits for a slot."""
+    return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == "Waiting"
+
+
+def is_over(build: Object) -> bool:
+    """Say whether a Build has ended, and nothing of it is left to be stopped or given back."""
+    if phase(build) not in TERMINAL:
+        return False
+    return build["spec"]["builder"] == "external" or condition(build, "Admitted").get("reason") == RELEASED[1]
+
+
+def image_of(build: Object) -> str:
+    """Return the image of a Build that succeeded, by digest, or ""."""
+    found: str = build.get("status", {}).get("image", "")
+    return found if phase(build) == "Succeeded" else ""
+
+
+def lineage(build: Object) -> str:
+    """Return the UID that the next Build of the same input is named after: this one's, or its last heir's.
+
+    Heirs are the Builds that replaced this one and were removed since; their names are not used again.
+    """
+    found: str = build.get("status", {}).get("heir") or build["metadata"]["uid"]
+    return found
+
+
+def due(build: Object, patience: Patience) -> datetime | None:
+    """Return when a Build that the platform has failed may be tried again; None where it does not wait for that.
+
+    The pause is drawn by the Build's own UID: whoever asks gets the same answer, and Builds that failed together do
+    not come back together.
+    """
+    failed = condition(build, "Retrying")
+    if phase(build) != "Queued" or failed["status"] != "True":
+        return None
+    number = build["status"]["attempt"]
+    drawn = int(names.sha256([build["metadata"]["uid"], number])[7:15], 16) / 0xFFFFFFFF
+    pause = patience.pause * 2 ** (number - 1) * (0.5 + drawn)
+    return datetime.fromisoformat(failed["lastTransitionTime"]) + timedelta(seconds=pause)
+
+
+def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
+    """Return an attempt of a Build: everything about it follows from the object; `seconds` are what it may take."""
+    spec, meta = build["spec"], build["metadata"]
+    return Attempt(
+        tenant=meta["namespace"],
+        function=spec["function"],
+        build=meta["name"],
+        build_uid=meta["uid"],
+        number=number,
+        runtime=spec["runtime"],
+        context=context(build),
+        destination=f"{spec['destination']}:{meta['name']}-{number}",
+        build_args={"BASE": spec["base"]} if spec.get("base") else {},
+        seconds=seconds,
+    )
+
+
+def manifest(name: str, function: Object, spec: Mapping[str, Any]) -> Object:
+    """Return a new Build of a Function, owned by it."""
+    meta = function["metadata"]
+    return {
+        "apiVersion": BUILD.api_version,
+        "kind": BUILD.kind,
+        "metadata": {
+            "name": name,
+            "namespace": meta["namespace"],
+            "labels": {FUNCTION_LABEL: meta["name"]},
+            "ownerReferences": [conditions.owner(function)],
+        },
+        "spec": dict(spec),
+    }
+
+
+def ends(build: Object, patience: Patience, now: datetime) -> datetime:
+    """Return when a Build's time is over: one that has not begun has all of it."""
+    began = build.get("status", {}).get("startTime")
+    return (datetime.fromisoformat(began) if began else now) + timedelta(seconds=patience.deadline)
+
+
+def left(build: Object, patience: Patience, now: datetime) -> int:
+    """Return the seconds that a Build has left, 1 at least."""
+    return max(1, int((ends(build, patience, now) - now).total_seconds()))
+
+
+def context(build: Object) -> str:
+    """Return the store's key of a Build's context."""
+    spec = build["spec"]
+    return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
