@@ -31,6 +31,12 @@ def live() -> Iterator[Live]:
     found.collector.close()
 
 
+@pytest.fixture(autouse=True)
+def tidy(live: Live) -> None:
+    """Begin without the subscribers that Knative's channel has kept of Triggers that are gone."""
+    live.forget_the_gone()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def recorded(live: Live) -> Iterator[Recorded]:
     """Gather the effects of all stories from the first on."""

@@ -225,6 +225,8 @@ def main() -> int:
             say(f"==> {name}")
             story = Story(name, FAULTS[name], starts - starts % 2, live)
             rows.append(row := story.tell())
+            if gone := live.forget_the_gone():
+                say(f"Knative's channel still had {gone} subscribers that are gone")
             for kind in ("lost", "doubled", "orphans"):
                 for what in getattr(row, kind):
                     say(f"{kind}: {what}")
