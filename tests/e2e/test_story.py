@@ -1,6 +1,6 @@
 """The main path on a real cluster: an event brings a source, the function answers events, a delete removes it.
 
-Every story begins with the receiver at zero, and speaks to the product through brokers alone.
+Every story speaks to the product through brokers alone; the first ones begin with the receiver at zero.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from support.live import TENANT, Live, within
 
-from knative_lambda.deploy.cluster import DEAD_LETTER
-from knative_lambda.schemas import types
+from knative_lambda.deploy.cluster import DEAD_LETTER, TRIGGER
+from knative_lambda.schemas import names, types
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -33,11 +33,12 @@ def greeting(version: str) -> dict[str, Any]:
     return {"inline": {"main.py": code}}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def from_zero(live: Live) -> None:
     live.receiver_at_zero()
 
 
+@pytest.mark.usefixtures("from_zero")
 def test_a_python_function_with_a_dependency_answers_and_a_delete_leaves_nothing(live: Live) -> None:
     live.start("python-hello", runtime="python", source=example("python-hello"))
     live.ready("python-hello")
@@ -46,6 +47,7 @@ def test_a_python_function_with_a_dependency_answers_and_a_delete_leaves_nothing
     live.delete("python-hello")
 
 
+@pytest.mark.usefixtures("from_zero")
 def test_a_node_function_with_a_dependency_answers(live: Live) -> None:
     live.start("node-hello", runtime="node", source=example("node-hello"))
     live.ready("node-hello")
@@ -66,7 +68,8 @@ def test_a_dockerfile_function_answers(live: Live) -> None:
 
 
 def test_a_new_version_replaces_the_old_and_no_event_is_lost(live: Live) -> None:
-    live.start("ledger", runtime="python", source=greeting("one"), scale={"min": 1})
+    both = [{"type": "e2e.ledger"}, {"type": "e2e.ledger.old"}]
+    live.start("ledger", runtime="python", source=greeting("one"), scale={"min": 1}, triggers=both)
     old = live.ready("ledger")
     live.answer("ledger", {"n": -1}, lambda data: data["n"] == -1)
     ledger: list[int] = []
@@ -93,6 +96,8 @@ def test_a_new_version_replaces_the_old_and_no_event_is_lost(live: Live) -> None
         sender.join()
     within(60, "every event was answered", lambda: answered(live, "one") | answered(live, "two") >= {*ledger})
     assert len(ledger) > 20
+    [trigger] = live.cluster.list(TRIGGER, TENANT, {names.FUNCTION_LABEL: "ledger"})
+    assert trigger["spec"]["filter"]["attributes"] == {"type": "e2e.ledger"}, "the one that it has no more is gone"
     live.delete("ledger")
 
 
@@ -100,6 +105,7 @@ def answered(live: Live, version: str) -> set[int]:
     return {data["n"] for data in live.collector.replies("ledger") if data["version"] == version}
 
 
+@pytest.mark.usefixtures("from_zero")
 def test_an_event_of_the_older_family_does_the_same(live: Live) -> None:
     """The function gets its events by the older family's own type, source and subject."""
     ids = {"third_party_id": TENANT, "parser_id": "parser-1"}
