@@ -54,8 +54,10 @@ def test_the_same_event_a_hundred_times_at_once_makes_one_job(live: Live, log: A
 
 def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live, log: Audit) -> None:
     """The events of two functions, all at once and shuffled: the last word of one is a start, of the other a delete."""
+    run = uuid.uuid4().hex[:6]  # what was deleted in an earlier run is remembered
+    stays, goes = f"stays-{run}", f"goes-{run}"
     events: list[tuple[str, dict[str, Any]]] = []
-    for name, last in (("stays", types.BUILD_START), ("goes", types.FUNCTION_DELETE)):
+    for name, last in ((stays, types.BUILD_START), (goes, types.FUNCTION_DELETE)):
         kinds = [types.BUILD_START, types.BUILD_START, types.FUNCTION_DELETE, types.BUILD_START, last]
         for sequence, kind in enumerate(kinds, start=1):
             data = {"tenant": TENANT, "name": name, "sequence": sequence}
@@ -66,13 +68,14 @@ def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live,
     random.shuffle(events)
     with ThreadPoolExecutor(len(events)) as threads:
         list(threads.map(lambda event: live.command(*event), events))
-    live.answer("stays", {}, {"version": "version 5"}.__eq__)
-    within(120, "nothing is left of the deleted one", lambda: not live.left_of("goes"), every=1)
+    live.answer(stays, {}, {"version": "version 5"}.__eq__)
+    within(120, "nothing is left of the deleted one", lambda: not live.left_of(goes), every=1)
     live.receiver_at_zero()
-    assert not live.left_of("goes")
-    assert not audit.doubled(jobs_of(log, "stays") + jobs_of(log, "goes"), set())
-    live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": "stays", "sequence": 6})
-    within(120, "nothing is left of the other", lambda: not live.left_of("stays"), every=1)
+    assert not live.left_of(goes)
+    assert not audit.doubled(jobs_of(log, stays) + jobs_of(log, goes), set())
+    live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": stays, "sequence": 6})
+    within(120, "nothing is left of the other", lambda: not live.left_of(stays), every=1)
+    live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": stays, "sequence": 7})  # the mark before it goes
 
 
 def test_a_poison_event_costs_one_delivery(live: Live) -> None:
@@ -88,6 +91,24 @@ def test_a_poison_event_costs_one_delivery(live: Live) -> None:
     assert kept["spec"]["code"] == 422
     assert kept["spec"].get("count", 1) == 1
     assert live.handled(poison) == [422]
+
+
+def test_an_event_that_a_function_fails_at_ends_as_a_letter_and_is_told(live: Live) -> None:
+    """The Trigger tries again, in vain; whoever subscribes hears of it once it is kept."""
+    code = "def handle(event, context):\n    raise ValueError('not this one')\n"
+    live.start("fails-at", runtime="python", source={"inline": {"main.py": code}})
+    live.ready("fails-at")
+    failed = str(uuid.uuid4())
+
+    def letters() -> list[Object]:
+        found = live.cluster.list(DEAD_LETTER, TENANT)
+        return [each for each in found if each["spec"]["event"].get("id") == failed]
+
+    live.post(TENANT, "e2e.fails-at", {}, id=failed)
+    [letter] = within(180, "the event is kept", letters, every=1)
+    assert letter["spec"]["code"] == 500
+    within(60, "it is told", lambda: live.told(types.FUNCTION_ERROR), every=1)
+    live.delete("fails-at")
 
 
 def test_an_open_breaker_is_told_and_closes_by_itself(live: Live) -> None:
