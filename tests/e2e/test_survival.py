@@ -3,6 +3,7 @@
 import contextlib
 import random
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,7 @@ def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live,
     random.shuffle(events)
     with ThreadPoolExecutor(len(events)) as threads:
         list(threads.map(lambda event: live.command(*event), events))
+    within(180, "the last version is built", lambda: live.condition(stays, "Built").get("status") == "True", every=1)
     live.answer(stays, {}, {"version": "version 5"}.__eq__)
     within(120, "nothing is left of the deleted one", lambda: not live.left_of(goes), every=1)
     live.receiver_at_zero()
@@ -98,14 +100,17 @@ def test_an_event_that_a_function_fails_at_ends_as_a_letter_and_is_told(live: Li
     code = "def handle(event, context):\n    raise ValueError('not this one')\n"
     live.start("fails-at", runtime="python", source={"inline": {"main.py": code}})
     live.ready("fails-at")
-    failed = str(uuid.uuid4())
+    failed, last = str(uuid.uuid4()), [0.0]
 
     def letters() -> list[Object]:
+        """Send again with the same id: a new Trigger that says it is ready may still miss its first events."""
+        if time.monotonic() - last[0] > 45:
+            live.post(TENANT, "e2e.fails-at", {}, id=failed)
+            last[0] = time.monotonic()
         found = live.cluster.list(DEAD_LETTER, TENANT)
         return [each for each in found if each["spec"]["event"].get("id") == failed]
 
-    live.post(TENANT, "e2e.fails-at", {}, id=failed)
-    [letter] = within(180, "the event is kept", letters, every=1)
+    [letter] = within(240, "the event is kept", letters, every=1)
     assert letter["spec"]["code"] == 500
     within(60, "it is told", lambda: live.told(types.FUNCTION_ERROR), every=1)
     live.delete("fails-at")
