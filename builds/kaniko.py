@@ -23,7 +23,8 @@ from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
 """No Pod this long after its Job: the Job's events say why."""
-POD_AGAIN = timedelta(seconds=5)
+POD_AGAIN = 5
+"""Seconds after which to look again at a Job without its Pod."""
 LOG_TAIL = 16 * 1024
 
 
@@ -164,7 +165,7 @@ class Kaniko:
 
 def _running(pod: Object | None) -> Running:
     """Say when to look again: a Pod that somebody deletes is reported gone before its Job knows that it has failed."""
-    return Running() if _stays(pod) else Running(again=int(POD_AGAIN.total_seconds()))
+    return Running() if _stays(pod) else Running(again=POD_AGAIN)
 
 
 def _hosts(attempt: Attempt) -> set[str]:

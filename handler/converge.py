@@ -32,7 +32,7 @@ def converge(tenant: str, name: str, product: Product) -> None:
 
 
 def bring_forward(tenant: str, name: str, product: Product) -> bool:
-    """Bring a Function forward and no other; say whether its Build has left its slot, or waits for one."""
+    """Bring a Function forward and no other; say whether its Build left a slot, or waits though there is room."""
     for _ in range(TRIES):
         function = product.cluster.get(FUNCTION, tenant, name)
         if function is None or function["metadata"].get("deletionTimestamp"):

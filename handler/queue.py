@@ -68,9 +68,10 @@ def clear_tenant(tenant: str, product: Product) -> None:
 
 def clear_strangers(product: Product) -> None:
     """Give back what Builds of tenants hold that are served no more; where these cannot be seen, after their time."""
-    workshop, served = product.workshop, set(filter(product.is_tenant, product.settings.tenants))
+    workshop, places = product.workshop, product.workshop.slots.everywhere()
+    served = {name for name in {one.tenant for one in places} & {*product.settings.tenants} if product.is_tenant(name)}
     time = timedelta(seconds=workshop.patience.deadline + workshop.patience.overtime)
-    for place in workshop.slots.everywhere():
+    for place in places:
         if place.tenant in served:
             continue
         try:

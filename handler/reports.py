@@ -56,39 +56,40 @@ def _job(namespace: str, name: str, product: Product) -> None:
     tenant, build = namespace.removesuffix(BUILDS_SUFFIX), name.rpartition("-")[0]
     if tenant == namespace or not all(map(objects.is_name, (name, build))) or not product.is_tenant(tenant):
         return
-    _build(tenant, build, product)
+    found = _follow(tenant, build, product)
     job = product.cluster.get(JOB, namespace, name)
     if job is not None:
         remove_if_orphaned(tenant, job, product)
-    found = product.cluster.get(BUILD, tenant, build)
     if found is None or record.phase(found) in record.TERMINAL:  # its slot may be free now
         queue.clear(tenant, build, product)
         queue.admit(product, bring_forward)
 
 
 def _build(namespace: str, name: str, product: Product) -> None:
-    """Converge the Build's Function; one that the Function does not want any more is ended."""
-    if not product.is_tenant(namespace):
-        return
-    build = product.cluster.get(BUILD, namespace, name)
+    if product.is_tenant(namespace):
+        _follow(namespace, name, product)
+
+
+def _follow(tenant: str, name: str, product: Product) -> Object | None:
+    """Converge a Build's Function, end a Build that is not wanted any more, and return it as it is then."""
+    build = product.cluster.get(BUILD, tenant, name)
     if build is None:
-        return
-    converge(namespace, build["spec"]["function"], product)
-    build = product.cluster.get(BUILD, namespace, name)
-    if build is not None:
-        retire(build, product)
+        return None
+    converge(tenant, build["spec"]["function"], product)
+    build = product.cluster.get(BUILD, tenant, name)
+    return retire(build, product) if build is not None else None
 
 
-def retire(build: Object, product: Product) -> None:
-    """End what still runs for a Build that nobody wants: superseded or cancelled between two steps."""
+def retire(build: Object, product: Product) -> Object:
+    """End what still runs for a Build that nobody wants, superseded or cancelled between two steps; return it then."""
     function = product.cluster.get(FUNCTION, build["metadata"]["namespace"], build["spec"]["function"])
     if function is None or function["metadata"]["uid"] != build["spec"]["functionUID"]:
-        return
+        return build
     if function.get("status", {}).get("latestBuild", "") != build["metadata"]["name"]:
         inputs = prepare.recorded(function["metadata"].get("annotations", {}), function["spec"])
         by = f", by {inputs.cause}" if inputs else ""
         build = builds.abandon(build, function, f"newer source was given{by}", product)
-    settle.clear(build, product.workshop, product.now())
+    return settle.clear(build, product.workshop, product.now())
 
 
 FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {

@@ -1,6 +1,7 @@
 """What a Function's status says, as a value: what is true now, and the notifications that this truth owes.
 
-Called by `converge` alone. Pure: the same world gives the same status, so that a no-op writes nothing. A notification
+Called by `converge`, and by `builds.py` and `delete.py` for what is owed.
+Pure: the same world gives the same status, so that a no-op writes nothing. A notification
 is owed exactly when a condition changes, in the same write that changes it; of a Build, all that came since it was told
 of last.
 """

@@ -1,7 +1,7 @@
 """The clock's tick: every Function converges that a lost report may have left behind, and orphans go.
 
-Level-based and bounded: four listings a tenant say which Functions are as they should be; those cost nothing more. Once
-an hour what nobody needs any more is collected too.
+Level-based: some listings a tenant say which Functions are as they should be; those cost nothing more. Once an
+hour what nobody needs any more is collected too.
 """
 
 import logging
@@ -23,7 +23,7 @@ from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Temporary
 from knative_lambda.storage import keys
 
-Looks = Callable[[str, Product], Iterator[Callable[[], None]]]
+Looks = Callable[[str, Product], Iterator[Callable[[], object]]]
 """Says of a tenant what there is to do, one thing after the other."""
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def sweep(event: Event, product: Product) -> None:
     """
     failures: list[Temporary] = []
 
-    def attempt(look: Callable[[], None], tenant: str) -> None:
+    def attempt(look: Callable[[], object], tenant: str) -> None:
         try:
             look()
         except Temporary as error:
@@ -45,22 +45,34 @@ def sweep(event: Event, product: Product) -> None:
             log.exception("something of %s cannot be swept", tenant)
 
     def visit(looks: Looks, tenant: str) -> None:
-        for look in looks(tenant, product) if product.is_tenant(tenant) else ():
+        for look in looks(tenant, product):
             attempt(look, tenant)
 
-    for tenant in product.settings.tenants:
-        for looks in (_marked, _orphans, _unsettled, _queued, _letters):
+    def visit_tenant(tenant: str) -> None:
+        for looks in LOOKS if product.is_tenant(tenant) else ():
             attempt(partial(visit, looks, tenant), tenant)
-    attempt(partial(queue.clear_strangers, product), "former tenants")
-    attempt(partial(queue.admit, product, bring_forward), "all tenants")
-    attempt(partial(letters.tidy, product.settings.namespace, product), product.settings.namespace)
-    if retention.is_due(event.time or product.now()):
-        retention.collect(product)
+
+    for tenant in product.settings.tenants:
+        attempt(partial(visit_tenant, tenant), tenant)
+    _sweep_all(attempt, product)
+    _collect(event, product)
     if failures:
         raise failures[-1]
 
 
-def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
+def _collect(event: Event, product: Product) -> None:
+    if retention.is_due(event.time or product.now()):
+        retention.collect(product)
+
+
+def _sweep_all(attempt: Callable[[Callable[[], object], str], None], product: Product) -> None:
+    """Look at what is of no one tenant: the queue of all, and the product's own letters."""
+    attempt(partial(queue.clear_strangers, product), "former tenants")
+    attempt(partial(queue.admit, product, bring_forward), "all tenants")
+    attempt(partial(letters.tidy, product.settings.namespace, product), product.settings.namespace)
+
+
+def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], object]]:
     """Yield the Builds that may be wanted no more, and the Jobs whose Build may be gone."""
     jobs = product.cluster.list(JOB, names.builds_namespace(tenant))
     building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs if not _has_ended(job)}
@@ -147,3 +159,7 @@ def _heed(function: Object, product: Product) -> None:
         remove(tenant, name, mark, product)
     elif mark is not None and mark.is_over(function):
         cancel(tenant, name, mark.key, product)
+
+
+LOOKS: tuple[Looks, ...] = (_marked, _orphans, _unsettled, _queued, _letters)
+"""In this order: what ends goes before what begins."""
