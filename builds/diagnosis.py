@@ -1,7 +1,7 @@
 """How an attempt ended, read from what the cluster keeps of it: its Job, its Pod, their Events, and the log.
 
-Called by `kaniko.py` alone. Pure functions, objects in. Whose failure it was decides what follows: the platform's are
-tried again, so nothing that a user's own commands print may look like one.
+Called by `kaniko.py`, and by whoever is told of a build's Pod. Pure functions, objects in. Whose failure it was decides
+what follows: the platform's are tried again, so nothing that a user's own commands print may look like one.
 """
 
 import re
@@ -52,6 +52,11 @@ def pod_ended(pod: Object) -> Ended | None:
     if end is not None and end.get("reason") == "OOMKilled":
         return Ended(1, "user", "OOMKilled", "the build needs more memory than it may have")
     return Ended(end.get("exitCode", 1)) if end else None
+
+
+def goes_on(pod: Object) -> bool:
+    """Say whether a Pod is on its way, or runs: it has not ended, and nobody ends it."""
+    return not pod["metadata"].get("deletionTimestamp") and pod_ended(pod) is None
 
 
 def exited(exit_code: int, log: str, hosts: Collection[str]) -> Ended:

@@ -31,20 +31,24 @@ class Seen:
 NOTHING = Seen("Unknown", "NotDeployed", "nothing has been deployed yet")
 
 
-def deploy(function: Object, image: str, entrypoint: str, cluster: Cluster, settings: DeploySettings) -> None:
-    """Apply what the Function should own with this image, and remove Triggers that are no longer wanted.
+def deploy(function: Object, image: str, entrypoint: str, cluster: Cluster, settings: DeploySettings) -> Seen:
+    """Apply what the Function should own with this image, remove Triggers that are no longer wanted; say how it is.
 
-    Raises `Refused` where a name is taken by an object that is not the Function's, `Temporary` where an old child of
-    that name is still being deleted.
+    Each of them is read once. Raises `Refused` where a name is taken by an object that is not the Function's,
+    `Temporary` where an old child of that name is still being deleted.
     """
     meta = function["metadata"]
-    wanted = children(function, image, entrypoint, settings)
-    for body in wanted:
-        _apply(body, meta["uid"], cluster)
-    names = {body["metadata"]["name"] for body in wanted if body["kind"] == TRIGGER.kind}
-    for found in _triggers(function, cluster):
-        if found["metadata"]["name"] not in names:
-            cluster.delete(TRIGGER, meta["namespace"], found["metadata"]["name"], uid=found["metadata"]["uid"])
+    triggers = {found["metadata"]["name"]: found for found in _triggers(function, cluster)}
+    stored = [
+        _apply(
+            body, triggers.pop(body["metadata"]["name"], None) if body["kind"] == TRIGGER.kind else None, meta, cluster
+        )
+        for body in children(function, image, entrypoint, settings)
+    ]
+    for name, found in triggers.items():
+        cluster.delete(TRIGGER, meta["namespace"], name, uid=found["metadata"]["uid"])
+    [service] = [body for body in stored if body["kind"] == KNATIVE_SERVICE.kind]
+    return _seen(service, [body for body in stored if body["kind"] == TRIGGER.kind], cluster)
 
 
 def observe(function: Object, cluster: Cluster) -> Seen:
@@ -53,6 +57,10 @@ def observe(function: Object, cluster: Cluster) -> Seen:
     service = cluster.get(KNATIVE_SERVICE, meta["namespace"], meta["name"])
     if service is None or not owned_by(service, meta["uid"]):
         return NOTHING
+    return _seen(service, _triggers(function, cluster), cluster)
+
+
+def _seen(service: Object, triggers: list[Object], cluster: Cluster) -> Seen:
     status = service.get("status", {})
     url = status.get("url", "")
     if status.get("observedGeneration") != service["metadata"].get("generation"):
@@ -61,7 +69,7 @@ def observe(function: Object, cluster: Cluster) -> Seen:
     if ready["status"] != "True":
         return _waiting(service, ready, url, cluster)
     image = service["spec"]["template"]["spec"]["containers"][0]["image"]
-    for trigger in _triggers(function, cluster):
+    for trigger in triggers:
         told = condition(trigger, "Ready")
         if told["status"] != "True":
             name = trigger["metadata"]["name"]
@@ -87,20 +95,21 @@ def _triggers(function: Object, cluster: Cluster) -> list[Object]:
     return [trigger for trigger in found if owned_by(trigger, meta["uid"])]
 
 
-def _apply(body: Object, uid: str, cluster: Cluster) -> None:
+def _apply(body: Object, found: Object | None, function: Object, cluster: Cluster) -> Object:
+    """Return a child of a Function, by its metadata, as it is stored then; `found` is what was read of it already."""
     kind = next(kind for kind in KINDS if (kind.kind, kind.api_version) == (body["kind"], body["apiVersion"]))
     meta = body["metadata"]
-    found = cluster.get(kind, meta["namespace"], meta["name"])
+    found = found or cluster.get(kind, meta["namespace"], meta["name"])
     if found is not None:
         if found["metadata"].get("deletionTimestamp"):
             raise Temporary(f"the old {kind.kind} {meta['name']} is still being deleted")
-        if not owned_by(found, uid):
+        if not owned_by(found, function["uid"]):
             raise Refused.because(
                 "/metadata/name", f"there is a {kind.kind} {meta['name']} that is not this function's"
             )
         if _holds(body, found):
-            return
-    cluster.apply(kind, body)
+            return found
+    return cluster.apply(kind, body)
 
 
 def _holds(wanted: Any, found: Any) -> bool:

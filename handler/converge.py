@@ -12,6 +12,7 @@ from functools import partial
 from knative_lambda.builds import prepare, record, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
+from knative_lambda.deploy.children import Seen
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.handler import builds, queue, status
 from knative_lambda.handler.product import Product
@@ -25,9 +26,10 @@ TRIES = 5
 def converge(tenant: str, name: str, product: Product) -> None:
     """Bring a Function forward; one that is gone, or going, needs nothing. Then let those build whose turn it is.
 
-    Raises `Temporary` where a dependency did not answer or twins are too many: the hint comes again.
+    Where another thread is about to begin just that, it is left to that one. Raises `Temporary` where a dependency did
+    not answer or twins are too many: the hint comes again.
     """
-    if bring_forward(tenant, name, product):
+    if product.once.do((converge, tenant, name), partial(bring_forward, tenant, name, product)):
         queue.admit(product, bring_forward)
 
 
@@ -60,13 +62,15 @@ def _bring_forward(function: Object, product: Product) -> bool:
         moves |= before == "Running" and record.phase(build) != "Running"
         moves |= record.waits(build) and product.workshop.slots.has_room(function["metadata"]["namespace"])
     _require_room(read, product)
-    told = Told.of(function, build)
+    told, seen = Told.of(function, build), None
     if told.image:
         try:
-            children.deploy(function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying)
+            seen = children.deploy(
+                function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying
+            )
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
-    _tell(function, told, product)
+    _tell(function, told, product, seen)
     return moves
 
 
@@ -111,10 +115,10 @@ def _require_room(read: Object, product: Product) -> None:
         builds.require_room(read, product)
 
 
-def _tell(function: Object, told: Told, product: Product) -> None:
-    """Look at what runs, and write what is true now where that is a change."""
+def _tell(function: Object, told: Told, product: Product, seen: Seen | None = None) -> None:
+    """Write what is true now where that is a change; look at what runs where nobody has."""
     meta = function["metadata"]
-    told = replace(told, seen=children.observe(function, product.cluster))
+    told = replace(told, seen=seen or children.observe(function, product.cluster))
     wanted = status.status(function, told, product.now())
     if wanted != function.get("status", {}):
         product.cluster.replace_status(FUNCTION, {**function, "status": wanted})

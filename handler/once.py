@@ -1,27 +1,50 @@
 """What any number of threads ask for at once, done by one of them, and once more for those who asked meanwhile.
 
-Called by `queue.py`: a slot that becomes free is news to every thread that looks, and each would bring the same Build
-forward, in each other's way.
+Called by `converge.py` and `reports.py`, where the same hint comes many times in a second, and by `queue.py`: a slot
+that becomes free is news to every thread that looks, and each would bring the same Build forward, in each other's way.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Made = TypeVar("Made")
+
+
+@dataclass
+class _Turn:
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    users: int = 0
+    waits: bool = False
 
 
 class Once:
-    """Lets one thread act and one wait for its turn; whoever comes while one waits leaves it to that one."""
+    """Lets one thread act on a thing and one wait for its turn; whoever comes while one waits leaves it to that one.
+
+    Nothing is lost by that: the one who waits begins after all who left it to him have asked, and whose act fails has
+    an event that is delivered again.
+    """
 
     def __init__(self) -> None:
-        self._turn, self._guard = threading.Lock(), threading.Lock()
-        self._waits = False
+        self._guard = threading.Lock()
+        self._turns: dict[Hashable, _Turn] = {}
 
-    def do(self, act: Callable[[], None]) -> None:
-        """Act, or return where another thread is about to begin to; what it raises is raised to the one who acts."""
+    def do(self, thing: Hashable, act: Callable[[], Made]) -> Made | None:
+        """Act, and return what that returns or raise what it raises; None where another is about to begin to."""
         with self._guard:
-            if self._waits:
-                return
-            self._waits = True
-        with self._turn:
+            turn = self._turns.setdefault(thing, _Turn())
+            if turn.waits:
+                return None
+            turn.waits = True
+            turn.users += 1
+        try:
+            with turn.lock:
+                with self._guard:
+                    turn.waits = False
+                return act()
+        finally:
             with self._guard:
-                self._waits = False
-            act()
+                turn.users -= 1
+                if not turn.users:
+                    del self._turns[thing]

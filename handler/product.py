@@ -32,8 +32,8 @@ class Product:
     """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
     builder: str = "kaniko"
     """What ``auto`` means here, and stands in a Build's spec."""
-    admission: Once = field(default_factory=Once)
-    """Who lets waiting Builds begin now."""
+    once: Once = field(default_factory=Once)
+    """Who does now what many threads ask for."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source now."""
     letters: Callable[[str, str], None] = lambda _namespace, _name: None

@@ -28,7 +28,7 @@ def admit(product: Product, bring: Bring) -> None:
     One that cannot be brought forward now does not fail the event that freed its slot, and keeps nobody from its turn:
     it has its ticket still, and is passed over until the next admission. Threads that come at once leave it to one.
     """
-    product.admission.do(lambda: _admit(product, bring))
+    product.once.do(admit, lambda: _admit(product, bring))
 
 
 def _admit(product: Product, bring: Bring) -> None:

@@ -5,11 +5,12 @@ Function by what the objects themselves say, and the Function converges.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from knative_lambda.builds import prepare, record, settle
+from knative_lambda.builds import diagnosis, prepare, record, settle
 from knative_lambda.deploy import objects
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, TRIGGER, Object
-from knative_lambda.handler import builds, letters, queue
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, POD, TRIGGER, Object
+from knative_lambda.handler import builds, letters, queue, status
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove_if_orphaned
 from knative_lambda.handler.events import Event
@@ -26,10 +27,22 @@ def resource_changed(event: Event, product: Product) -> None:
     place = data if "name" in data else data["metadata"]  # a reference, or a whole object
     named = objects.is_name(place.get("namespace") or "") and objects.is_name(place["name"])
     if follow is not None and named:  # a forged name leads nowhere
-        follow(place["namespace"], place["name"], product)
+        which = (data["kind"], place["namespace"], place["name"])
+        product.once.do(which, partial(follow, place["namespace"], place["name"], product))
 
 
 def _function(namespace: str, name: str, product: Product) -> None:
+    """Converge a Function that was changed since its status was written: most reports of one tell of that write."""
+    found = product.cluster.get(FUNCTION, namespace, name) if product.is_tenant(namespace) else None
+    if found is None:
+        return
+    if status.is_new(found):
+        converge(namespace, name, product)
+    elif found.get("status", {}).get("outbox"):
+        product.owes(namespace, name)
+
+
+def _owner(namespace: str, name: str, product: Product) -> None:
     if objects.is_name(name) and product.is_tenant(namespace):
         converge(namespace, name, product)
 
@@ -40,21 +53,36 @@ def _trigger(namespace: str, name: str, product: Product) -> None:
         return
     found = product.cluster.get(TRIGGER, namespace, name)
     labels = found["metadata"].get("labels", {}) if found else {names.FUNCTION_LABEL: name.rpartition("-")[0]}
-    _function(namespace, labels.get(names.FUNCTION_LABEL, ""), product)
+    _owner(namespace, labels.get(names.FUNCTION_LABEL, ""), product)
 
 
 def _revision(namespace: str, name: str, product: Product) -> None:
     """Converge the Function whose Service the Revision is named after."""
-    _function(namespace, name.rpartition("-")[0], product)
+    _owner(namespace, name.rpartition("-")[0], product)
 
 
 def _pod(namespace: str, name: str, product: Product) -> None:
-    _job(namespace, name.rpartition("-")[0], product)
+    """Follow a build's Pod to its Job where it has ended or is gone: a dozen reports of its way there say nothing."""
+    tenant = _builder_of(namespace, product)
+    pod = product.cluster.get(POD, namespace, name) if tenant else None
+    if tenant and (pod is None or not diagnosis.goes_on(pod)):
+        _attempt(tenant, namespace, name.rpartition("-")[0], product)
 
 
 def _job(namespace: str, name: str, product: Product) -> None:
-    tenant, build = namespace.removesuffix(BUILDS_SUFFIX), name.rpartition("-")[0]
-    if tenant == namespace or not all(map(objects.is_name, (name, build))) or not product.is_tenant(tenant):
+    if tenant := _builder_of(namespace, product):
+        _attempt(tenant, namespace, name, product)
+
+
+def _builder_of(namespace: str, product: Product) -> str:
+    """Return the tenant whose builds run in a namespace, or ""."""
+    tenant = namespace.removesuffix(BUILDS_SUFFIX)
+    return tenant if tenant not in ("", namespace) and product.is_tenant(tenant) else ""
+
+
+def _attempt(tenant: str, namespace: str, name: str, product: Product) -> None:
+    build = name.rpartition("-")[0]
+    if not all(map(objects.is_name, (name, build))):
         return
     found = _follow(tenant, build, product)
     job = product.cluster.get(JOB, namespace, name)
@@ -94,7 +122,7 @@ def retire(build: Object, product: Product) -> Object:
 
 FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {
     "Function": _function,
-    "Service": _function,
+    "Service": _owner,
     "Trigger": _trigger,
     "Revision": _revision,
     "Build": _build,

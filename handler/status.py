@@ -155,8 +155,8 @@ def _build_note(kind: str, build: Object) -> Object:
         "builder": spec["builder"],
         "attempt": state.get("attempt", 0),
     }
-    if kind == types.BUILD_STARTED and phase != "Running":  # it has gone on since
-        data |= {"reason": "Running", "message": ""}
+    if kind == types.BUILD_STARTED:  # told once, of the first attempt, even where it has gone on since
+        data |= {"attempt": 1, "reason": "Running", "message": "attempt 1"}
     elif phase == "Succeeded":
         data["image"] = state["image"]
     else:

@@ -212,7 +212,7 @@ def test_the_receiver_holds_slots_and_sends_letters_again_in_its_own_namespace_a
     assert letters.items() <= granted(objects, "receiver", "demo").items()
     assert "deadletters" not in granted(objects, "receiver", "demo-builds")
     assert "pods" not in granted(objects, "receiver", "demo")
-    assert granted(objects, "receiver", "demo-builds")["pods"] == {"list"}
+    assert granted(objects, "receiver", "demo-builds")["pods"] == {"get", "list"}
 
 
 def test_the_receiver_may_list_what_may_run_an_image_before_it_removes_one() -> None:

@@ -8,7 +8,6 @@ from support.recorded import Recorded
 EFFECTS = Path(__file__).parents[1] / "faults" / "effects.txt"
 DAY = "what nothing needs stays for a day at least, and a run is shorter"
 UNREACHED = {
-    "cluster.delete DeadLetter": DAY,
     "registry.delete": DAY,
     "store.delete contexts": DAY,
     "store.delete logs": DAY,

@@ -16,7 +16,7 @@ from support import audit, machine
 from support.audit import Audit
 from support.live import TENANT, Live, within
 
-from knative_lambda.deploy.cluster import DEAD_LETTER, JOB, POD, Kind, Object
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, JOB, POD, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types
 
@@ -80,6 +80,30 @@ def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live,
     live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": stays, "sequence": 7})  # the mark before it goes
 
 
+def test_newer_source_and_a_cancel_each_end_what_is_being_built(live: Live, log: Audit) -> None:
+    """Both records stay, with who and why; what ran is stopped, and the version that was built goes on answering."""
+
+    def ended(reason: str) -> Object | None:
+        builds = live.cluster.list(BUILD, TENANT, {names.FUNCTION_LABEL: "changes"})
+        return next((each for each in builds if condition(each, "Succeeded").get("reason") == reason), None)
+
+    live.start("changes", runtime="dockerfile", source=live.slow(300))
+    within(60, "the first is being built", lambda: running(live, "changes"))
+    live.start("changes", runtime="python", source=greeting("two"))
+    older = within(60, "the first was superseded", lambda: ended("Superseded"))
+    assert "has newer source, by" in condition(older, "Succeeded")["message"]
+    live.ready("changes")
+    live.start("changes", runtime="dockerfile", source=live.slow(300))
+    within(60, "the third is being built", lambda: running(live, "changes"))
+    live.command(types.BUILD_CANCEL, {"tenant": TENANT, "name": "changes"})
+    cancelled = within(60, "the third was cancelled", lambda: ended("Cancelled"))
+    assert "asked for by event" in condition(cancelled, "Succeeded")["message"]
+    within(60, "nothing of it runs any more", lambda: running(live, "changes") is None)
+    live.answer("changes", {}, {"version": "two"}.__eq__)
+    assert len(jobs_of(log, "changes")) == 3
+    live.delete("changes")
+
+
 def test_a_poison_event_costs_one_delivery(live: Live) -> None:
     """What the receiver refuses is not brought to it again, and ends as a dead letter that says how often it came."""
     poison = str(uuid.uuid4())
@@ -95,8 +119,8 @@ def test_a_poison_event_costs_one_delivery(live: Live) -> None:
     assert live.handled(poison) == [422]
 
 
-def test_an_event_that_a_function_fails_at_ends_as_a_letter_and_is_told(live: Live) -> None:
-    """The Trigger tries again, in vain; whoever subscribes hears of it once it is kept."""
+def test_an_event_that_a_function_fails_at_ends_as_a_letter_is_told_and_is_sent_again(live: Live) -> None:
+    """The Trigger tries again, in vain; whoever subscribes hears of it. Once it is mended, a label is enough."""
     code = "def handle(event, context):\n    raise ValueError('not this one')\n"
     live.start("fails-at", runtime="python", source={"inline": {"main.py": code}})
     live.ready("fails-at")
@@ -113,6 +137,17 @@ def test_an_event_that_a_function_fails_at_ends_as_a_letter_and_is_told(live: Li
     [letter] = within(240, "the event is kept", letters, every=1)
     assert letter["spec"]["code"] == 500
     within(60, "it is told", lambda: live.told(types.FUNCTION_ERROR), every=1)
+
+    broken = live.ready("fails-at")
+    live.start("fails-at", runtime="python", source=greeting("mended"))
+    live.ready("fails-at", image_other_than=broken)
+    live.answer("fails-at", {}, {"version": "mended"}.__eq__)
+    before = len(live.collector.replies("fails-at"))
+    name = letter["metadata"]["name"]
+    label = ["kubectl", "label", "deadletter", "-n", TENANT, name, f"{names.RESEND_LABEL}=true"]
+    subprocess.run(label, check=True, capture_output=True)
+    within(60, "it is answered now", lambda: len(live.collector.replies("fails-at")) > before, every=1)
+    within(60, "the letter is gone", lambda: live.cluster.get(DEAD_LETTER, TENANT, name) is None, every=1)
     live.delete("fails-at")
 
 

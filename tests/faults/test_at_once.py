@@ -18,6 +18,7 @@ from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.deploy.cluster import BUILD, JOB, LEASE, Cluster
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.once import Once
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.wire import workshop
@@ -44,7 +45,9 @@ def replica(estate: Estate, cluster: Cluster) -> Product:
     kaniko = Kaniko(cluster, estate.store, KanikoSettings("kaniko", "fetch"), now=lambda: estate.time)
     touched = workshop(estate.settings, cluster, kaniko, estate.registry, estate.store)
     owing: list[tuple[str, str]] = []
-    return replace(estate.product, workshop=touched, owes=lambda tenant, name: owing.append((tenant, name)))
+    return replace(
+        estate.product, workshop=touched, owes=lambda tenant, name: owing.append((tenant, name)), once=Once()
+    )
 
 
 def at_once(events: Sequence[Event], products: Sequence[Product]) -> Counter[str]:

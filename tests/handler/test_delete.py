@@ -10,6 +10,7 @@ from support.world import World, versions
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.handler.once import Once
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Refused, Temporary
@@ -173,9 +174,9 @@ class Between:
 
 
 def meanwhile(world: World, call: str, happens: Callable[[], object]) -> Product:
-    """Return the product over a cluster where `happens` comes right after the first such call."""
+    """Return another process' product, over a cluster where `happens` comes right after the first such call."""
     workshop = replace(world.product.workshop, cluster=Between(world.cluster, call, happens))
-    return replace(world.product, workshop=workshop)
+    return replace(world.product, workshop=workshop, once=Once())
 
 
 def test_newer_source_that_comes_while_a_delete_is_under_way_is_not_deleted(world: World) -> None:

@@ -16,9 +16,9 @@ def test_whoever_asks_while_one_acts_is_served_by_one_more_act() -> None:
         release.wait()
 
     with ThreadPoolExecutor(10) as threads:
-        first = threads.submit(once.do, act)
+        first = threads.submit(once.do, "thing", act)
         began.acquire()
-        others = [threads.submit(once.do, act) for _ in range(9)]
+        others = [threads.submit(once.do, "thing", act) for _ in range(9)]
         while sum(other.done() for other in others) < 8:
             pass
         assert not first.done()
@@ -30,6 +30,6 @@ def test_whoever_asks_while_one_acts_is_served_by_one_more_act() -> None:
 def test_what_fails_fails_for_the_one_who_acts_and_the_next_one_acts_anew() -> None:
     once, done = Once(), []
     with pytest.raises(ZeroDivisionError):
-        once.do(lambda: done.append(1 / 0))
-    once.do(lambda: done.append(2))
+        once.do("thing", lambda: done.append(1 / 0))
+    once.do("thing", lambda: done.append(2))
     assert done == [2]

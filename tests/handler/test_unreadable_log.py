@@ -76,12 +76,12 @@ def test_a_build_that_cannot_be_heard_still_meets_its_deadline(error: Exception)
     site = Cut(error)
     site.start()
     since = {"startedAt": site.time.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    pod = site.pod(site.job(), phase="Running", containerStatuses=[{"name": "kaniko", "state": {"running": since}}])
+    site.pod(site.job(), phase="Running", containerStatuses=[{"name": "kaniko", "state": {"running": since}}])
     site.time += timedelta(minutes=11)
-    site.seen(pod)
+    site.tick()
     assert site.build()["status"]["phase"] == "Running"
     site.time += timedelta(minutes=30)
-    site.seen(pod)
+    site.tick()
     build = site.build()
     assert (build["status"]["phase"], condition(build, "Succeeded")["reason"]) == ("Failed", "DeadlineExceeded")
     assert site.guard.state == "closed"
