@@ -42,8 +42,8 @@ class Sent:
 class Ledger:
     """What was sent to one Broker; any thread may send."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        self.url, self.patience = url, patience
         self.sent: list[Sent] = []
         self.http = urllib3.PoolManager(retries=False, timeout=30, maxsize=16)
         self._lock = threading.Lock()
@@ -82,8 +82,8 @@ class Ledger:
         return {(event.tenant, event.function): event for event in sorted(self.sent, key=lambda event: event.time)}
 
     def send_again(self, functions: dict[tuple[str, str], Object], since: float) -> int:
-        """Send again what has no receipt `PATIENCE` after it was taken, and after that moment; return how many."""
-        due = time.monotonic() - PATIENCE
+        """Send again what has no receipt `patience` after it was taken, and after that moment; return how many."""
+        due = time.monotonic() - self.patience
         missing = [
             event
             for place, event in self.newest().items()
