@@ -6,14 +6,6 @@ import pytest
 from support.recorded import Recorded
 
 EFFECTS = Path(__file__).parents[1] / "faults" / "effects.txt"
-DAY = "what nothing needs stays for a day at least, and a run is shorter"
-UNREACHED = {
-    "registry.delete": DAY,
-    "store.delete contexts": DAY,
-    "store.delete logs": DAY,
-    "store.delete tombstones": "an older mark goes where a newer one is left: the order of the shuffled story decides",
-}
-"""The effects that the stories here need not come to, and why."""
 
 
 def test_the_effects_on_a_real_cluster_are_those_on_record(recorded: Recorded, request: pytest.FixtureRequest) -> None:
@@ -23,4 +15,4 @@ def test_the_effects_on_a_real_cluster_are_those_on_record(recorded: Recorded, r
     assert recorded.effects <= on_record
     if request.config.option.keyword or request.session.testsfailed:
         pytest.skip("not every story was told to its end")
-    assert on_record - recorded.effects <= UNREACHED.keys()
+    assert recorded.effects == on_record

@@ -5,7 +5,6 @@ that it speaks to are real: the receiver's own parts, joined in a process beside
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support import audit
 from support.audit import Audit
 from support.live import TENANT, Live, within
@@ -27,23 +25,6 @@ from knative_lambda.schemas import names, types
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 BUILDS = names.builds_namespace(TENANT)
 EVERY = 3
-
-
-@pytest.fixture
-def settings(live: Live, tmp_path: Path) -> dict[str, str]:
-    """Return the environment of the cluster's own receiver, as it is for a process beside the cluster."""
-    service = live.cluster.get(KNATIVE_SERVICE, "knative-lambda", "receiver")
-    assert service is not None
-    given = {e["name"]: e["value"] for e in service["spec"]["template"]["spec"]["containers"][0]["env"] if "value" in e}
-    for key, variable in (("access-key", "S3_ACCESS_KEY"), ("secret-key", "S3_SECRET_KEY")):
-        (tmp_path / key).write_text(os.environ[variable])
-    here = {
-        "KNATIVE_LAMBDA_STORE_CREDENTIALS": str(tmp_path),
-        "KNATIVE_LAMBDA_BROKER_URL": live.ingress,
-        "KNATIVE_LAMBDA_METRICS_PORT": "0",
-        "KNATIVE_LAMBDA_LOG_EFFECTS": "false",
-    }
-    return {**os.environ, **given, **here, "PYTHONPATH": os.pathsep.join([".rooms", "tests"])}
 
 
 def event(kind: str, name: str, **data: Any) -> dict[str, Any]:
