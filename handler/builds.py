@@ -46,6 +46,12 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     return function, found or _make(name, function, spec, product)
 
 
+def is_wanted(build: Object, function: Object, inputs: Inputs, product: Product) -> bool:
+    """Say whether a Build is the one that `wanted` finds: of just these inputs, and of no earlier try or rebuild."""
+    same: bool = bool(inputs.context) and build["spec"]["inputHash"] == _spec(function, inputs, product)["inputHash"]
+    return same and _serves(build, function, inputs)
+
+
 def named(function: Object, name: str, product: Product) -> Object | None:
     """Return a Build of this very Function by its name."""
     found = product.cluster.get(BUILD, function["metadata"]["namespace"], name) if name else None

@@ -8,7 +8,6 @@ later, begins nothing.
 from dataclasses import replace
 
 from knative_lambda.builds import settle
-from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge, prepared
@@ -75,7 +74,7 @@ def _record(function: Object, key: Key, build: str, product: Product) -> None:
     try:
         function, inputs = prepared(function, product)
         other = builds.named(function, build, product)
-        if not build or (other is not None and _is_of(other, inputs)):
+        if not build or (other is not None and builds.is_wanted(other, function, inputs, product)):
             notes[INPUT_ANNOTATION] = replace(inputs, cancelled=key.cause).dumps()
             other = None
     except Refused:  # a source that cannot be taken is not built
@@ -85,7 +84,3 @@ def _record(function: Object, key: Key, build: str, product: Product) -> None:
     product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}})
     if other is not None:
         settle.cancel(other, "Cancelled", f"asked for by event {key.cause}", product.workshop, product.now())
-
-
-def _is_of(build: Object, inputs: Inputs) -> bool:
-    return bool((build["spec"]["context"], build["spec"]["base"]) == (inputs.context, inputs.base))

@@ -27,7 +27,7 @@ def converge(tenant: str, name: str, product: Product) -> None:
     """Bring a Function forward; one that is gone, or going, needs nothing. Then let those build whose turn it is.
 
     Where another thread is about to begin just that, it is left to that one. Raises `Temporary` where a dependency did
-    not answer or twins are too many: the hint comes again.
+    not answer or twins are too many: the hint comes again, or the sweep finds what is left.
     """
     if product.once.do((converge, tenant, name), partial(bring_forward, tenant, name, product)):
         queue.admit(product, bring_forward)

@@ -6,10 +6,12 @@ Joined in `wire.py`. A convenience and no memory: it ends with the process, at a
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from knative_lambda.schemas.errors import Temporary
 
+PAUSE = timedelta(seconds=15)
+"""Between a look that failed and the next."""
 log = logging.getLogger(__name__)
 
 
@@ -37,9 +39,15 @@ class Later:
             try:
                 self._look(*due)
             except Temporary as error:
-                log.warning("%s/%s waits for the sweep: %s", *due, error)
+                log.warning("%s/%s waits: %s", *due, error)
+                self._again(due)
             except Exception:  # a bug in one look must not end all later ones
                 log.exception("%s/%s waits for the sweep", *due)
+
+    def _again(self, due: tuple[str, str]) -> None:
+        """Look again a while later, where nobody has asked for another moment: others may have left it to this look."""
+        with self._changed:
+            self._due.setdefault(due, datetime.now(UTC) + PAUSE)
 
     def _next(self) -> tuple[str, str]:
         with self._changed:

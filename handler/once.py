@@ -22,8 +22,8 @@ class _Turn:
 class Once:
     """Lets one thread act on a thing and one wait for its turn; whoever comes while one waits leaves it to that one.
 
-    Nothing is lost by that: the one who waits begins after all who left it to him have asked, and whose act fails has
-    an event that is delivered again.
+    The one who waits begins after all who left it to him have asked. Where his act fails, what asked for it comes
+    again, or the next sweep does: so only what a sweep finds too may be left to others.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from knative_lambda.builds import record
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
-from knative_lambda.schemas import types
+from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import Fault, Refused
 
 PENDING, FOUND = "Pending", "Found"
@@ -67,6 +67,10 @@ def status(function: Object, found: Told, now: datetime) -> Object:
         ("Ready", _ready(found)),
     ):
         after["conditions"] = told(body, kind, saying, now)
+    if found.built[0] == "True":
+        after.pop("observedInputs", None)
+    else:
+        after["observedInputs"] = _inputs(function)
     if seen.url:
         after["url"] = seen.url
     if seen.ready == "True":
@@ -90,8 +94,20 @@ def is_full(function: Object) -> bool:
 
 
 def is_new(function: Object) -> bool:
-    """Say whether the Function was changed since its status was written."""
-    return bool(function["metadata"].get("generation", 1) != function.get("status", {}).get("observedGeneration"))
+    """Say whether the Function was changed since its status was written: its spec, or what an event asks of it.
+
+    A retry of what failed and a cancel of what is not built yet leave the spec and its generation as they are; of what
+    is built, both ask nothing.
+    """
+    state = function.get("status", {})
+    if function["metadata"].get("generation", 1) != state.get("observedGeneration"):
+        return True
+    is_built = condition(function, "Built")["status"] == "True"
+    return not is_built and bool(state.get("observedInputs") != _inputs(function))
+
+
+def _inputs(function: Object) -> str:
+    return names.sha256(function["metadata"].get("annotations", {}).get(names.INPUT_ANNOTATION, ""))[7:23]
 
 
 def _ready(found: Told) -> Saying:

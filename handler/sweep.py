@@ -12,7 +12,7 @@ from functools import partial
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import builds, letters, order, queue, retention
+from knative_lambda.handler import builds, letters, order, queue, retention, status
 from knative_lambda.handler.cancel import cancel
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
@@ -116,20 +116,19 @@ def _letters(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
 
 
 def _is_settled(function: Object) -> bool:
-    state = function.get("status", {})
     return (
-        state.get("observedGeneration") == function["metadata"].get("generation", 1)
-        and not state.get("outbox")
+        not status.is_new(function)
+        and not function.get("status", {}).get("outbox")
         and condition(function, "Built")["status"] != "Unknown"
+        and condition(function, "Deployed")["status"] == "True"
         and condition(function, "Ready")["status"] == "True"
     )
 
 
 def _is_queued(function: Object) -> bool:
-    state = function.get("status", {})
     return (
-        state.get("observedGeneration") == function["metadata"].get("generation", 1)
-        and not state.get("outbox")
+        not status.is_new(function)
+        and not function.get("status", {}).get("outbox")
         and condition(function, "Built").get("reason") == "Queued"
     )
 

@@ -28,9 +28,9 @@ class Bench:
         body = {"apiVersion": FUNCTION.api_version, "kind": "Function", "metadata": meta, "spec": spec}
         return self.cluster.create(FUNCTION, body)
 
-    def deploy(self, image: str = "r/x@sha256:1", **spec: Any) -> None:
+    def deploy(self, image: str = "r/x@sha256:1", **spec: Any) -> children.Seen:
         function = {**self.function, "spec": {**self.function["spec"], **spec}}
-        children.deploy(function, image, "main.handle", self.cluster, SETTINGS)
+        return children.deploy(function, image, "main.handle", self.cluster, SETTINGS)
 
     def told(self, kind: Any, name: str, status: Object) -> None:
         found = self.cluster.get(kind, "acme", name)
@@ -125,6 +125,8 @@ def test_a_function_is_ready_when_its_triggers_are_too(bench: Bench) -> None:
     name = trigger["metadata"]["name"]
     bench.told(TRIGGER, name, ready("False", reason="Unable to get the Subscriber's URI", message="not found"))
     assert (bench.seen().ready, bench.seen().reason) == ("Unknown", "TriggerNotReady")
+    assert bench.deploy() == bench.seen(), "who deploys sees the same"
     bench.told(TRIGGER, name, ready())
     assert bench.seen().ready == "True"
+    assert bench.deploy() == bench.seen()
     assert bench.seen().image == "r/x@sha256:1"

@@ -24,10 +24,10 @@ WEEK = timedelta(days=8)
 def left_of(name: str, product: Product) -> list[str]:
     """Return what there is of a function beside the cluster's objects."""
     store, registry = product.workshop.store, product.workshop.registry
-    places = (keys.contexts, keys.logs, keys.tombstones, keys.retirements)
+    places = (keys.contexts, keys.logs, keys.tombstones, keys.retirements, keys.farewells)
     found = [stored.key for place in places for stored in store.list(f"{place(TENANT)}{name}/")]
     repository = names.repository(product.settings.registry, TENANT, name)
-    return found + [tag for tag in registry.tags(repository) if registry.digest(f"{repository}:{tag}")]
+    return found + [f"tags/{tag}" for tag in registry.tags(repository) if registry.digest(f"{repository}:{tag}")]
 
 
 def test_a_week_after_its_delete_nothing_is_left_of_a_function(
@@ -41,7 +41,7 @@ def test_a_week_after_its_delete_nothing_is_left_of_a_function(
     service, _ = wire.service(read(settings), wire.Listeners(), process.around)
     later = replace(service.product, now=lambda: datetime.now(UTC) + WEEK)
     kinds = {what.partition("/")[0] for what in left_of("aged", later)}
-    assert {"contexts", "logs", "tombstones"} <= kinds, "it was all there"
+    assert {"contexts", "logs", "tombstones", "tags"} <= kinds, "it was all there"
 
     def nothing_left() -> bool:
         retention.collect(later)

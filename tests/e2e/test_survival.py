@@ -3,7 +3,6 @@
 import contextlib
 import random
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,23 +82,41 @@ def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live,
 def test_newer_source_and_a_cancel_each_end_what_is_being_built(live: Live, log: Audit) -> None:
     """Both records stay, with who and why; what ran is stopped, and the version that was built goes on answering."""
 
-    def ended(reason: str) -> Object | None:
-        builds = live.cluster.list(BUILD, TENANT, {names.FUNCTION_LABEL: "changes"})
-        return next((each for each in builds if condition(each, "Succeeded").get("reason") == reason), None)
+    def latest() -> str:
+        function = live.function("changes") or {}
+        return str(function.get("status", {}).get("latestBuild", ""))
 
+    def begun(other_than: str = "") -> str:
+        """Return the latest Build once its own Pod runs."""
+        name = latest()
+        pods = live.cluster.list(POD, BUILDS, {names.BUILD_LABEL: name}) if name != other_than else []
+        return name if any(pod["status"].get("phase") == "Running" for pod in pods) else ""
+
+    def pods_of(build: str) -> list[Object]:
+        return live.cluster.list(POD, BUILDS, {names.BUILD_LABEL: build})
+
+    by = {what: str(uuid.uuid4()) for what in ("two", "cancel")}
     live.start("changes", runtime="dockerfile", source=live.slow(300))
-    within(60, "the first is being built", lambda: running(live, "changes"))
-    live.start("changes", runtime="python", source=greeting("two"))
-    older = within(60, "the first was superseded", lambda: ended("Superseded"))
-    assert "has newer source, by" in condition(older, "Succeeded")["message"]
+    first = within(60, "the first is being built", begun)
+    two = {"tenant": TENANT, "name": "changes", "runtime": "python", "source": greeting("two")}
+    live.command(types.BUILD_START, {**two, "triggers": [{"type": "e2e.changes"}]}, id=by["two"])
     live.ready("changes")
+    second = latest()
     live.start("changes", runtime="dockerfile", source=live.slow(300))
-    within(60, "the third is being built", lambda: running(live, "changes"))
-    live.command(types.BUILD_CANCEL, {"tenant": TENANT, "name": "changes"})
-    cancelled = within(60, "the third was cancelled", lambda: ended("Cancelled"))
-    assert "asked for by event" in condition(cancelled, "Succeeded")["message"]
-    within(60, "nothing of it runs any more", lambda: running(live, "changes") is None)
+    third = within(60, "the third is being built", lambda: begun(other_than=second))
+    live.command(types.BUILD_CANCEL, {"tenant": TENANT, "name": "changes"}, id=by["cancel"])
+    for build in (first, third):
+        within(90, f"nothing of {build} runs any more", lambda build=build: not pods_of(build), every=1)
     live.answer("changes", {}, {"version": "two"}.__eq__)
+    builds = live.cluster.list(BUILD, TENANT, {names.FUNCTION_LABEL: "changes"})
+    ends = {build["metadata"]["name"]: condition(build, "Succeeded") for build in builds}
+    assert {name: end["reason"] for name, end in ends.items()} == {
+        first: "Superseded",
+        second: "Built",
+        third: "Cancelled",
+    }
+    assert by["two"] in ends[first]["message"]
+    assert by["cancel"] in ends[third]["message"]
     assert len(jobs_of(log, "changes")) == 3
     live.delete("changes")
 
@@ -121,16 +138,15 @@ def test_a_poison_event_costs_one_delivery(live: Live) -> None:
 
 def test_an_event_that_a_function_fails_at_ends_as_a_letter_is_told_and_is_sent_again(live: Live) -> None:
     """The Trigger tries again, in vain; whoever subscribes hears of it. Once it is mended, a label is enough."""
-    code = "def handle(event, context):\n    raise ValueError('not this one')\n"
-    live.start("fails-at", runtime="python", source={"inline": {"main.py": code}})
-    live.ready("fails-at")
-    failed, last = str(uuid.uuid4()), [0.0]
+    failed = str(uuid.uuid4())
+    unless = f"    if event.id == {failed!r}:\n        raise ValueError('not this one')\n"
+    head, tail = "def handle(event, context):\n", "    return {'id': event.id}\n"
+    live.start("fails-at", runtime="python", source={"inline": {"main.py": head + unless + tail}})
+    broken = live.ready("fails-at")
+    live.answer("fails-at", {}, lambda data: data["id"] != failed)  # its Trigger brings events by now
+    live.post(TENANT, "e2e.fails-at", {}, id=failed)
 
     def letters() -> list[Object]:
-        """Send again with the same id: a new Trigger that says it is ready may still miss its first events."""
-        if time.monotonic() - last[0] > 45:
-            live.post(TENANT, "e2e.fails-at", {}, id=failed)
-            last[0] = time.monotonic()
         found = live.cluster.list(DEAD_LETTER, TENANT)
         return [each for each in found if each["spec"]["event"].get("id") == failed]
 
@@ -138,15 +154,13 @@ def test_an_event_that_a_function_fails_at_ends_as_a_letter_is_told_and_is_sent_
     assert letter["spec"]["code"] == 500
     within(60, "it is told", lambda: live.told(types.FUNCTION_ERROR), every=1)
 
-    broken = live.ready("fails-at")
-    live.start("fails-at", runtime="python", source=greeting("mended"))
+    live.start("fails-at", runtime="python", source={"inline": {"main.py": head + tail}})
     live.ready("fails-at", image_other_than=broken)
-    live.answer("fails-at", {}, {"version": "mended"}.__eq__)
-    before = len(live.collector.replies("fails-at"))
     name = letter["metadata"]["name"]
+    assert {"id": failed} not in live.collector.replies("fails-at")
     label = ["kubectl", "label", "deadletter", "-n", TENANT, name, f"{names.RESEND_LABEL}=true"]
     subprocess.run(label, check=True, capture_output=True)
-    within(60, "it is answered now", lambda: len(live.collector.replies("fails-at")) > before, every=1)
+    within(60, "it is answered now", lambda: {"id": failed} in live.collector.replies("fails-at"), every=1)
     within(60, "the letter is gone", lambda: live.cluster.get(DEAD_LETTER, TENANT, name) is None, every=1)
     live.delete("fails-at")
 

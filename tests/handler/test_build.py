@@ -8,10 +8,12 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Refused, Unavailable
+
+OTHER_DIGEST = "sha256:" + "e" * 64
 
 OTHER = "sha256:" + "e" * 64
 
@@ -439,6 +441,26 @@ def test_a_refused_pods_job_does_not_go_on_trying_once_the_build_has_failed(worl
     world.fail(Ended(1, "ours", "PodRefused", "violates PodSecurity"))
     assert world.condition("Built")[:2] == ("False", "PodRefused")
     assert attempt not in world.builder.started
+
+
+def test_a_service_that_was_refused_once_is_applied_by_the_sweep_once_it_is_taken(world: World) -> None:
+    """Also while the version before is ready, and answers."""
+    one, two = versions("one", "two")
+    world.live(source=one)
+    real = world.cluster.apply
+    world.cluster.apply = refuse  # type: ignore[method-assign]
+    world.start(source=two)
+    world.finish(digest=OTHER_DIGEST)
+    assert world.condition("Deployed")[:2] == ("False", "Refused")
+    assert world.condition("Ready")[0] == "True"
+    world.cluster.apply = real  # type: ignore[method-assign]
+    world.tick()
+    assert world.condition("Deployed")[0] == "True"
+    assert world.service_image().endswith(OTHER_DIGEST)
+
+
+def refuse(_kind: Kind, _body: Object) -> Object:
+    raise Refused.because("/spec", "an admission policy says no")
 
 
 def test_one_tenants_trouble_does_not_keep_the_sweep_from_the_others(world: World) -> None:

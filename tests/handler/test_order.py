@@ -106,6 +106,21 @@ def test_a_cancel_of_an_older_build_by_its_name_leaves_the_newer_one(world: Worl
     assert (outcome(world)[0], newest(world)) == ("Running", event.id)
 
 
+@pytest.mark.parametrize(
+    "newer", [{"entrypoint": "main.other"}, {"rebuild": True}], ids=["another entrypoint", "a rebuild"]
+)
+def test_a_cancel_by_name_leaves_the_newer_build_of_the_same_files(world: World, newer: dict[str, Any]) -> None:
+    source = {"inline": {"main.py": "def handle(event, context): return 1\n\n\nother = handle\n"}}
+    world.start(source=source)
+    old = world.build()["metadata"]["name"]
+    if "rebuild" in newer:
+        world.finish()
+    world.start(source=source, **newer)
+    assert world.build()["metadata"]["name"] != old
+    stop(world, data={"build": old})
+    assert outcome(world)[0] == "Running"
+
+
 def test_a_cancelled_build_is_built_for_a_newer_event_with_the_same_source(world: World) -> None:
     world.start()
     stop(world)

@@ -1,6 +1,7 @@
 """Notifications: sent after the answer, each at least once with the same id, crossed out once the Broker took it."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -118,6 +119,19 @@ def test_a_superseded_build_is_told_to_have_been_cancelled(world: World) -> None
     world.start(source={"inline": {"main.py": "def handle(event, context): return 2\n"}})
     assert world.told_types() == ["build.started", "build.cancelled", "build.started"]
     assert world.told[1]["data"]["reason"] == "Superseded"
+
+
+def test_a_start_that_is_told_late_says_the_same_as_one_that_is_told_in_time(world: World) -> None:
+    """It has its id by the Build alone: who gets it twice must not get two stories."""
+    world.start()
+    [early] = [sent["data"] for sent in world.told if sent["headers"]["ce-type"] == types.BUILD_STARTED]
+    world.fail(Ended(1, "platform", "Evicted"))
+    world.time += timedelta(minutes=1)
+    world.tick()
+    build = world.build()
+    assert build["status"]["attempt"] == 2
+    [late] = [note for note in status.build_notes(build, {"status": "Unknown"}) if note["type"] == types.BUILD_STARTED]
+    assert late["data"] == early
 
 
 def outbox_of(world: World, broker: Broker, **ports: Any) -> Outbox:

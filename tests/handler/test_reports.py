@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from support.site import Site
+from support.world import DIGEST
 
-from knative_lambda.deploy.cluster import FUNCTION
+from knative_lambda.deploy.cluster import FUNCTION, POD
 from knative_lambda.deploy.memory import MemoryCluster
 
 
@@ -58,6 +59,13 @@ def test_a_pod_that_goes_on_costs_two_reads(site: Site, status: dict[str, Any]) 
     assert asked(site, "Pod", "acme-builds", pod["name"]) == ["get Namespace", "get Pod"]
 
 
+def test_a_pod_that_somebody_deletes_is_followed_while_it_still_runs(site: Site) -> None:
+    pod = site.pod(site.job(), phase="Running")
+    site.cluster.replace(POD, {**pod, "metadata": {**pod["metadata"], "finalizers": ["tests/stay"]}})
+    site.cluster.delete(POD, "acme-builds", pod["metadata"]["name"])
+    assert "get Build" in asked(site, "Pod", "acme-builds", pod["metadata"]["name"])
+
+
 def test_a_pod_that_ended_or_is_gone_is_followed_to_its_build(site: Site) -> None:
     pod = site.exits(site.job(), 1)["metadata"]
     assert "get Build" in asked(site, "Pod", "acme-builds", pod["name"])
@@ -67,6 +75,17 @@ def test_a_pod_that_ended_or_is_gone_is_followed_to_its_build(site: Site) -> Non
 
 def test_a_function_of_which_all_is_said_costs_two_reads(site: Site) -> None:
     assert asked(site, "Function", "acme", "hello") == ["get Namespace", "get Function"]
+
+
+def test_a_services_report_reads_each_child_once(site: Site) -> None:
+    site.exits(site.job(), digest=DIGEST)
+    site.report("Job", "acme-builds", site.job()["metadata"]["name"])
+    calls = asked(site, "Service", "acme", "hello")
+    assert [call for call in calls if "Service" in call or "Trigger" in call] == [
+        "list Trigger",
+        "get ServiceAccount",
+        "get Service",
+    ]
 
 
 def test_a_function_that_a_person_changed_is_brought_forward(site: Site) -> None:

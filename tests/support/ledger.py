@@ -35,6 +35,8 @@ class Sent:
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     posts: int = 0
     """How often it was posted."""
+    taken: int = 0
+    """How often the Broker took it."""
     last: float = 0.0
     """When it was taken last, by the monotonic clock; 0 where never."""
 
@@ -48,11 +50,16 @@ class Ledger:
         self.http = urllib3.PoolManager(retries=False, timeout=30, maxsize=16)
         self._lock = threading.Lock()
 
-    def start(self, tenant: str, function: str, version: str, data: dict[str, Any]) -> Sent:
-        """Note a build.start and send it."""
+    def note(self, tenant: str, function: str, version: str, data: dict[str, Any]) -> Sent:
+        """Note a build.start that is about to be sent."""
         event = Sent(tenant, function, version, {"tenant": tenant, "name": function, **data})
         with self._lock:
             self.sent.append(event)
+        return event
+
+    def start(self, tenant: str, function: str, version: str, data: dict[str, Any]) -> Sent:
+        """Note a build.start and send it."""
+        event = self.note(tenant, function, version, data)
         self.post(event)
         return event
 
@@ -72,6 +79,7 @@ class Ledger:
                 answer = self.http.request("POST", self.url, body=json.dumps(event.data), headers=headers)
                 if answer.status == 202:
                     event.last = time.monotonic()
+                    event.taken += 1
                     return
             except urllib3.exceptions.HTTPError:
                 pass

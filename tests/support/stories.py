@@ -1,7 +1,7 @@
 """Every use case, as a story: what there was before, and the one event whose handling is looked at, call by call."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +37,11 @@ def start(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
     source = {"inline": {"main.py": f"def handle(event, context):\n    return {version!r}\n"}}
     data = {"tenant": "acme", "name": "hello", "runtime": "python", "source": source, **given}
     return lambda estate: estate.event(types.BUILD_START, data, id=version)
+
+
+def again(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
+    """Return another event with the source of a version."""
+    return lambda estate: replace(start(version, **given)(estate), id=f"{version} again")
 
 
 def older(estate: Estate) -> Event:
@@ -244,7 +249,26 @@ STORIES = (
     Story("a new version while the older one is built", start("two"), sent(start()), "cluster.replace Function"),
     Story("the same source again", start(), live(start()), "cluster.replace Function"),
     Story("the same source again while it is built", start(), sent(start()), "cluster.replace Function"),
-    Story("the same source after it failed", start(), sent(start(), ended("user")), "cluster.replace Function"),
+    Story("the same source after it failed", again(), sent(start(), ended("user")), "cluster.replace Function"),
+    Story(
+        "a new version once more, after it failed and while the one before runs",
+        again("two"),
+        then(live(start()), sent(start("two"), ended("user"))),
+        "cluster.replace Function",
+    ),
+    Story(
+        "a new version once more, after a cancel and while the one before runs",
+        again("two"),
+        then(live(start()), sent(start("two")), live(cancel())),
+        "cluster.replace Function",
+    ),
+    Story(
+        "a cancel of what waits while the version before runs",
+        cancel(),
+        then(live(start()), sent(OTHER, start("two"))),
+        "cluster.replace Function",
+        ONE_AT_A_TIME,
+    ),
     Story("a fresh build of the same source", start(rebuild=True), live(start()), "cluster.replace Function"),
     Story("a ready image", start(source={"image": IMAGE}), commit="cluster.create Function"),
     Story("an image in place of a build", start(source={"image": IMAGE}), sent(start()), "cluster.replace Function"),
