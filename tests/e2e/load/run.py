@@ -34,7 +34,7 @@ from knative_lambda.schemas.errors import ProductError
 STARTS = int(os.environ.get("LOAD_STARTS", "1000"))
 SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
 """The events are spread evenly over so many seconds."""
-LIMIT = float(os.environ.get("LOAD_LIMIT", "3600"))
+LIMIT = float(os.environ.get("LOAD_LIMIT", "5400"))
 """Seconds within which all must be built."""
 TENANTS = os.environ["TENANTS"].split()
 TWICE = 0.1

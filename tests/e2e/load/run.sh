@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A thousand build.start events on the real cluster: brings it up (root), installs the product for twenty tenants with an
 # executor that only pushes, sends, tells, and takes the tenants away again. `make load` calls this.
-# Takes LOAD_STARTS (1000), LOAD_TENANTS (20), LOAD_SECONDS (60) and LOAD_LIMIT (seconds until all must be built, 3600).
+# Takes LOAD_STARTS (1000), LOAD_TENANTS (20), LOAD_SECONDS (60) and LOAD_LIMIT (seconds until all must be built, 5400).
 #
 # A thousand Pods do not fit the machine, so that functions start at zero: Knative's `initial-scale` is 0 for the length of
 # the run. Services, Routes and Revisions are made as ever; only the first Pod of each is not.
