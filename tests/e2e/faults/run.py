@@ -230,6 +230,7 @@ def main() -> int:
             for kind in ("lost", "doubled", "orphans"):
                 for what in getattr(row, kind):
                     say(f"{kind}: {what}")
+            say(f"healed after {row.heal:.0f} s; lost {len(row.lost)}, doubled {len(row.doubled)}")
     finally:
         live.cluster.delete(*trigger)
         live.collector.close()
