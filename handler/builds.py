@@ -147,10 +147,15 @@ def _newest(function: Object, spec: Object, product: Product) -> Object | None:
 
 
 def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
-    """Say whether a Build of the same input will do: not an earlier failure, nor an earlier success for a rebuild."""
+    """Say whether a Build of the same input will do: not an earlier failure, nor an earlier success for a rebuild.
+
+    Nor one that was cancelled though nothing on the Function asks for that: an older cancel was late, and met it.
+    """
     same_cause: bool = build["spec"]["cause"] == inputs.cause
     phase = record.phase(build)
-    if phase in ("Failed", "Cancelled"):
+    if phase == "Cancelled":
+        return same_cause and inputs.cancelled != ""
+    if phase == "Failed":
         return same_cause
     return phase != "Succeeded" or same_cause or not function["spec"].get("rebuild")
 

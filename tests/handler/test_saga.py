@@ -167,14 +167,24 @@ def test_a_build_that_was_ended_while_its_job_was_being_made_leaves_no_job(world
     def cancelled_meanwhile(attempt: settle.Attempt) -> None:
         start(attempt)
         world.builder.start = start  # type: ignore[method-assign]
-        [build] = world.builds()
-        settle.cancel(build, "Cancelled", "by a twin", world.product.workshop, world.time)
+        world.send(types.BUILD_CANCEL, {"tenant": "acme", "name": "hello"})
         start(attempt)
 
     world.builder.start = cancelled_meanwhile  # type: ignore[method-assign]
     world.start()
     assert world.builder.started == {}
     assert world.build()["status"]["phase"] == "Cancelled"
+
+
+def test_an_older_cancel_that_meets_the_build_of_newer_source_late_does_not_end_it_for_good(world: World) -> None:
+    """It read the Function before the newer event wrote it, and the Build after."""
+    world.start()
+    settle.cancel(world.build(), "Cancelled", "asked for by an older event", world.product.workshop, world.time)
+    world.tick()
+    assert world.build()["status"]["phase"] == "Running"
+    assert world.builder.starts == 2
+    world.finish()
+    assert world.condition("Built")[:2] == ("True", "Built")
 
 
 def test_a_cancel_beside_the_restart_of_a_lost_attempt_leaves_no_job(world: World) -> None:
