@@ -431,7 +431,7 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(client: FlaskClien
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
     path=st.sampled_from(["/", "/events", "/v1/tenants/acme/functions/x", "/health/ready"])
-    | st.text(max_size=20).map(lambda text: f"/{text}"),
+    | st.text(max_size=20).map(lambda text: f"/{text}").filter(lambda path: path[:2] != "//"),  # to this client a host
     headers=st.dictionaries(
         st.sampled_from([*HEADERS, "X-Request-Id", "Traceparent", "Ce-Time", "Host", "Content-Encoding", "Expect"]),
         st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30)
