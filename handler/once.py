@@ -14,6 +14,7 @@ Made = TypeVar("Made")
 
 @dataclass
 class _Turn:
+    # whoever comes back to the same thing within its act must not wait for itself
     lock: threading.RLock = field(default_factory=threading.RLock)
     users: int = 0
     waits: bool = False
