@@ -452,7 +452,7 @@ class TestRunning:
             _until(began.exists)
             served.terminate()
             _until(lambda: kept.request("GET", "/readyz").status == 503)
-            with served.connect() as late, pytest.raises(ConnectionRefusedError):
+            with served.connect() as late, pytest.raises((ConnectionRefusedError, ConnectionResetError)):
                 late.request("GET", "/readyz")
             until.touch()
             answer = running.answer()
