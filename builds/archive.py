@@ -53,6 +53,8 @@ class Packed:
     """``sha256:…`` of the tar; of the tar and not the gzip, whose bytes depend on the zlib at hand."""
     body: bytes
     """Its gzip."""
+    size: int = 0
+    """Bytes of the tar."""
 
 
 def unpack(
@@ -118,7 +120,7 @@ def pack(files: Files) -> Packed:
     with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as stream:
         hashed = _Hashed(stream)
         _write(files, hashed)
-    return Packed("sha256:" + hashed.hash.hexdigest(), out.getvalue())
+    return Packed("sha256:" + hashed.hash.hexdigest(), out.getvalue(), hashed.size)
 
 
 def clashes(files: Files, where: str) -> Iterator[Fault]:
@@ -129,14 +131,16 @@ def clashes(files: Files, where: str) -> Iterator[Fault]:
 
 
 class _Hashed:
-    """Passes on what is written, and hashes it."""
+    """Passes on what is written, hashes it, and counts."""
 
     def __init__(self, sink: gzip.GzipFile) -> None:
         self._sink = sink
         self.hash = hashlib.sha256()
+        self.size = 0
 
     def write(self, data: bytes | memoryview) -> int:
         self.hash.update(data)
+        self.size += len(data)
         return self._sink.write(data)
 
 

@@ -1,8 +1,8 @@
 """The `Builder` port: who turns a build context into an image.
 
-Called by `settle.py` alone. `kaniko.py` runs a Job per attempt, `local.py` builds in this machine's
-processes for the embedded mode. A builder reports what it sees; whether a build has succeeded is
-decided in `settle.py`, which asks the registry.
+Called by `settle.py` alone. `kaniko.py` runs a Job per attempt, `layered.py` lays code upon its base itself, and
+`builders.py` chooses between these two; `local.py` builds in this machine's processes for the embedded mode. A builder
+reports what it sees; whether a build has succeeded is decided in `settle.py`, which asks the registry.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,10 @@ class Attempt:
     """Arguments of the Dockerfile, such as ``BASE``."""
     seconds: int = 1800
     """Seconds that it may take from now on: what its Build has left."""
+    builder: str = "kaniko"
+    """Who builds, as the Build's spec says."""
+    inputs: str = ""
+    """The hash of everything that shapes the image."""
 
     @property
     def name(self) -> str:
@@ -65,8 +69,8 @@ class Ended:
 class Builder(Protocol):
     """Starts, watches and stops the attempts of builds; every method may be called twice, or late."""
 
-    def start(self, attempt: Attempt) -> None:
-        """Start the attempt; already started is success."""
+    def start(self, attempt: Attempt) -> Ended | None:
+        """Start the attempt; already started is success. Return how it ended, where nobody else will tell."""
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:
         """Return what can be seen of the attempt now, without waiting."""

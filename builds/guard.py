@@ -1,10 +1,11 @@
 """The guard around a registry: every call is retried within a deadline, and fails at once while the breaker is open.
 
-Wrapped around the registry, once, by whoever joins the service.
+Wrapped around the registry's two ports, once, by whoever joins the service: they have one breaker.
 """
 
 from dataclasses import dataclass
 
+from knative_lambda.builds.pusher import Descriptor, Manifest, Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas.guard import Guard, GuardSettings
 
@@ -30,3 +31,31 @@ class GuardedRegistry:
     def delete(self, repository: str, digest: str) -> None:
         """See `Registry.delete`."""
         self.guard.call(self.registry.delete, repository, digest)
+
+
+@dataclass(frozen=True)
+class GuardedPusher:
+    """A `Pusher` that asks another one through `guard`. What it puts is named by its digest: all may repeat."""
+
+    pusher: Pusher
+    guard: Guard
+
+    def manifest(self, reference: str) -> Manifest | None:
+        """See `Pusher.manifest`."""
+        return self.guard.call(self.pusher.manifest, reference)
+
+    def blob(self, repository: str, digest: str) -> bytes | None:
+        """See `Pusher.blob`."""
+        return self.guard.call(self.pusher.blob, repository, digest)
+
+    def bring(self, blob: Descriptor, source: str, target: str) -> None:
+        """See `Pusher.bring`."""
+        self.guard.call(self.pusher.bring, blob, source, target)
+
+    def put(self, repository: str, body: bytes) -> None:
+        """See `Pusher.put`."""
+        self.guard.call(self.pusher.put, repository, body)
+
+    def tag(self, reference: str, manifest: Manifest) -> None:
+        """See `Pusher.tag`. A tag is one attempt's alone, so this too names one thing only."""
+        self.guard.call(self.pusher.tag, reference, manifest)

@@ -26,6 +26,7 @@ POD_GRACE = timedelta(seconds=30)
 POD_AGAIN = 5
 """Seconds after which to look again at a Job without its Pod."""
 LOG_TAIL = 16 * 1024
+CA = "/kaniko/registry-ca"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class KanikoSettings:
     """Speak plain HTTP to the registry: for a registry inside the cluster, in tests."""
     registry_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials."""
+    registry_ca: str = ""
+    """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
     pending: int = 300
     """Seconds after which a Pod that has not begun, or was not even made, is given up."""
     silence: int = 600
@@ -204,7 +207,7 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
                     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
                     "initContainers": [_fetcher(attempt, context_url, settings)],
                     "containers": [_executor(attempt, settings)],
-                    "volumes": [{"name": "context", "emptyDir": {}}, *_secret_volume(settings)],
+                    "volumes": [{"name": "context", "emptyDir": {}}, *_secret_volumes(settings)],
                 },
             },
         },
@@ -242,6 +245,11 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--log-format=text",
         *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
+        *(
+            [f"--registry-certificate={attempt.destination.partition('/')[0]}={CA}/ca.crt"]
+            if settings.registry_ca
+            else []
+        ),
     ]
     return {
         "name": EXECUTOR,
@@ -259,16 +267,22 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "volumeMounts": [
             {"name": "context", "mountPath": "/context", "readOnly": True},
             *(
-                [{"name": "registry", "mountPath": "/kaniko/.docker", "readOnly": True}]
-                if settings.registry_secret
-                else []
+                {"name": name, "mountPath": place, "readOnly": True}
+                for name, place, secret in (
+                    ("registry", "/kaniko/.docker", settings.registry_secret),
+                    ("registry-ca", CA, settings.registry_ca),
+                )
+                if secret
             ),
         ],
     }
 
 
-def _secret_volume(settings: KanikoSettings) -> list[Object]:
-    if not settings.registry_secret:
-        return []
-    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-    return [{"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}}]
+def _secret_volumes(settings: KanikoSettings) -> list[Object]:
+    found: list[Object] = []
+    if settings.registry_secret:
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        found.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}})
+    if settings.registry_ca:
+        found.append({"name": "registry-ca", "secret": {"secretName": settings.registry_ca}})
+    return found

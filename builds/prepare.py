@@ -6,11 +6,12 @@ kept on the Function, so that a base image's tag that moves rebuilds nothing by 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from knative_lambda.builds.archive import Packed
+from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Unavailable
@@ -35,6 +36,8 @@ class Inputs:
     """What asked for it: an event, or a generation of the Function. What failed is tried again for a new one."""
     cancelled: str = ""
     """The event that asked not to build it; "" where none did."""
+    auto: Choice = field(default_factory=Choice)
+    """What ``auto`` comes to for it."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -43,12 +46,24 @@ class Inputs:
 
 def recorded(annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Inputs | None:
     """Return what the annotations say, if it is of this very spec."""
+    inputs = _loads(annotations)
+    return inputs if inputs is not None and inputs.of == fingerprint(spec) else None
+
+
+def recorded_auto(annotations: Mapping[str, str], context: str) -> Choice:
+    """Return what was found out about a context, whatever else of the spec was changed since."""
+    inputs = _loads(annotations)
+    return inputs.auto if inputs is not None and inputs.context == context else Choice()
+
+
+def _loads(annotations: Mapping[str, str]) -> Inputs | None:
     try:
         raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
-        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], raw.get("cancelled", ""))
+        auto = Choice(**raw.get("auto", {}))
+        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], raw.get("cancelled", ""), auto)
     except (ValueError, TypeError, KeyError):
         return None
-    return inputs if inputs.of == fingerprint(spec) else None
+    return inputs
 
 
 def fingerprint(spec: Mapping[str, Any]) -> str:
@@ -69,15 +84,22 @@ def put_context(packed: Packed, function: tuple[str, str], store: Store, now: da
     return packed.digest
 
 
-def inputs(spec: Mapping[str, Any], context: str, cause: str, before: Inputs | None, base: Callable[[], str]) -> Inputs:
-    """Return the inputs of a spec whose context is in the store ("" for a ready image).
+def inputs(
+    spec: Mapping[str, Any],
+    source: tuple[str, Choice],
+    cause: str,
+    before: Inputs | None,
+    base: Callable[[], str],
+) -> Inputs:
+    """Return the inputs of a spec; `source` is its context ("" for a ready image) and what ``auto`` comes to for it.
 
-    The base image is resolved by `base` once per source: where `before` is of the same spec, its digest is kept.
+    The base image is resolved by `base` once per source: where `before` is of the same spec, its digest is kept, and so
+    is that nobody had looked at the source.
     """
-    of = fingerprint(spec)
+    of, (context, auto) = fingerprint(spec), source
     if before is not None and (before.of, before.context) == (of, context):
-        return replace(before, cause=cause, cancelled="")
-    return Inputs(of, context, base() if context else "", cause)
+        return replace(before, cause=cause, cancelled="", auto=auto if before.auto.builder else before.auto)
+    return Inputs(of, context, base() if context else "", cause, auto=auto)
 
 
 def pin(image: str, registry: Registry) -> str:

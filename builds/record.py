@@ -43,6 +43,19 @@ def phase(build: Object) -> str:
     return found
 
 
+def takes_slot(build: Object) -> bool:
+    """Say whether a Build is made by something that runs by itself: it needs a slot, and can be stopped."""
+    return build["spec"]["builder"] not in ("external", "layer")
+
+
+def prepared(build: Object) -> dict[str, Saying]:
+    """Return the steps of a Build that are done before it begins."""
+    steps: dict[str, Saying] = {"ContextStored": ("True", "Stored", context(build))}
+    if why := build["spec"].get("choice"):
+        steps["BuilderChosen"] = ("True", build["spec"]["builder"].capitalize(), why)
+    return steps
+
+
 def waits(build: Object) -> bool:
     """Say whether a Build waits for a slot."""
     return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == "Waiting"
@@ -52,7 +65,7 @@ def is_over(build: Object) -> bool:
     """Say whether a Build has ended, and nothing of it is left to be stopped or given back."""
     if phase(build) not in TERMINAL:
         return False
-    return build["spec"]["builder"] == "external" or condition(build, "Admitted").get("reason") == RELEASED[1]
+    return not takes_slot(build) or condition(build, "Admitted").get("reason") == RELEASED[1]
 
 
 def image_of(build: Object) -> str:
@@ -99,6 +112,8 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         destination=f"{spec['destination']}:{meta['name']}-{number}",
         build_args={"BASE": spec["base"]} if spec.get("base") else {},
         seconds=seconds,
+        builder=spec["builder"],
+        inputs=spec["inputHash"],
     )
 
 

@@ -70,7 +70,7 @@ def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
     if "phase" in build.get("status", {}):
         return build
     why = "waits for an event build.complete, or build.failed, from outside"
-    steps = {"ContextStored": ("True", "Stored", record.context(build)), "Succeeded": ("Unknown", "Queued", why)}
+    steps = record.prepared(build) | {"Succeeded": ("Unknown", "Queued", why)}
     return _write(build, {"phase": "Queued"}, steps, workshop, now)
 
 
@@ -87,8 +87,8 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     if moment is not None and now < moment:
         workshop.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
         return build
-    held = workshop.slots.take(build, now)
-    if held:
+    held = workshop.slots.take(build, now) if record.takes_slot(build) else ""
+    if held or not record.takes_slot(build):
         return _begin(build, number + 1, held, workshop, now)
     workshop.slots.wait(build, now)
     if record.waits(build):
@@ -112,18 +112,28 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
                 workshop.later(attempt.tenant, attempt.function, now + timedelta(seconds=seen.again))
             return build
         seen = Ended(1, "user", LATE, "its time is over")
-    if isinstance(seen, Ended) and seen.exit_code != 0:
-        return _failed(build, attempt, seen, workshop, now)
-    digest = workshop.registry.digest(attempt.destination)
-    if digest is not None:
+    if isinstance(seen, Ended):
+        return _decide(build, attempt, seen, workshop, now)
+    if (digest := workshop.registry.digest(attempt.destination)) is not None:
         return _succeeded(build, attempt, digest, workshop, now)
-    if isinstance(seen, Lost) and over < timedelta():  # killed between the record and the start, or deleted by hand
+    if over < timedelta():  # killed between the record and the start, or deleted by hand
         if _is_idle(build, workshop):
             return _start(build, attempt, workshop, now)
         workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
         return build
-    missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
-    return _failed(build, attempt, missing, workshop, now)
+    return _failed(build, attempt, _missing(attempt), workshop, now)
+
+
+def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
+    """Record how an attempt ended: where it ended well, the registry must know its image."""
+    digest = workshop.registry.digest(attempt.destination) if end.exit_code == 0 else None
+    if digest is not None:
+        return _succeeded(build, attempt, digest, workshop, now)
+    return _failed(build, attempt, end if end.exit_code else _missing(attempt), workshop, now)
+
+
+def _missing(attempt: Attempt) -> Ended:
+    return Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
     if outcome.image:
         steps["Pushed"] = ("True", "Pushed", outcome.image)
     change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
-    if outcome.phase == "Cancelled" or build["spec"]["builder"] == "external" or not _is_idle(build, workshop):
+    if outcome.phase == "Cancelled" or not record.takes_slot(build) or not _is_idle(build, workshop):
         return clear(_write(build, change, steps, workshop, now), workshop, now)
     build = _write(build, change, steps | {"Admitted": record.RELEASED}, workshop, now)
     workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
@@ -172,7 +182,7 @@ def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
 
     Return it as it is then. Raises `Conflict` like `settle`.
     """
-    if record.phase(build) not in record.TERMINAL or build["spec"]["builder"] == "external":
+    if record.phase(build) not in record.TERMINAL or not record.takes_slot(build):
         return build
     number = build.get("status", {}).get("attempt", 0)
     if number and not _is_idle(build, workshop):
@@ -189,10 +199,12 @@ def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
 
 
 def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
-    """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again."""
-    steps = {
-        "ContextStored": ("True", "Stored", record.context(build)),
-        "Admitted": ("True", "SlotTaken", held),
+    """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again.
+
+    One that takes no slot has ended once it was started, and twins do the same: it is recorded with its end, in one.
+    """
+    steps = record.prepared(build) | {
+        "Admitted": ("True", "SlotTaken", held) if held else ("True", "NoSlotNeeded", ""),
         "Started": ("Unknown", "Starting", f"attempt {number}"),
         "Succeeded": ("Unknown", "Running", f"attempt {number}"),
     }
@@ -200,6 +212,9 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
         steps["Retrying"] = ("False", "Begun", f"attempt {number}")
     began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
     waited, change = record.waits(build), {"phase": "Running", "attempt": number, "startTime": began}
+    if not held:
+        build = _told(build, change, steps, now)
+        return _start(build, record.attempt_of(build, number), workshop, now)
     try:
         build = _write(build, change, steps, workshop, now)
     except Conflict:
@@ -213,12 +228,15 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
 
 def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -> Object:
     """Start an attempt that is recorded, and say so: where that cannot be said, somebody may have ended the Build."""
+    steps = {"Started": ("True", "Running", attempt.name)}
     try:
-        workshop.builder.start(attempt)
+        end = workshop.builder.start(attempt)
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
+    if end is not None:
+        return _decide(_told(build, {}, steps, now), attempt, end, workshop, now)
     try:
-        return _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
+        return _write(build, {}, steps, workshop, now)
     except Conflict:
         if _has_ended(build, workshop, attempt.number):
             workshop.builder.stop(attempt)
@@ -283,14 +301,21 @@ def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
 
 
 def _is_idle(build: Object, workshop: Workshop) -> bool:
-    return workshop.builder.is_idle(build["metadata"]["namespace"], build["metadata"]["uid"])
+    return not record.takes_slot(build) or workshop.builder.is_idle(
+        build["metadata"]["namespace"], build["metadata"]["uid"]
+    )
 
 
 def _write(
     build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], workshop: Workshop, now: datetime
 ) -> Object:
     """Write a Build's status in one: what changes of it, and what is to be said of these steps."""
+    return workshop.cluster.replace_status(BUILD, _told(build, change, steps, now))
+
+
+def _told(build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], now: datetime) -> Object:
+    """Return a Build with that in its status."""
     after = {**build.get("status", {}), **change}
     for step, saying in steps.items():
         after["conditions"] = conditions.told({"status": after}, step, saying, now)
-    return workshop.cluster.replace_status(BUILD, {**build, "status": after})
+    return {**build, "status": after}

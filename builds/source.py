@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from knative_lambda.builds import archive
+from knative_lambda.builds import archive, layers
 from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
 from knative_lambda.builds.turns import Turn, Turns
 from knative_lambda.schemas.errors import Fault, Refused
@@ -20,6 +20,9 @@ from knative_lambda.storage.store import Store
 
 CODE = "function/"
 """Where the user's files lie in the context of a runtime that has a wrapper."""
+DOCKERFILE = "a Dockerfile is run by Kaniko alone"
+WHITEOUT = ".wh."
+"""How the name of a file begins that says in a layer that another one is gone."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Objects:
     """What a key must start with."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source; one for all requests."""
+
+
+@dataclass(frozen=True)
+class Context(Packed):
+    """A build context."""
+
+    job: str = ""
+    """Why an image of it takes a build Job; "" where it is one layer upon its base."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,8 @@ def check(spec: Mapping[str, Any], where: str) -> None:
         faults.append(Fault(f"{where}/runtime", f"runtime {spec['runtime']} is not supported yet"))
     if "git" in spec["source"]:
         faults.append(Fault(f"{where}/source/git", "source git is not supported yet"))
-    if spec.get("builder") == "layer":
-        faults.append(Fault(f"{where}/builder", "builder layer is not supported yet"))
+    if spec.get("builder") == "layer" and not RUNTIMES.get(spec["runtime"], Runtime("")).modules:
+        faults.append(Fault(f"{where}/builder", f"no layer can be made of runtime {spec['runtime']}"))
     scale = spec.get("scale", {})
     if scale.get("max") and scale.get("min", 0) > scale["max"]:
         faults.append(Fault(f"{where}/scale/min", "min is over max"))
@@ -82,14 +93,29 @@ def check(spec: Mapping[str, Any], where: str) -> None:
         raise Refused(faults)
 
 
-def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> Packed:
+def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str) -> Context:
     """Return the build context for a function's `runtime`, `source` and `entrypoint`: a canonical tar, packed.
 
-    Raises `Refused` with every fault, `Unavailable` ("store") where an object cannot be read, `Temporary` where too
-    many large sources are before this one.
+    Raises `Refused` with every fault (that no layer can be made of it is none), `Unavailable` ("store") where an object
+    cannot be read, `Temporary` where too many large sources are before this one.
     """
     with objects.turns.turn() as turn:
-        return archive.pack(_wrapped(spec, _files(spec, objects, limits, f"{where}/source", turn), where))
+        files = _files(spec, objects, limits, f"{where}/source", turn)
+        packed = archive.pack(_wrapped(spec, files, where))
+        reasons = (layers.unfit(len(packed.body), packed.size), *(needs_job(spec["runtime"], path) for path in files))
+    return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""))
+
+
+def needs_job(runtime: str, path: str) -> str:
+    """Return why a source with a file of this path takes a build Job, or ""."""
+    known = RUNTIMES[runtime]
+    if not known.modules:
+        return DOCKERFILE
+    if path in known.dependencies:
+        return f"there is a {path}, whose dependencies a Job installs"
+    if any(part.startswith(WHITEOUT) for part in path.split("/")):
+        return f"{path} would be taken for a removal in a layer"
+    return ""
 
 
 def _wrapped(spec: Mapping[str, Any], files: Files, where: str) -> Files:

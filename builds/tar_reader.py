@@ -41,6 +41,8 @@ class Entry:
     """Bytes that are no UTF-8 are lone surrogates in it."""
     kind: Kind
     executable: bool
+    size: int
+    """Bytes of its body."""
 
 
 @dataclass
@@ -93,9 +95,8 @@ def entries(read: Read) -> Iterator[tuple[Entry, Iterator[bytes]]]:
                 raise Damaged(f"an extension header has more than {EXTENSION} bytes")
             extra.take(kind, b"".join(_body(read, size)))
             continue
-        entry = _entry(block, kind, extra)
-        size = size if extra.size is None else extra.size
-        body = _body(read, 0 if kind in _BODILESS or entry.kind == "folder" else size)
+        entry = _entry(block, kind, extra, size if extra.size is None else extra.size)
+        body = _body(read, entry.size)
         yield entry, body
         for _ in body:
             pass
@@ -119,7 +120,7 @@ def _checked(block: bytes) -> tuple[bytes, int]:
     return block[156:157], size
 
 
-def _entry(block: bytes, kind: bytes, extra: _Extra) -> Entry:
+def _entry(block: bytes, kind: bytes, extra: _Extra, size: int) -> Entry:
     name, prefix = _text(block[:100]), _text(block[345:500])
     if prefix and block[257:263] == b"ustar\0":
         name = prefix + b"/" + name
@@ -128,7 +129,8 @@ def _entry(block: bytes, kind: bytes, extra: _Extra) -> Entry:
     shape = "other" if extra.sparse else _KINDS.get(kind, "other")
     if kind == b"\0" and name.endswith(b"/"):  # how tars before POSIX say folder
         shape = "folder"
-    return Entry(name.decode("utf-8", "surrogateescape"), shape, bool(_number(block[100:108]) & 0o111))
+    size = 0 if kind in _BODILESS or shape == "folder" else size
+    return Entry(name.decode("utf-8", "surrogateescape"), shape, bool(_number(block[100:108]) & 0o111), size)
 
 
 def _body(read: Read, size: int) -> Iterator[bytes]:

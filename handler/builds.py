@@ -5,6 +5,7 @@ is the lock; which one is wanted is written on the Function before it is made.
 """
 
 from knative_lambda.builds import record, settle, source
+from knative_lambda.builds.choice import choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
@@ -116,19 +117,25 @@ def require_room(function: Object, product: Product) -> None:
 
 def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     meta, spec = function["metadata"], function["spec"]
-    builder = "external" if spec.get("builder") == "external" else product.builder
+    chosen = choose(spec.get("builder", "auto"), inputs.auto, product.builder, "/spec/builder")
     entrypoint = source.entrypoint(spec)
     return {
         "function": meta["name"],
         "functionUID": meta["uid"],
         "inputHash": names.input_hash(
-            context=inputs.context, runtime=spec["runtime"], entrypoint=entrypoint, builder=builder, base=inputs.base
+            context=inputs.context,
+            runtime=spec["runtime"],
+            entrypoint=entrypoint,
+            builder=chosen.builder,
+            base=inputs.base,
+            platform=product.settings.platform,
         ),
         "runtime": spec["runtime"],
         "context": inputs.context,
         "base": inputs.base,
         "entrypoint": entrypoint,
-        "builder": builder,
+        "builder": chosen.builder,
+        "choice": chosen.why,
         "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
     }

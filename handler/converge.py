@@ -94,12 +94,13 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     source.check(spec, "/spec")
     product.require_runnable(meta["namespace"], spec, "/spec")
     context = spec["source"].get("context", {}).get("hash", "")
+    auto = prepare.recorded_auto(meta.get("annotations", {}), context)
     if not context and "image" not in spec["source"]:
         plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
-        place = (meta["namespace"], meta["name"])
+        place, auto = (meta["namespace"], meta["name"]), product.automatic(plain)
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
     cause = f"generation {meta.get('generation', 1)}"
-    inputs = prepare.inputs(spec, context, cause, None, partial(product.base, spec["runtime"]))
+    inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
     annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}
     return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}}), inputs
 

@@ -16,6 +16,7 @@ READS: Mapping[str, frozenset[str]] = {
     "cluster": frozenset({"get", "heads", "list", "pod_log"}),
     "store": frozenset({"get", "stat", "list", "presign"}),
     "registry": frozenset({"digest", "tags"}),
+    "pusher": frozenset({"manifest", "blob"}),
     "builder": frozenset({"look", "log", "is_idle"}),
 }
 """By port, the calls that change nothing."""

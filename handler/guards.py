@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from knative_lambda.builds import guard as builds
-from knative_lambda.builds.guard import GuardedRegistry
+from knative_lambda.builds.guard import GuardedPusher, GuardedRegistry
+from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy import guard as deploy
 from knative_lambda.deploy.cluster import Cluster
@@ -26,12 +27,13 @@ from knative_lambda.storage.store import Store
 
 @dataclass(frozen=True)
 class Ports:
-    """A port for each of `guard.DEPENDENCIES`, by its name."""
+    """A port for each of `guard.DEPENDENCIES`, by its name; the registry has a second one, for those who may write."""
 
     cluster: Cluster
     store: Store
     registry: Registry
     broker: Broker
+    pusher: Pusher
 
 
 @dataclass(frozen=True)
@@ -65,5 +67,6 @@ def guarded(
         store=GuardedStore(bare.store, guards["store"]),
         registry=GuardedRegistry(bare.registry, guards["registry"]),
         broker=GuardedBroker(bare.broker, guards["broker"]),
+        pusher=GuardedPusher(bare.pusher, guards["registry"]),
     )
     return ports, lambda: {name: guard.state for name, guard in guards.items()}

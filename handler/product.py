@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import prepare
+from knative_lambda.builds import choice, prepare
 from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.settle import Workshop
-from knative_lambda.builds.source import Objects
+from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
@@ -31,7 +32,7 @@ class Product:
     owes: Callable[[str, str], None]
     """Told of a Function (tenant, name) that has notifications to send once the answer is out; must not block."""
     builder: str = "kaniko"
-    """What ``auto`` means here, and stands in a Build's spec."""
+    """What builds here whatever is no layer; anything but Kaniko builds everything. It stands in a Build's spec."""
     once: Once = field(default_factory=Once)
     """Who does now what many threads ask for."""
     turns: Turns = field(default_factory=Turns)
@@ -52,6 +53,10 @@ class Product:
     def objects(self, tenant: str, *more: str) -> Objects:
         """Return which objects of the store a source of this tenant may name; `more` are further keys."""
         return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns)
+
+    def automatic(self, context: Context) -> Choice:
+        """Return what ``auto`` comes to for a source's context."""
+        return choice.automatic(context.job, layers=self.settings.layers)
 
     def base(self, runtime: str) -> str:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""

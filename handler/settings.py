@@ -13,6 +13,7 @@ from typing import Any
 
 from knative_lambda.builds.archive import Limits
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
+from knative_lambda.schemas.names import PLATFORM
 
 PREFIX = "KNATIVE_LAMBDA_"
 NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
@@ -58,7 +59,11 @@ class Settings:
     registry_pull_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, for functions to be pulled with."""
     registry_config: str = ""
-    """The receiver's own docker config.json, to ask the registry with."""
+    """The receiver's own docker config.json, to ask the registry with, and to push layers."""
+    registry_ca: str = ""
+    """A file of certificates, PEM, that the receiver trusts beside the system's when it speaks to the registry."""
+    registry_ca_secret: str = ""
+    """A Secret in each builds namespace with these certificates as ``ca.crt``, for build Pods."""
     python_base: str = ""
     """The runtime base image of Python functions."""
     node_base: str = ""
@@ -67,6 +72,10 @@ class Settings:
     """The Kaniko executor."""
     fetch_image: str = ""
     """The product's own image, for the init container that reads the build context."""
+    layers: bool = True
+    """Lay code without dependencies upon its base in the receiver itself; false makes a Job of every build."""
+    platform: str = PLATFORM
+    """Which image of a runtime base that has several is laid upon: ``os/architecture``."""
     builds_per_tenant: int = 5
     """Builds of one tenant that run at once."""
     builds_at_once: int = 10

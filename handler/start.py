@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from knative_lambda.builds import prepare, source
+from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.handler import order
 from knative_lambda.handler.converge import converge
@@ -20,6 +21,7 @@ from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
 from knative_lambda.storage import keys
 
+Prepared = tuple[str, Choice]
 log = logging.getLogger(__name__)
 WRITES = 5
 TAKEN_OVER = ("runtime", "entrypoint", "env", "secrets", "triggers", "scale", "resources", "timeout", "builder")
@@ -36,7 +38,7 @@ def start_build(event: Event, product: Product) -> None:
     product.require_tenant(tenant)
     product.require_runnable(tenant, data, "/data")
     key = order.key_of(event, product.now())
-    context = ""
+    prepared: Prepared | None = None
     for _ in range(WRITES):
         found = product.cluster.get(FUNCTION, tenant, name)
         mark = order.key_in(order.mark(product.workshop.store, tenant, name))
@@ -47,9 +49,9 @@ def start_build(event: Event, product: Product) -> None:
             log.info("%s/%s has seen a newer event than %s: nothing changes", tenant, name, event.id)
             return
         if stands == "newer":
-            context = context or _context(event, product)
+            prepared = prepared or _prepared(event, product)
             try:
-                written = _write(found, (tenant, name), wanted(data, context, key), key, product)
+                written = _write(found or _new(tenant, name), wanted(data, prepared[0], key), prepared, key, product)
             except (Conflict, AlreadyExists):
                 continue
             if found is None and _is_late(written, key, product):
@@ -69,27 +71,29 @@ def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
     return spec
 
 
-def _context(event: Event, product: Product) -> str:
+def _prepared(event: Event, product: Product) -> Prepared:
+    """Put the event's source into the store; return its hash ("" for a ready image), and who may build it."""
     data = event.data
     if "image" in data["source"]:
-        return ""
+        return "", Choice()
     older_family = event.received_type not in ("", event.type)
     objects = product.objects(data["tenant"], *([keys.LEGACY_SOURCES] if older_family else []))
     plain = source.context(data, objects, product.limits, "/data")
-    return prepare.put_context(plain, (data["tenant"], data["name"]), product.workshop.store, product.now())
+    auto = product.automatic(plain)
+    choose(data.get("builder", "auto"), auto, product.builder, "/data/builder")
+    place = (data["tenant"], data["name"])
+    return prepare.put_context(plain, place, product.workshop.store, product.now()), auto
 
 
-def _write(found: Object | None, place: tuple[str, str], spec: Object, key: Key, product: Product) -> Object:
+def _write(body: Object, spec: Object, prepared: Prepared, key: Key, product: Product) -> Object:
     """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
-    body = found or _new(*place)
     annotations = body["metadata"].get("annotations", {})
-    context = spec["source"].get("context", {}).get("hash", "")
-    inputs = prepare.inputs(
-        spec, context, key.cause, prepare.recorded(annotations, spec), partial(product.base, spec["runtime"])
-    )
+    before = prepare.recorded(annotations, spec)
+    inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
     notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
     body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
-    return product.cluster.replace(FUNCTION, body) if found else product.cluster.create(FUNCTION, body)
+    is_new = "resourceVersion" not in body["metadata"]
+    return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)
 
 
 def _new(tenant: str, name: str) -> Object:

@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from knative_lambda.builds.builder import Builder
+from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.layered import Layered
+from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
+from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
@@ -85,18 +89,19 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
     require(settings, *NEEDED)
-    stored, config = _store(settings), Path(settings.registry_config) if settings.registry_config else None
+    stored, reached = _store(settings), _registry(settings)
     bare = Ports(
         cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE)),
         store=open_store(settings.store_url, stored),
-        registry=HttpRegistry(RegistrySettings(settings.registry_insecure, config)),
+        registry=HttpRegistry(reached),
         broker=HttpBroker(),
+        pusher=HttpPusher(reached),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
     around = around or (effects.tell if settings.log_effects else None)
     ports = effects.watched(ports, around)
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
-    builder = kaniko(settings, ports.cluster, ports.store)
+    builder = builders(settings, ports)
     touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
     product = effects.watched(join(settings, touched, senders), around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
@@ -134,6 +139,12 @@ def deploying(settings: Settings) -> DeploySettings:
     )
 
 
+def builders(settings: Settings, ports: Ports) -> Builder:
+    """Return the builder of a cluster: layers where a Build says so, Kaniko's Jobs otherwise."""
+    laid = Layered(ports.store, ports.registry, ports.pusher, settings.platform)
+    return Builders(jobs=kaniko(settings, ports.cluster, ports.store), layers=laid)
+
+
 def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
     """Return the builder that runs Kaniko Jobs."""
     decided = KanikoSettings(
@@ -141,12 +152,18 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         fetch_image=settings.fetch_image,
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
+        registry_ca=settings.registry_ca_secret,
         pending=settings.build_pending,
         silence=settings.build_silence,
         ttl=settings.build_ttl,
         resources=settings.build_resources,
     )
     return Kaniko(cluster, store, decided)
+
+
+def _registry(settings: Settings) -> RegistrySettings:
+    config, ca = (Path(name) if name else None for name in (settings.registry_config, settings.registry_ca))
+    return RegistrySettings(insecure=settings.registry_insecure, config=config, ca=ca)
 
 
 def _store(settings: Settings) -> StoreSettings:

@@ -7,6 +7,7 @@
     │   └── Unsent       no dependency was asked about it
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
+        │   └── Untrusted  somebody answered of whom nobody here says who it is
         ├── Conflict     somebody else wrote the object first
         └── AlreadyExists  the name is taken
 
@@ -71,6 +72,10 @@ class Unavailable(Temporary):
     def __init__(self, dependency: str, message: str, *, retry_after: int = 5) -> None:
         self.dependency = dependency
         super().__init__(f"{dependency}: {message}", retry_after=retry_after)
+
+
+class Untrusted(Unavailable):
+    """Who answers in a dependency's place shows a certificate from nobody that is trusted here."""
 
 
 class Conflict(Temporary):

@@ -18,6 +18,8 @@ BUILD_LABEL = PREFIX + "build"
 BUILD_UID_LABEL = PREFIX + "build-uid"
 QUEUE_LABEL = PREFIX + "queue"
 """On a Lease: "slot" where a build holds it, "ticket" where one waits."""
+INPUT_LABEL = PREFIX + "input-hash"
+"""On an image that was laid layer by layer: the hash of everything that shapes it."""
 EVENT_ANNOTATION = PREFIX + "event"
 """On a Function: the newest event it has seen, with its order key."""
 INPUT_ANNOTATION = PREFIX + "input"
@@ -43,7 +45,9 @@ def sha256(value: object) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def input_hash(*, context: str, runtime: str, entrypoint: str, builder: str, base: str) -> str:
+def input_hash(  # noqa: PLR0913 - each of these shapes an image, and has its name
+    *, context: str, runtime: str, entrypoint: str, builder: str, base: str, platform: str = PLATFORM
+) -> str:
     """Return the hash of everything that shapes an image."""
     return sha256(
         {
@@ -52,7 +56,7 @@ def input_hash(*, context: str, runtime: str, entrypoint: str, builder: str, bas
             "entrypoint": entrypoint,
             "builder": builder,
             "base": base,
-            "platform": PLATFORM,
+            "platform": platform,
         }
     )
 

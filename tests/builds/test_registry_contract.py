@@ -15,7 +15,8 @@ from knative_lambda.builds.archive import File
 from knative_lambda.builds.guard import GuardedRegistry
 from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
+from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.schemas.names import sha256
 

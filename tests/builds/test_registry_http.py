@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from knative_lambda.builds.registry_http import HttpRegistry, RegistrySettings
+from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 LIST = "/v2/acme/hello/tags/list"

@@ -15,7 +15,9 @@ from support.faults import Handler
 from support.world import World
 
 from knative_lambda.builds import record, source
+from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.layered import Layered
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import (
     BUILD,
@@ -86,9 +88,10 @@ class Estate(World):
 
     def process(self, handler: Handler) -> tuple[Ports, Product]:
         """Return what another process of the product is joined from, and its product, every call through `handler`."""
-        ports = watched(Ports(self.cluster, self.store, self.registry, Brokers(self)), handler.around)
+        ports = watched(Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher), handler.around)
         kaniko = Kaniko(ports.cluster, ports.store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
-        touched = workshop(self.settings, ports.cluster, kaniko, ports.registry, ports.store)
+        builders = Builders(kaniko, Layered(ports.store, ports.registry, ports.pusher))
+        touched = workshop(self.settings, ports.cluster, builders, ports.registry, ports.store)
         bare = Product(
             self.settings,
             touched,

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from support.images import BASE, FakePusher
+
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.builders import Builders
+from knative_lambda.builds.layered import Layered
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
@@ -91,7 +95,7 @@ class FakeBuilder:
 
 
 class World:
-    """The product over fakes, with the tenants `acme` and `other`."""
+    """The product over fakes, with the tenants `acme` and `other`; it lays no layers unless a test says so."""
 
     def __init__(self, **settings: Any) -> None:
         self.time = START
@@ -103,6 +107,10 @@ class World:
         self.store = MemoryStore(now=lambda: self.time)
         self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
         self.builder = FakeBuilder()
+        self.pusher = FakePusher(self.registry)
+        for runtime in ("python", "node"):
+            self.pusher.add(f"registry/{runtime}", BASE, DIGEST)
+        builders = Builders(self.builder, Layered(self.store, self.registry, self.pusher))
         self.owing: list[tuple[str, str]] = []
         self.letters: list[tuple[str, str]] = []
         """DeadLetters that the postman is to look at."""
@@ -116,11 +124,11 @@ class World:
             python_base="registry/python:1",
             node_base="registry/node:1",
             dead_letter_url="http://deadletters",
-            **settings,
+            **{"layers": False, **settings},
         )
         self.product = Product(
             self.settings,
-            workshop(self.settings, self.cluster, self.builder, self.registry, self.store),
+            workshop(self.settings, self.cluster, builders, self.registry, self.store),
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),

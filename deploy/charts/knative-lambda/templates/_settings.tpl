@@ -15,11 +15,17 @@ KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/pa
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ .Values.registry.secret | quote }}
 KNATIVE_LAMBDA_REGISTRY_PULL_SECRET: {{ .Values.registry.pullSecret | quote }}
+{{- if .Values.registry.caSecret }}
+KNATIVE_LAMBDA_REGISTRY_CA: /var/run/secrets/knative-lambda/registry-ca/ca.crt
+KNATIVE_LAMBDA_REGISTRY_CA_SECRET: {{ .Values.registry.caSecret | quote }}
+{{- end }}
 {{- if .Values.registry.secret }}
 KNATIVE_LAMBDA_REGISTRY_CONFIG: /var/run/secrets/knative-lambda/registry/config.json
 {{- end }}
 KNATIVE_LAMBDA_PYTHON_BASE: {{ required "runtimes.python: name the base image of Python functions, by digest (deploy/images.sh builds it)" .Values.runtimes.python | quote }}
 KNATIVE_LAMBDA_NODE_BASE: {{ required "runtimes.node: name the base image of Node functions, by digest (deploy/images.sh builds it)" .Values.runtimes.node | quote }}
+KNATIVE_LAMBDA_LAYERS: {{ .Values.builds.layers }}
+KNATIVE_LAMBDA_PLATFORM: {{ .Values.builds.platform | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_BUILDS_PER_TENANT: {{ .Values.builds.atOnce.perTenant }}

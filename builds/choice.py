@@ -1,0 +1,47 @@
+"""Which builder makes a source's image, and why: what is asked for, or what the source itself allows.
+
+Called where a source is prepared, which knows its files, and where a Build is made of it. Pure.
+"""
+
+from dataclasses import dataclass
+
+from knative_lambda.schemas.errors import Refused
+
+ALONE = "its code alone is laid upon the runtime's base image"
+ASKED = "it was asked for"
+HERE = "nothing else builds here"
+OFF = "this installation lays no layers"
+UNKNOWN = "its source was taken before there was a choice"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A builder, as it stands in a Build's spec, and a sentence for a person."""
+
+    builder: str = ""
+    """"" where nobody has looked at the source: it was prepared by an earlier version."""
+    why: str = ""
+
+
+def automatic(job: str, *, layers: bool) -> Choice:
+    """Return what ``auto`` comes to for a source; `job` says why that takes a build Job, or ""."""
+    if job:
+        return Choice("kaniko", job)
+    return Choice("layer", ALONE) if layers else Choice("kaniko", OFF)
+
+
+def choose(asked: str, auto: Choice, otherwise: str, where: str) -> Choice:
+    """Return the builder of a source: `asked` is the Function's ``builder``, `otherwise` what builds without layers.
+
+    Raises `Refused` at `where` for a layer that cannot be. A source that nobody has looked at goes on as before, so
+    that an upgrade rebuilds nothing; where a layer of it is asked for, the builder finds out.
+    """
+    if asked == "layer" and auto.builder not in ("layer", ""):
+        raise Refused.because(where, f"no layer can be made of it: {auto.why}")
+    if asked == "external":
+        return Choice(asked, ASKED)
+    if otherwise != "kaniko":
+        return Choice(otherwise, HERE)
+    if asked in ("kaniko", "layer"):
+        return Choice(asked, ASKED)
+    return auto if auto.builder else Choice(otherwise, UNKNOWN)

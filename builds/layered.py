@@ -1,0 +1,148 @@
+"""The layer builder: code laid upon its runtime's base through the registry's API, in this process, without a Job.
+
+Called by `settle.py` through the `Builder` port. Nothing of the user's is run, so nothing has to be watched: a build
+has ended when `start` returns, and says how. The manifest goes last, so what was cut off is no image; done again it
+comes to the same digest. Nothing is remembered here: whether there is an image the registry knows.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from knative_lambda.builds import layers, source
+from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.layers import INDEXES, PACKED, Base, Layer
+from knative_lambda.builds.pusher import Manifest, Pusher
+from knative_lambda.builds.registry import Registry
+from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import Refused, Temporary, TooLarge, Unavailable, Untrusted
+from knative_lambda.storage.store import Store
+
+AT_ONCE = 2
+BEGIN = 10.0
+"""Seconds from its start within which a build asks for something more: with the last answer it ends in 20."""
+CREATED_BY = "COPY function/ /function/"
+TITLE = "org.opencontainers.image.title"
+Ask = Callable[..., Any]
+REFUSALS: Mapping[str, tuple[Literal["user", "ours"], str]] = {
+    "/context": ("user", "SourceRefused"),
+    "/base": ("ours", "BaseRefused"),
+    "/registry": ("ours", "RegistryRefused"),
+}
+"""Whose failure a refusal is, and its name, by what was refused."""
+
+
+@dataclass(frozen=True)
+class Layered:
+    """Builds two at once in this process."""
+
+    store: Store
+    registry: Registry
+    pusher: Pusher
+    platform: str = names.PLATFORM
+    """Which image of a base that has several: ``os/architecture``."""
+    clock: Callable[[], float] = time.monotonic
+    wait: float = BEGIN
+    """Seconds to wait for one of the two places."""
+    _free: threading.Semaphore = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the places."""
+        object.__setattr__(self, "_free", threading.Semaphore(AT_ONCE))
+
+    def start(self, attempt: Attempt) -> Ended:
+        """Build, and return how that ended.
+
+        Raises `Unavailable` where store or registry do not answer at all, as any event does at such a time, and
+        `Temporary` where too many are before it: nothing has begun then.
+        """
+        with self._turn(attempt):
+            try:
+                return self._build(attempt)
+            except Untrusted as error:
+                return Ended(1, "ours", "RegistryUntrusted", str(error))
+            except Refused as refused:
+                [fault] = refused.faults
+                whose, reason = REFUSALS[fault.where]
+                return Ended(1, whose, reason, fault.message)
+
+    def look(self, attempt: Attempt) -> Running | Ended | Lost:
+        """Ask the registry: it has the image, or there is nothing."""
+        return Lost() if self.registry.digest(attempt.destination) is None else Ended(0)
+
+    def log(self, attempt: Attempt, *, limit: int) -> bytes:  # noqa: ARG002 - the port's
+        """Return nothing: nothing was run that could have said anything."""
+        return b""
+
+    def stop(self, attempt: Attempt) -> None:
+        """Do nothing: it has ended. An image that nothing names goes like any other."""
+
+    def is_idle(self, tenant: str, build_uid: str) -> bool:  # noqa: ARG002 - the port's
+        """Say yes: an attempt beside another does the same, and comes to the same end."""
+        return True
+
+    @contextmanager
+    def _turn(self, attempt: Attempt) -> Iterator[None]:
+        if not self._free.acquire(timeout=self.wait):
+            raise Temporary(f"too many builds at once are before {attempt.name}")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _build(self, attempt: Attempt) -> Ended:
+        layer = self._layer(attempt)
+        if layer is None:
+            return Ended(1, "ours", "ContextMissing", f"the store holds no {attempt.context}")
+        ask: Ask = partial(self._ask, self.clock() + BEGIN)
+        reference = attempt.build_args.get("BASE", "")
+        found = ask(self.pusher.manifest, reference)
+        if found is None:
+            return Ended(1, "ours", "BaseMissing", f"there is no base image {reference}")
+        try:
+            self._push(attempt, layer, self._base(reference, found, ask), ask)
+        except Untrusted:
+            raise
+        except Unavailable as error:  # it did answer before
+            return Ended(1, "platform", "RegistryUnavailable", str(error))
+        return Ended(0)
+
+    def _layer(self, attempt: Attempt) -> Layer | None:
+        """Return the layer of an attempt's code, or None where its context is gone."""
+        try:
+            context = self.store.get(attempt.context, limit=PACKED)
+        except TooLarge as error:
+            raise Refused.because("/context", layers.unfit(PACKED + 1, 0)) from error
+        if context is None:
+            return None
+        digest = "sha256:" + attempt.context.rpartition("/")[2].removesuffix(".tar.gz")
+        return layers.code_layer(context, digest, source.CODE, partial(source.needs_job, attempt.runtime))
+
+    def _base(self, reference: str, found: Manifest, ask: Ask) -> Base:
+        repository = reference.partition("@")[0]
+        if found.media_type in INDEXES:
+            found = ask(self.pusher.manifest, f"{repository}@{layers.chosen(found, self.platform)}")
+        config = ask(self.pusher.blob, repository, layers.config_of(found)) if found else None
+        if config is None:
+            raise Refused.because("/base", f"a part of the base image {reference} is missing")
+        return layers.base_of(reference, found, config)
+
+    def _push(self, attempt: Attempt, layer: Layer, base: Base, ask: Ask) -> None:
+        labels = {TITLE: attempt.function, names.INPUT_LABEL: attempt.inputs}
+        image = layers.upon(base, layer, labels, CREATED_BY)
+        repository = attempt.destination.rpartition(":")[0]
+        for blob in base.blobs:
+            ask(self.pusher.bring, blob, base.repository, repository)
+        for body in (image.layer, image.config):
+            ask(self.pusher.put, repository, body)
+        ask(self.pusher.tag, attempt.destination, image.manifest)
+
+    def _ask(self, end: float, call: Ask, *args: object) -> Any:
+        """Do a call, unless there is no time for another one."""
+        if self.clock() > end:
+            raise Unavailable("registry", f"it took more than {BEGIN:.0f} seconds, and was not done")
+        return call(*args)

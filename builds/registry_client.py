@@ -1,0 +1,208 @@
+"""One conversation with a registry over HTTP: where it is, who we are, and whom it is believed to be.
+
+Called by `registry_http.py`, which asks, and `pusher_http.py`, which pushes. urllib3's own retries are off: trying
+again is the guard's business. Whoever asks for credentials gets those of the registry that sent us, and nobody else:
+what a registry refers to elsewhere is asked without any.
+
+https://distribution.github.io/distribution/spec/auth/token/ says how a token is got.
+"""
+
+import base64
+import json
+import re
+import ssl
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+
+import urllib3
+
+from knative_lambda.schemas.errors import Unavailable, Untrusted
+
+REDIRECTS = 3
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_MOVED = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """How the registry is reached."""
+
+    insecure: bool = False
+    """Speak plain HTTP."""
+    config: Path | None = None
+    """A docker ``config.json`` with the credentials, read anew at each request so that a rotation is seen."""
+    timeout: float = 5.0
+    """Seconds that one request may take."""
+    ca: Path | None = None
+    """A bundle of certificates, PEM, to trust beside the system's."""
+    copying: float = 15.0
+    """Seconds that one blob may take which no registry hands over by itself."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A reference taken apart."""
+
+    host: str
+    repository: str
+    version: str = "latest"
+    """A tag, or a digest."""
+
+    @classmethod
+    def of(cls, reference: str) -> "Place":
+        """Split ``host/repository:tag`` or ``host/repository@digest``."""
+        name, _, digest = reference.partition("@")
+        host, _, path = name.partition("/")
+        repository, _, tag = path.partition(":")
+        return cls(host, repository, digest or tag or "latest")
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | Iterable[bytes] | None = None
+    stream: bool = False
+
+    def saying(self, headers: Mapping[str, str]) -> "_Request":
+        return replace(self, headers={**self.headers, **headers})
+
+
+class Client:
+    """Sends requests to registries: basic authentication where the config holds the host, a token where one is asked.
+
+    Every method raises `Unavailable` ("registry") where nobody answers, `Untrusted` where somebody unknown does.
+    """
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._settings = settings
+        trusted = ssl.create_default_context()
+        if settings.ca is not None:
+            trusted.load_verify_locations(settings.ca)
+        self._http = urllib3.PoolManager(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
+        self._tokens: dict[tuple[str, str, str, bool], str] = {}
+
+    def send(
+        self,
+        method: str,
+        place: Place,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Return the answer to a request about a repository; `path` follows its name, or is a whole URL.
+
+        A body that is no bytes is sent once only.
+        """
+        return self._send(_Request(method, self._url(place, path), headers or {}, body), place)
+
+    def read(self, place: Place, path: str, headers: Mapping[str, str] | None = None) -> urllib3.BaseHTTPResponse:
+        """Return the answer to a question, its body still to be read, from wherever the registry refers to."""
+        request = _Request("GET", self._url(place, path), headers or {}, stream=True)
+        answer = self._send(request, place)
+        for _ in range(REDIRECTS):
+            where = answer.headers.get("Location", "")
+            if answer.status not in _MOVED or not where:
+                break
+            answer.drain_conn()
+            request = replace(request, url=urllib.parse.urljoin(request.url, where))
+            if not request.url.startswith(self._scheme):
+                raise Unavailable("registry", f"{place.host} refers to an address that is not safe")
+            answer = self._send(request, place)
+        return answer
+
+    def root(self, host: str) -> str:
+        """Return the URL of a registry."""
+        return f"{self._scheme}{host}"
+
+    @property
+    def _scheme(self) -> str:
+        return "http://" if self._settings.insecure else "https://"
+
+    def _url(self, place: Place, path: str) -> str:
+        return urllib.parse.urljoin(f"{self.root(place.host)}/v2/{place.repository}/", path)
+
+    def _send(self, request: _Request, place: Place) -> urllib3.BaseHTTPResponse:
+        if not request.url.startswith(f"{self.root(place.host)}/"):  # the credentials are for nobody else
+            return self._answer(request)
+        key = (place.host, place.repository, _other(request.url), request.method not in ("GET", "HEAD"))
+        basic, token = self._basic(place.host), self._tokens.get(key, "")
+        answer = self._answer(request.saying({"Authorization": f"Bearer {token}"} if token else basic))
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status != HTTPStatus.UNAUTHORIZED or not challenge.lower().startswith("bearer "):
+            return answer
+        self._tokens.pop(key, None)
+        token = self._token(challenge, basic)
+        if not token or not (request.body is None or isinstance(request.body, bytes)):
+            return answer
+        answer.drain_conn()
+        self._tokens[key] = token
+        return self._answer(request.saying({"Authorization": f"Bearer {token}"}))
+
+    def _answer(self, request: _Request) -> urllib3.BaseHTTPResponse:
+        host = urllib.parse.urlsplit(request.url).netloc
+        try:
+            return self._http.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                body=request.body,
+                redirect=False,
+                preload_content=not request.stream,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                said = f"{host} shows a certificate that is not trusted: {error}"
+                raise Untrusted("registry", said) from error
+            raise Unavailable("registry", f"{host} did not answer: {type(error).__name__}") from error
+
+    def _token(self, challenge: str, basic: Mapping[str, str]) -> str:
+        """Return the token that a challenge asks for, or "" where we get none."""
+        asked = dict(_PARAMETER.findall(challenge))
+        realm = asked.get("realm", "")
+        if not realm.startswith((self._scheme, "https://")):
+            raise Unavailable("registry", "a registry asks for credentials at an address that is not safe")
+        query = [("service", asked["service"])] if "service" in asked else []
+        query += [("scope", scope) for scope in asked.get("scope", "").split()]
+        joined = "&" if "?" in realm else "?"
+        answer = self._answer(_Request("GET", f"{realm}{joined}{urllib.parse.urlencode(query)}", basic))
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return ""
+        try:
+            said = json.loads(answer.data) if answer.status == HTTPStatus.OK else {}
+            return str(said.get("token") or said["access_token"])
+        except (ValueError, KeyError, AttributeError) as error:
+            host = urllib.parse.urlsplit(realm).netloc
+            raise Unavailable("registry", f"{host} answered {answer.status} instead of a token") from error
+
+    def _basic(self, host: str) -> dict[str, str]:
+        """Return the header with the credentials that the config holds for a host; none is none."""
+        if self._settings.config is None:
+            return {}
+        auths: dict[str, dict[str, str]] = json.loads(self._settings.config.read_bytes()).get("auths", {})
+        entry = next((entry for name, entry in auths.items() if _host_of(name) == host), {})
+        auth = entry.get("auth") or (
+            base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
+            if "username" in entry
+            else ""
+        )
+        return {"Authorization": f"Basic {auth}"} if auth else {}
+
+
+def unexpected(answer: urllib3.BaseHTTPResponse, place: Place) -> Unavailable:
+    """Return the error for an answer that tells nothing."""
+    return Unavailable("registry", f"{place.host} answered {answer.status} for {place.repository}")
+
+
+def _host_of(name: str) -> str:
+    """Return the host of a key in a docker config, which may be a whole URL."""
+    return name.partition("://")[2].partition("/")[0] if "://" in name else name.partition("/")[0]
+
+
+def _other(url: str) -> str:
+    """Return the repository that a request is about beside its own: the one that a blob is mounted from."""
+    return urllib.parse.parse_qs(urllib.parse.urlsplit(url).query).get("from", [""])[0]
