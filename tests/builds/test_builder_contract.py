@@ -1,18 +1,22 @@
-"""One suite for every `Builder`: the tests' fake, Kaniko over a fake cluster, and the embedded mode's."""
+"""One suite for every `Builder`: the fake, Kaniko on a fake cluster, layers on a fake registry, the embedded mode's."""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.world import FakeBuilder
+from support.images import BASE, FakePusher
+from support.world import DIGEST, FakeBuilder, FakeRegistry
 
 from knative_lambda.builds import source
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
+from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.local import LocalBuilder
 from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.deploy import conditions
@@ -21,11 +25,12 @@ from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.schemas import names
 from knative_lambda.storage.memory import MemoryStore
 
-CONTEXT = "contexts/acme/hello/0123.tar.gz"
 SOURCE = {"runtime": "python", "source": {"inline": {"main.py": "def handle(event, context): ...\n"}}}
+PACKED = source.context(SOURCE, source.Objects(MemoryStore(), "memory://x", ("uploads/acme/",)), Limits(), "")
+CONTEXT = f"contexts/acme/hello/{PACKED.digest.removeprefix('sha256:')}.tar.gz"
 
 
-def attempt(number: int = 1) -> Attempt:
+def attempt(number: int = 1, builder: str = "kaniko") -> Attempt:
     return Attempt(
         tenant="acme",
         function="hello",
@@ -35,6 +40,8 @@ def attempt(number: int = 1) -> Attempt:
         runtime="python",
         context=CONTEXT,
         destination=f"embedded.local/acme/hello:hello-abc-{number}",
+        build_args={"BASE": f"registry/python@{DIGEST}"},
+        builder=builder,
     )
 
 
@@ -44,12 +51,16 @@ class Subject:
 
     builder: Builder
     finish: Callable[[Attempt], None]
+    attempt: Callable[..., Attempt] = attempt
+    says: bool = True
+    """Whether there is something to be read of an attempt."""
+    stays: bool = False
+    """Whether what has ended well can no more be taken back: its image is there."""
 
 
 def stored() -> MemoryStore:
     store = MemoryStore()
-    objects = source.Objects(store, "memory://x", ("uploads/acme/",))
-    store.put(CONTEXT, source.context(SOURCE, objects, Limits(), "").body)
+    store.put(CONTEXT, PACKED.body)
     return store
 
 
@@ -80,10 +91,27 @@ def kaniko() -> Subject:
     return Subject(Kaniko(cluster, stored(), KanikoSettings("kaniko", "product")), finish)
 
 
-@pytest.fixture(params=["fake", "kaniko", "local"])
+def layers() -> Subject:
+    registry = FakeRegistry()
+    pusher = FakePusher(registry)
+    pusher.add("registry/python", BASE, DIGEST)
+    return Subject(Layered(stored(), registry, pusher), lambda _: None, says=False, stays=True)
+
+
+def dispatched(subject: Subject, builder: str) -> Subject:
+    """Return a builder behind the one that chooses, where the other one knows of nothing."""
+    both = {"jobs": FakeBuilder(), "layers": FakeBuilder()} | {
+        "layers" if builder == "layer" else "jobs": subject.builder
+    }
+    return replace(subject, builder=Builders(**both), attempt=partial(attempt, builder=builder))
+
+
+@pytest.fixture(params=["fake", "kaniko", "layers", "chosen kaniko", "chosen layers", "local"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     if request.param != "local":
-        yield {"fake": fake, "kaniko": kaniko}[request.param]()
+        made = {"fake": fake, "kaniko": kaniko, "layers": layers}[request.param.removeprefix("chosen ")]()
+        named = {"chosen kaniko": "kaniko", "chosen layers": "layer"}.get(request.param)
+        yield dispatched(made, named) if named else made
         return
     builder = LocalBuilder(stored(), OciLayout(tmp_path / "layout"), tmp_path / "builds")
     yield Subject(builder, lambda _: None)
@@ -100,48 +128,48 @@ def ended(subject: Subject, one: Attempt) -> Ended:
 
 
 def test_an_attempt_that_was_never_started_is_lost(subject: Subject) -> None:
-    assert subject.builder.look(attempt()) == Lost()
-    assert subject.builder.log(attempt(), limit=100) == b""
+    assert subject.builder.look(subject.attempt()) == Lost()
+    assert subject.builder.log(subject.attempt(), limit=100) == b""
 
 
 def test_an_attempt_runs_and_ends_and_its_log_can_be_read(subject: Subject) -> None:
-    subject.builder.start(attempt())
-    assert isinstance(subject.builder.look(attempt()), Running | Ended)
-    assert ended(subject, attempt()).exit_code == 0
-    assert subject.builder.log(attempt(), limit=1000)
-    assert len(subject.builder.log(attempt(), limit=3)) == 3
+    subject.builder.start(subject.attempt())
+    assert isinstance(subject.builder.look(subject.attempt()), Running | Ended)
+    assert ended(subject, subject.attempt()).exit_code == 0
+    assert bool(subject.builder.log(subject.attempt(), limit=1000)) == subject.says
+    assert len(subject.builder.log(subject.attempt(), limit=3)) == (3 if subject.says else 0)
 
 
 def test_starting_again_starts_nothing_anew(subject: Subject) -> None:
-    subject.builder.start(attempt())
-    seen = ended(subject, attempt())
-    subject.builder.start(attempt())
-    assert subject.builder.look(attempt()) == seen
+    subject.builder.start(subject.attempt())
+    seen = ended(subject, subject.attempt())
+    subject.builder.start(subject.attempt())
+    assert subject.builder.look(subject.attempt()) == seen
 
 
 def test_attempts_of_one_build_are_told_apart(subject: Subject) -> None:
-    subject.builder.start(attempt(1))
-    assert subject.builder.look(attempt(2)) == Lost()
+    subject.builder.start(subject.attempt(1))
+    assert subject.builder.look(subject.attempt(2)) == Lost()
 
 
 def test_stopping_removes_an_attempt_and_twice_is_fine(subject: Subject) -> None:
-    subject.builder.stop(attempt())
-    subject.builder.start(attempt())
-    subject.builder.stop(attempt())
-    assert subject.builder.look(attempt()) == Lost()
-    subject.builder.stop(attempt())
+    subject.builder.stop(subject.attempt())
+    subject.builder.start(subject.attempt())
+    subject.builder.stop(subject.attempt())
+    assert isinstance(subject.builder.look(subject.attempt()), Ended if subject.stays else Lost)
+    subject.builder.stop(subject.attempt())
 
 
 def test_a_build_is_idle_before_its_first_attempt_and_once_that_has_ended(subject: Subject) -> None:
     assert subject.builder.is_idle("acme", "u")
-    subject.builder.start(attempt())
-    ended(subject, attempt())
+    subject.builder.start(subject.attempt())
+    ended(subject, subject.attempt())
     assert subject.builder.is_idle("acme", "u")
 
 
 def test_a_build_whose_attempt_was_stopped_is_idle_and_another_builds_is_its_own_business(subject: Subject) -> None:
-    subject.builder.start(attempt())
+    subject.builder.start(subject.attempt())
     assert subject.builder.is_idle("acme", "another")
     assert subject.builder.is_idle("other", "u")
-    subject.builder.stop(attempt())
+    subject.builder.stop(subject.attempt())
     assert subject.builder.is_idle("acme", "u")

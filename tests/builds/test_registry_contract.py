@@ -1,13 +1,11 @@
 """What every registry does: one suite, run on the fake, a folder, and a real registry over HTTP, with its guard."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.registry import push, real_registry
+from support.registry import push
 from support.world import FakeRegistry
 
 from knative_lambda.builds import archive
@@ -30,16 +28,6 @@ class Place:
     registry: Registry
     repository: str
     push: Callable[[str, str], str]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the host of a real registry; where its program is missing, skip, or fail in CI."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("docker-registry is not on PATH")
-    with real_registry(program, tmp_path_factory.mktemp("registry")) as host:
-        yield host
 
 
 @pytest.fixture(params=["fake", "layout", "http", "guarded"])

@@ -18,6 +18,7 @@ from support.faults import Killed
 from support.stories import STORIES, Story, tick
 
 from knative_lambda.builds.builder import Builder
+from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.embedded.programs import Images
@@ -122,7 +123,7 @@ def test_the_effects_of_all_use_cases_are_those_on_record() -> None:
 def test_every_protocol_of_the_service_is_a_port_that_is_wrapped() -> None:
     """A new one is wrapped by itself where it is a field of what is joined, or said to be no port."""
     wrapped = {hint for thing in joined(Estate()) for _, _, hint in ports(thing) if isinstance(hint, type)}
-    assert wrapped == {Broker, Builder, Cluster, Registry, Store}
+    assert wrapped == {Broker, Builder, Cluster, Pusher, Registry, Store}
     assert faults.protocols() == wrapped | set(NO_PORTS)
 
 
@@ -131,7 +132,7 @@ def joined(estate: Estate) -> list[object]:
     return [product, product.workshop, product.workshop.slots, estate.ports]
 
 
-@pytest.mark.parametrize("port", [Builder, Cluster, Registry, Store], ids=lambda port: port.__name__)
+@pytest.mark.parametrize("port", [Builder, Cluster, Pusher, Registry, Store], ids=lambda port: port.__name__)
 def test_what_is_said_to_read_is_there_to_be_called(port: type) -> None:
     methods = {name for name, made in vars(port).items() if callable(made) and not name.startswith("_")}
     assert READS[port.__name__.lower()] < methods
@@ -158,7 +159,8 @@ def test_a_call_that_is_said_to_read_changes_nothing() -> None:
 def trace(estate: Estate) -> object:
     """Return what differs after any change, without looking at what it was."""
     stored = [(stored.key, stored.modified, stored.size) for stored in estate.store.list("")]
-    return estate.changes, stored, dict(estate.registry.known), len(estate.told)
+    pushed = sum(map(len, estate.pusher.blobs.values()))
+    return estate.changes, stored, dict(estate.registry.known), pushed, len(estate.told)
 
 
 def test_nothing_is_posted_while_an_event_is_handled() -> None:

@@ -28,17 +28,19 @@ from knative_lambda.storage.settings import StoreSettings
 ROOT = Path(__file__).parents[2]
 PROTOCOLS: dict[str, Any] = get_type_hints(Ports)
 PATIENCE = patience(StoreSettings("memory://"))
-ASKS_NOBODY = {("store", "presign")}
+SECOND = {"pusher": "registry"}
+"""A port that is beside another one of the same dependency, and has its breaker."""
+ASKS_NOBODY = {"store.presign"}
 """Signed here; nothing is sent."""
 CALLS = [
-    (dependency, method)
-    for dependency, protocol in PROTOCOLS.items()
+    (SECOND.get(port, port), f"{port}.{method}")
+    for port, protocol in PROTOCOLS.items()
     for method in vars(protocol)
-    if not method.startswith("_") and (dependency, method) not in ASKS_NOBODY
+    if not method.startswith("_") and f"{port}.{method}" not in ASKS_NOBODY
 ]
 SECONDS = 10
 """How long a test waits for a thread that would otherwise hang it."""
-ANSWERED_BEHIND = ("cluster", "pod_log")
+ANSWERED_BEHIND = ("cluster", "cluster.pod_log")
 """By a kubelet: it finds out nothing about the API server."""
 each_dependency = pytest.mark.parametrize("dependency", DEPENDENCIES)
 each_call = pytest.mark.parametrize(("dependency", "method"), CALLS)
@@ -74,23 +76,25 @@ class Below:
 
 
 class Bench:
-    """Four ports that do what the test says, behind their guards."""
+    """Ports that do what the test says, behind their guards."""
 
     def __init__(self) -> None:
         self.time = Time()
         self.below = {name: Below() for name in DEPENDENCIES}
+        self.below |= {name: self.below[dependency] for name, dependency in SECOND.items()}
         self.told: list[tuple[str, str]] = []
         hooks = Hooks([lambda dependency, state: self.told.append((dependency, state))])
         bare = Ports(**self.below)  # type: ignore[arg-type] # each is every port
         self.ports, self.states = guarded(bare, PATIENCE, hooks, self.time.switches())
 
-    def call(self, dependency: str, method: str) -> Any:
+    def call(self, called: str) -> Any:
         """Ask a port, with arguments that mean nothing."""
-        wanted = inspect.signature(getattr(PROTOCOLS[dependency], method)).parameters.values()
+        port, _, method = called.partition(".")
+        wanted = inspect.signature(getattr(PROTOCOLS[port], method)).parameters.values()
         needed = [each for each in wanted if each.name != "self" and each.default is each.empty]
         positional: list[Any] = ["x" for each in needed if each.kind is not each.KEYWORD_ONLY]
         named: dict[str, Any] = {each.name: 1 for each in needed if each.kind is each.KEYWORD_ONLY}
-        answer = getattr(getattr(self.ports, dependency), method)(*positional, **named)
+        answer = getattr(getattr(self.ports, port), method)(*positional, **named)
         return list(answer) if isinstance(answer, Iterator) else answer
 
     def break_(self, dependency: str) -> None:
@@ -102,7 +106,7 @@ class Bench:
         self.below[dependency].answer = fail
         for _ in range(PATIENCE[dependency].failures):
             with pytest.raises(Unavailable):
-                self.call(*next(call for call in CALLS if call[0] == dependency))
+                self.call(next(method for name, method in CALLS if name == dependency))
         assert self.states()[dependency] == "open"
         self.below[dependency].asked = 0
 
@@ -126,7 +130,7 @@ def test_whatever_can_be_unavailable_has_a_port_a_guard_and_a_metric() -> None:
         if isinstance(node.args[0], ast.Constant)
     }
     assert raised == set(DEPENDENCIES)
-    assert [field.name for field in fields(Ports)] == list(DEPENDENCIES)
+    assert [field.name for field in fields(Ports)] == [*DEPENDENCIES, *SECOND]
     assert PATIENCE.keys() == set(DEPENDENCIES) == Bench().states().keys()
     shown = generate_latest(Metrics().registry).decode()
     for dependency in DEPENDENCIES:
@@ -139,7 +143,7 @@ def test_an_open_breaker_answers_at_once_and_asks_nobody(bench: Bench, dependenc
     bench.break_(dependency)
     before = bench.time.now
     with pytest.raises(Unavailable, match="not called") as caught:
-        bench.call(dependency, method)
+        bench.call(method)
     assert caught.value.retry_after >= 1
     assert bench.below[dependency].asked == 0
     assert bench.time.now == before
@@ -151,7 +155,7 @@ def test_the_others_are_asked_as_before(bench: Bench, dependency: str) -> None:
     assert {name for name, state in bench.states().items() if state != "closed"} == {dependency}
     for name, method in CALLS:
         if name != dependency:
-            bench.call(name, method)
+            bench.call(method)
 
 
 @each_probe
@@ -170,10 +174,10 @@ def test_one_call_finds_out_that_it_is_over_and_nobody_else_is_needed(
 
     bench.below[dependency].answer = probe
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(bench.call, dependency, method)
+        first = threads.submit(bench.call, method)
         assert out.wait(SECONDS)
         with pytest.raises(Unavailable, match="another call is probing"):
-            bench.call(dependency, method)
+            bench.call(method)
         assert bench.below[dependency].asked == 1
         answer.set()
         first.result(SECONDS)
@@ -192,7 +196,7 @@ def test_two_slow_calls_do_not_wait_for_each_other(bench: Bench, dependency: str
 
     bench.below[dependency].answer = slow
     with ThreadPoolExecutor(2) as threads:
-        for call in [threads.submit(bench.call, dependency, method) for _ in range(2)]:
+        for call in [threads.submit(bench.call, method) for _ in range(2)]:
             call.result(SECONDS)
 
 
@@ -204,7 +208,7 @@ def test_a_refusal_is_an_answer(bench: Bench, dependency: str, method: str) -> N
     bench.below[dependency].answer = refuse
     for _ in range(PATIENCE[dependency].failures + 1):
         with pytest.raises(Refused):
-            bench.call(dependency, method)
+            bench.call(method)
     assert bench.states()[dependency] == "closed"
 
 
@@ -243,6 +247,7 @@ class Receiver:
         self.world, self.time = world, Time()
         posted = type("Broker", (), {"post": staticmethod(world._post)})()
         bare = {"cluster": world.cluster, "store": world.store, "registry": world.registry, "broker": posted}
+        bare |= {"pusher": world.pusher}
         self.outages = {name: Outage(name, port) for name, port in bare.items()}
         ports, states = guarded(Ports(**self.outages), PATIENCE, Hooks(), self.time.switches())  # type: ignore[arg-type]
         senders = Senders.over(ports.cluster, ports.store, world.settings, ports.broker.post)

@@ -242,6 +242,8 @@ def aged(days: int) -> Callable[[Estate], None]:
 
 
 ONE_AT_A_TIME = {"builds_per_tenant": 1}
+LAYERS = {"layers": True}
+JOB_OF_IT = start(builder="kaniko")
 OTHER = start("other", name="other")
 STORIES = (
     Story("a new function", start(triggers=[{"type": "demo"}]), commit="cluster.create Function"),
@@ -329,6 +331,30 @@ STORIES = (
     ),
     Story("a sweep after the Brokers were down", tick, unheard),
     Story("a sweep that collects", tick, forgotten),
+    Story(
+        "a new function of code alone",
+        start(triggers=[{"type": "demo"}]),
+        commit="cluster.create Function",
+        settings=LAYERS,
+    ),
+    Story("a code change", start("two"), live(start()), "cluster.replace Function", LAYERS),
+    Story(
+        "a code change while a Job builds the version before",
+        start("two"),
+        sent(JOB_OF_IT),
+        "cluster.replace Function",
+        LAYERS,
+    ),
+    Story("the same code again", start(), live(start()), "cluster.replace Function", LAYERS),
+    Story("a fresh build of the same code", start(rebuild=True), live(start()), "cluster.replace Function", LAYERS),
+    Story("code that a person applied", reported("Function"), applied(), settings=LAYERS),
+    Story("a delete of code alone", delete, live(start()), "store.put tombstones", LAYERS),
+    Story(
+        "a sweep after a layer that was cut off",
+        tick,
+        cut_off(start(), "pusher.put"),
+        settings=LAYERS,
+    ),
     Story("a start that waits for a slot", OTHER, sent(start()), "cluster.create Function", ONE_AT_A_TIME),
     Story("an end that lets another build", ended("ok"), sent(start(), OTHER), "", ONE_AT_A_TIME),
     Story(

@@ -1,0 +1,299 @@
+"""Pushing to real registries: who is let in, whom we believe, and what happens when it breaks in the middle."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support.images import BASE, sha256
+from support.registry import Gate, gate, push, real_registry
+
+from knative_lambda.builds.pusher_http import SMALL, HttpPusher
+from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
+
+HTPASSWD = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
+"""`user` with the password `secret`."""
+BASIC, WRONG = ("Basic " + base64.b64encode(said).decode() for said in (b"user:secret", b"user:wrong"))
+LAYER = {"digest": sha256(BASE.blobs[0]), "size": len(BASE.blobs[0]), "mediaType": "x/y"}
+BODY = b"some bytes of a layer"
+
+
+def config(folder: Path, host: str, auth: str = BASIC) -> Path:
+    entry = {"auth": auth.removeprefix("Basic ")}
+    (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
+    return folder / "config.json"
+
+
+@pytest.fixture
+def before(server: str) -> Iterator[Gate]:
+    """Yield a gate in front of the registry that lets everything pass."""
+    with gate(server) as kept:
+        yield kept
+
+
+@pytest.fixture
+def pusher() -> HttpPusher:
+    return HttpPusher(RegistrySettings(insecure=True, timeout=10.0))
+
+
+@pytest.fixture
+def own(before: Gate, tmp_path: Path) -> str:
+    """Return a repository behind the gate that nobody else has."""
+    return f"{before.host}/{tmp_path.name.lower()}/own"
+
+
+def based(host: str, own: str) -> str:
+    """Push the base's first layer into a repository beside, and return that."""
+    name = f"{own.partition('/')[2]}-base"
+    HttpPusher(RegistrySettings(insecure=True)).put(f"{host}/{name}", BASE.blobs[0])
+    return f"{host}/{name}"
+
+
+# --- who is let in
+
+
+@pytest.fixture(scope="module")
+def guarded(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the host of a registry that lets in who has a password."""
+    home = tmp_path_factory.mktemp("guarded")
+    (home / "htpasswd").write_text(HTPASSWD)
+    auth = {"htpasswd": {"realm": "tests", "path": str(home / "htpasswd")}}
+    with real_registry(registry_program, home, auth=auth) as host:
+        yield host
+
+
+def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
+    reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    HttpPusher(reached).put(f"{guarded}/acme/hello", BODY)
+    assert HttpPusher(reached).blob(f"{guarded}/acme/hello", sha256(BODY)) == BODY
+
+
+@pytest.mark.parametrize("auth", [WRONG, ""])
+def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: Path, auth: str) -> None:
+    reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded, auth))
+    with pytest.raises(Refused, match="answered 401"):
+        HttpPusher(reached).put(f"{guarded}/acme/wrong", BODY)
+    with pytest.raises(Refused, match="answered 401"):
+        HttpPusher(reached).manifest(f"{guarded}/acme/wrong:1")
+
+
+@pytest.mark.parametrize("name", ["https://{}/v1/", "http://{}", "{}/acme"])
+def test_a_config_may_name_a_registry_by_an_url(before: Gate, tmp_path: Path, name: str, own: str) -> None:
+    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, name.format(before.host)))).put(own, BODY)
+    assert {said for _, _, said in before.asked} == {BASIC}
+
+
+def test_a_token_is_got_with_the_password_once_and_used_from_then_on(before: Gate, tmp_path: Path, own: str) -> None:
+    before.token, before.basic = "t0ken", BASIC
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher.put(own, BODY)
+    pusher.put(own, BODY + b"!")
+    assert [path for _, path, said in before.asked if path.startswith("/token")] == [
+        "/token?service=tests&scope=repository%3Ax%3Apull%2Cpush"
+    ] * 2, "one to read, one to write"
+    before.asked.clear()
+    pusher.put(own, BODY + b"?")
+    assert {said for _, _, said in before.asked} == {"Bearer t0ken"}
+
+
+def test_a_token_that_has_had_its_time_is_got_anew(before: Gate, tmp_path: Path, own: str) -> None:
+    before.token, before.basic = "first", BASIC
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher.put(own, BODY)
+    before.token = "second"
+    pusher.put(own, BODY + b"!")
+    assert before.asked[-1][2] == "Bearer second"
+
+
+def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, own: str) -> None:
+    before.token, before.basic = "t0ken", BASIC
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host, WRONG)))
+    with pytest.raises(Refused, match="answered 401"):
+        pusher.put(own, BODY)
+
+
+def test_reading_learns_a_token_too(before: Gate, tmp_path: Path, own: str) -> None:
+    digest = push(before.behind, own.partition("/")[2], "one-1", b"content")
+    before.token, before.basic = "t0ken", BASIC
+    registry = HttpRegistry(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    assert registry.digest(f"{own}:one-1") == digest
+    assert registry.tags(own) == ["one-1"]
+
+
+def test_credentials_and_tokens_go_nowhere_else(before: Gate, server: str, tmp_path: Path, own: str) -> None:
+    """A blob may lie elsewhere, and an upload go on there: neither is told who we are."""
+    with gate(server) as elsewhere:
+        name, digest = own.partition("/")[2], sha256(BODY)
+        HttpPusher(RegistrySettings(insecure=True)).put(f"{server}/{name}", BODY)
+        there = f"http://{elsewhere.host}/v2/{name}/blobs/{digest}"
+        before.token, before.basic = "t0ken", BASIC
+        before.refuses[f"GET /v2/{name}/blobs"] = (307, {"Location": there})
+        before.refuses[f"POST /v2/{name}/blobs"] = (202, {"Location": f"http://{elsewhere.host}/upload"})
+        elsewhere.refuses["PUT /upload"] = (201, {})
+        pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+        assert pusher.blob(own, digest) == BODY
+        pusher.put(own, BODY + b"!")
+        assert [method for method, _, _ in elsewhere.asked] == ["GET", "PUT"]
+        assert {said for _, _, said in elsewhere.asked} == {""}
+
+
+def test_redirections_without_end_are_given_up(before: Gate, pusher: HttpPusher, own: str) -> None:
+    path = f"/v2/{own.partition('/')[2]}/blobs/{sha256(BODY)}"
+    before.refuses[f"GET {path}"] = (307, {"Location": path})
+    with pytest.raises(Refused, match="307"):
+        pusher.blob(own, sha256(BODY))
+
+
+# --- whom we believe
+
+
+@pytest.fixture(scope="module")
+def secure(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Yield the host of a registry with a certificate of its own making, and where that lies."""
+    home = tmp_path_factory.mktemp("secure")
+    name = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(home / "key.pem")]
+    command = ["openssl", "req", "-x509", "-days", "2", *key, "-out", str(home / "ca.pem"), *name]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = {"certificate": str(home / "ca.pem"), "key": str(home / "key.pem")}
+    with real_registry(registry_program, home, http={"tls": tls}) as host:
+        yield host, home / "ca.pem"
+
+
+def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:
+    host, ca = secure
+    pusher = HttpPusher(RegistrySettings(ca=ca))
+    pusher.put(f"{host}/acme/hello", BODY)
+    assert pusher.blob(f"{host}/acme/hello", sha256(BODY)) == BODY
+
+
+def test_a_certificate_of_nobody_is_not_and_the_error_says_so(secure: tuple[str, Path]) -> None:
+    host, _ = secure
+    with pytest.raises(Untrusted, match="certificate that is not trusted"):
+        HttpPusher(RegistrySettings()).put(f"{host}/acme/hello", BODY)
+    with pytest.raises(Unavailable, match="certificate that is not trusted"):
+        HttpRegistry(RegistrySettings()).digest(f"{host}/acme/hello:1")
+
+
+def test_plain_http_is_spoken_only_where_that_is_allowed(server: str) -> None:
+    with pytest.raises(Unavailable):
+        HttpPusher(RegistrySettings()).put(f"{server}/acme/plain", BODY)
+
+
+def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str, Path], tmp_path: Path) -> None:
+    """A realm without TLS is not asked, nor a place without TLS for a blob."""
+    host, ca = secure
+    pusher = HttpPusher(RegistrySettings(ca=ca, config=config(tmp_path, host)))
+    with pytest.raises(Unavailable, match="not safe"):
+        pusher._client._token('Bearer realm="http://127.0.0.1/token"', {"Authorization": BASIC})
+
+
+# --- what is sent
+
+
+def test_what_is_there_is_not_sent_again(before: Gate, pusher: HttpPusher, own: str) -> None:
+    pusher.put(own, BODY)
+    before.asked.clear()
+    pusher.put(own, BODY)
+    assert [method for method, _, _ in before.asked] == ["HEAD"]
+
+
+def test_a_blob_of_the_same_registry_is_mounted_and_not_sent(before: Gate, pusher: HttpPusher, own: str) -> None:
+    base = based(before.host, own)
+    before.asked.clear()
+    pusher.bring(LAYER, base, own)
+    assert [method for method, _, _ in before.asked] == ["HEAD", "POST"]
+    assert pusher.blob(own, LAYER["digest"]) == BASE.blobs[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_a_blob_that_is_not_mounted_is_copied(before: Gate, pusher: HttpPusher, own: str, status: int) -> None:
+    base, name = based(before.host, own), own.partition("/")[2]
+    before.refuses[f"POST /v2/{name}/blobs/uploads/?mount"] = (status, {})
+    pusher.bring(LAYER, base, own)
+    assert pusher.blob(own, LAYER["digest"]) == BASE.blobs[0]  # type: ignore[arg-type]
+
+
+def test_a_blob_of_another_registry_is_copied(before: Gate, server: str, pusher: HttpPusher, own: str) -> None:
+    pusher.bring(LAYER, based(server, own), own)
+    assert not [path for _, path, _ in before.asked if "mount" in path]
+    assert pusher.blob(own, LAYER["digest"]) == BASE.blobs[0]  # type: ignore[arg-type]
+
+
+# --- what breaks
+
+
+def whole(before: Gate, own: str, digest: str) -> bool:
+    return HttpPusher(RegistrySettings(insecure=True)).blob(own.replace(before.host, before.behind), digest) is not None
+
+
+def test_a_connection_cut_in_the_middle_of_a_blob_leaves_no_blob(before: Gate, pusher: HttpPusher, own: str) -> None:
+    before.cuts = f"PUT /v2/{own.partition('/')[2]}/blobs"
+    with pytest.raises(Unavailable, match="did not answer"):
+        pusher.put(own, BODY * 1000)
+    assert not whole(before, own, sha256(BODY * 1000))
+    before.cuts = ""
+    pusher.put(own, BODY * 1000)
+    assert whole(before, own, sha256(BODY * 1000))
+
+
+def test_a_copy_whose_source_breaks_off_leaves_no_blob(before: Gate, server: str, pusher: HttpPusher, own: str) -> None:
+    with gate(server) as other:
+        base = based(other.host, own)
+        other.cuts = f"GET /v2/{base.partition('/')[2]}/blobs"
+        with pytest.raises(Unavailable, match="broke off"):
+            pusher.bring(LAYER, base, own)
+    assert not whole(before, own, str(LAYER["digest"]))
+
+
+@pytest.mark.parametrize("what", ["copied", "config"])
+def test_a_blob_that_comes_changed_is_not_believed(
+    before: Gate, server: str, pusher: HttpPusher, own: str, what: str
+) -> None:
+    with gate(server) as other:
+        base = based(other.host, own)
+        other.changes = f"GET /v2/{base.partition('/')[2]}/blobs"
+        read = partial(pusher.blob, base, str(LAYER["digest"]))
+        call = partial(pusher.bring, LAYER, base, own) if what == "copied" else read
+        with pytest.raises(Unavailable, match="something else"):
+            call()
+    assert not whole(before, own, str(LAYER["digest"]))
+
+
+def test_a_copy_that_takes_too_long_is_given_up(before: Gate, server: str, own: str) -> None:
+    pusher = HttpPusher(RegistrySettings(insecure=True, copying=-1.0))
+    with pytest.raises(Unavailable, match="too long"):
+        pusher.bring(LAYER, based(server, own), own)
+    assert not whole(before, own, str(LAYER["digest"]))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [("HEAD", "blobs/sha256"), ("POST", "blobs/uploads"), ("PUT", "blobs/uploads"), ("PUT", "manifests")],
+)
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, Unavailable), (507, Unavailable), (429, Unavailable), (413, Refused), (403, Refused)]
+)
+def test_each_answer_that_is_none_is_told_by_its_status(
+    before: Gate, own: str, step: tuple[str, str], status: int, error: type[Exception]
+) -> None:
+    """A full registry, one that is overrun, one that does not take it: tried again, or not."""
+    (method, path), pusher = step, HttpPusher(RegistrySettings(insecure=True))
+    before.refuses[f"{method} /v2/{own.partition('/')[2]}/{path}"] = (status, {})
+    call = partial(pusher.tag, f"{own}:1", BASE.manifest) if path == "manifests" else partial(pusher.put, own, BODY)
+    with pytest.raises(error, match=str(status)) as told:
+        call()
+    assert method == "HEAD" or "WHY because" in str(told.value)
+
+
+def test_an_answer_that_is_larger_than_any_config_is_not_read(before: Gate, pusher: HttpPusher, own: str) -> None:
+    large = bytes(SMALL + 1)
+    pusher.put(own, large)
+    with pytest.raises(Refused, match="more than"):
+        pusher.blob(own, sha256(large))
+    assert pusher.blob(own, sha256(BODY)) is None, "the connection is not used on with what was not read"
