@@ -41,7 +41,8 @@ def event(kind: str, name: str, **data: Any) -> dict[str, Any]:
 
 def start(name: str) -> dict[str, Any]:
     source = {"inline": {"main.py": f"def handle(event, context):\n    return {{'name': {name!r}}}\n"}}
-    return event(types.BUILD_START, name, runtime="python", source=source, triggers=[{"type": f"e2e.{name}"}])
+    triggers = [{"type": f"e2e.{name}"}]
+    return event(types.BUILD_START, name, runtime="python", source=source, triggers=triggers, builder="kaniko")
 
 
 def handle(said: Mapping[str, Any], settings: Mapping[str, str], *where: str) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ def test_a_week_after_its_delete_nothing_is_left_of_a_function(
     live: Live, settings: dict[str, str], recorded: Recorded
 ) -> None:
     code = "def handle(event, context):\n    return {}\n"
-    live.start("aged", runtime="python", source={"inline": {"main.py": code}})
+    live.start("aged", runtime="python", source={"inline": {"main.py": code}}, builder="kaniko")
     live.ready("aged")
     live.delete("aged")
     process = Handler()

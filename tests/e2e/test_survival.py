@@ -40,7 +40,7 @@ def jobs_of(log: Audit, function: str) -> list[audit.Job]:
 
 
 def test_the_same_event_a_hundred_times_at_once_makes_one_job(live: Live, log: Audit) -> None:
-    data = {"tenant": TENANT, "name": "hundred", "runtime": "python", "source": greeting("one")}
+    data = {"tenant": TENANT, "name": "hundred", "runtime": "python", "source": greeting("one"), "builder": "kaniko"}
     same = {"id": str(uuid.uuid4()), "time": datetime.now(UTC).isoformat()}
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: live.send(PRODUCT, types.BUILD_START, data, **same), range(100)))
@@ -63,7 +63,7 @@ def test_starts_and_deletes_in_any_order_end_in_what_the_newest_says(live: Live,
             data = {"tenant": TENANT, "name": name, "sequence": sequence}
             if kind == types.BUILD_START:
                 trigger = {"triggers": [{"type": f"e2e.{name}"}]}
-                data |= {"runtime": "python", "source": greeting(f"version {sequence}"), **trigger}
+                data |= {"runtime": "python", "source": greeting(f"version {sequence}"), "builder": "kaniko", **trigger}
             events.append((kind, data))
     random.shuffle(events)
     with ThreadPoolExecutor(len(events)) as threads:
@@ -99,7 +99,8 @@ def test_newer_source_and_a_cancel_each_end_what_is_being_built(live: Live, log:
     live.start("changes", runtime="dockerfile", source=live.slow(300))
     first = within(60, "the first is being built", begun)
     two = {"tenant": TENANT, "name": "changes", "runtime": "python", "source": greeting("two")}
-    live.command(types.BUILD_START, {**two, "triggers": [{"type": "e2e.changes"}]}, id=by["two"])
+    two |= {"builder": "kaniko", "triggers": [{"type": "e2e.changes"}]}
+    live.command(types.BUILD_START, two, id=by["two"])
     live.ready("changes")
     second = latest()
     live.start("changes", runtime="dockerfile", source=live.slow(300))

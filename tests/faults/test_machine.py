@@ -32,7 +32,8 @@ DELIVERIES = 40
 Place = tuple[str, str]
 
 places = st.sampled_from((FUNCTIONS[0], *FUNCTIONS))
-words = st.tuples(st.sampled_from(["v1", "v2", "v1 again", "image", types.BUILD_CANCEL, types.FUNCTION_DELETE]), places)
+WORDS = ("v1", "v2", "v1 again", "laid", "laid again", "image", types.BUILD_CANCEL, types.FUNCTION_DELETE)
+words = st.tuples(st.sampled_from(WORDS), places)
 queued = st.integers(0, 30)
 calls = st.integers(1, 60)
 fates = st.sampled_from(["ok", "ok", "user", "evicted", "unpushed"])
@@ -43,7 +44,7 @@ class Story(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.estate = Estate(builds_per_tenant=TENANT_LIMIT, builds_at_once=LIMIT)
+        self.estate = Estate(builds_per_tenant=TENANT_LIMIT, builds_at_once=LIMIT, layers=True)
         self.queue: list[Event] = []
         self.sent: dict[Place, list[Event]] = {place: [] for place in FUNCTIONS}
         self.had_ended: set[str] = set()
@@ -69,7 +70,8 @@ class Story(RuleBasedStateMachine):
             self._send(place, word, where)
             return
         version, _, again = word.partition(" ")
-        more: dict[str, Any] = {"source": {"image": IMAGE}} if version == "image" else {}
+        more: dict[str, Any] = {} if version == "laid" else {"builder": "kaniko"}
+        more |= {"source": {"image": IMAGE}} if version == "image" else {}
         more |= {"rebuild": True} if again else {}
         made = start(version, **where, triggers=[{"type": version}], **more)(self.estate)
         self._send(place, made.type, made.data)

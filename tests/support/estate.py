@@ -258,7 +258,19 @@ class Estate(World):
         """Return the digest of what is built of an event's source."""
         data = event.data
         packed = source.context(data, self.product.objects(data["tenant"]), self.product.limits, "/data")
+        if self.settings.layers and data.get("builder") != "kaniko":
+            return self.laid(data["tenant"], packed.digest)
         return _digest(packed.digest.removeprefix("sha256:"))
+
+    def laid(self, tenant: str, context: str) -> str:
+        """Return the digest of the image that a context's code was laid into; every time into the same."""
+        specs = [(build["metadata"]["name"], build["spec"]) for build in self.cluster.list(BUILD, tenant)]
+        tags = [
+            f"{s['destination']}:{name}-1" for name, s in specs if (s["builder"], s["context"]) == ("layer", context)
+        ]
+        digests = {self.registry.known[tag] for tag in tags if tag in self.registry.known}
+        assert len(digests) == 1, digests
+        return digests.pop()
 
     def objects(self) -> list[tuple[Kind, Object]]:
         return [(kind, body) for kind in KINDS for place in PLACES for body in self.cluster.list(kind, place)]

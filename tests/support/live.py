@@ -189,6 +189,9 @@ class Live:
     def function(self, name: str) -> Object | None:
         return self.cluster.get(FUNCTION, TENANT, name)
 
+    def builds(self, name: str) -> list[Object]:
+        return self.cluster.list(BUILD, TENANT, {names.FUNCTION_LABEL: name})
+
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         status = (self.function(name) or {}).get("status", {})
         return next((found for found in status.get("conditions", []) if found["type"] == kind), {})

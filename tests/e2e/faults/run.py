@@ -125,7 +125,8 @@ class Story:
         for n, version in order:
             name = f"{self.prefix}-{n:02}"
             said = f"{version} {uuid.uuid4().hex[:6]}"
-            data = {"runtime": "python", "source": code(said), "triggers": [{"type": f"e2e.{name}"}]}
+            triggers = [{"type": f"e2e.{name}"}]
+            data = {"runtime": "python", "source": code(said), "triggers": triggers, "builder": "kaniko"}
             threading.Thread(target=self.ledger.start, args=(TENANT, name, said, data), daemon=True).start()
             time.sleep(PACE)
 
