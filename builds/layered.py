@@ -23,8 +23,13 @@ from knative_lambda.schemas.errors import Refused, Temporary, TooLarge, Unavaila
 from knative_lambda.storage.store import Store
 
 AT_ONCE = 2
+WAIT = 5.0
+"""Seconds that a build waits for one of the places."""
 BEGIN = 10.0
-"""Seconds from its start within which a build asks for something more: with the last answer it ends in 20."""
+"""Seconds within which a build, its waiting included, asks for something more.
+
+An answer takes ten seconds at most, a blob that must be copied fifteen: it has ended before its Trigger gives up.
+"""
 CREATED_BY = "COPY function/ /function/"
 TITLE = "org.opencontainers.image.title"
 Ask = Callable[..., Any]
@@ -46,8 +51,7 @@ class Layered:
     platform: str = names.PLATFORM
     """Which image of a base that has several: ``os/architecture``."""
     clock: Callable[[], float] = time.monotonic
-    wait: float = BEGIN
-    """Seconds to wait for one of the two places."""
+    wait: float = WAIT
     _free: threading.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,9 +64,10 @@ class Layered:
         Raises `Unavailable` where store or registry do not answer at all, as any event does at such a time, and
         `Temporary` where too many are before it: nothing has begun then.
         """
+        ask: Ask = partial(self._ask, self.clock() + BEGIN)
         with self._turn(attempt):
             try:
-                return self._build(attempt)
+                return self._build(attempt, ask)
             except Untrusted as error:
                 return Ended(1, "ours", "RegistryUntrusted", str(error))
             except Refused as refused:
@@ -94,11 +99,10 @@ class Layered:
         finally:
             self._free.release()
 
-    def _build(self, attempt: Attempt) -> Ended:
+    def _build(self, attempt: Attempt, ask: Ask) -> Ended:
         layer = self._layer(attempt)
         if layer is None:
             return Ended(1, "ours", "ContextMissing", f"the store holds no {attempt.context}")
-        ask: Ask = partial(self._ask, self.clock() + BEGIN)
         reference = attempt.build_args.get("BASE", "")
         found = ask(self.pusher.manifest, reference)
         if found is None:

@@ -205,6 +205,14 @@ def test_a_push_secret_is_mounted_where_the_executor_looks() -> None:
     assert len(containers(made)[0]["volumeMounts"]) == 1, "the init container does not get it"
 
 
+def test_a_certificate_of_the_registrys_own_is_mounted_and_named() -> None:
+    made = job(ATTEMPT, "", replace(SETTINGS, registry_ca="ca"))
+    executor = containers(made)[1]
+    assert made["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "ca"
+    place = executor["volumeMounts"][1]["mountPath"]
+    assert f"--registry-certificate=registry={place}/ca.crt" in executor["args"]
+
+
 def test_starting_twice_makes_one_job(bench: Bench) -> None:
     bench.kaniko.start(ATTEMPT)
     assert len(bench.cluster.list(JOB, "acme-builds")) == 1

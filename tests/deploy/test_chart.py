@@ -337,3 +337,22 @@ def test_the_store_key_is_mounted_only_where_there_is_one() -> None:
 
 def test_the_custom_resources_can_be_left_to_somebody_else() -> None:
     assert not of(render(crds={"enabled": False}), "CustomResourceDefinition")
+
+
+def test_a_certificate_of_the_registrys_own_is_mounted_and_told_to_receiver_and_builds() -> None:
+    service = one(render(registry={"prefix": "r.test", "caSecret": "ca"}), "Service", "receiver")
+    given = settings.read(environment(service))
+    [mounted] = [mount for mount in container(service)["volumeMounts"] if mount["name"] == "registry-ca"]
+    assert (given.registry_ca, given.registry_ca_secret) == (f"{mounted['mountPath']}/ca.crt", "ca")
+    [volume] = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "registry-ca"]
+    assert volume["secret"]["secretName"] == "ca"
+    bare = settings.read(environment(one(render(), "Service", "receiver")))
+    assert (bare.registry_ca, bare.registry_ca_secret) == ("", "")
+
+
+def test_layers_can_be_turned_off_and_their_platform_be_named() -> None:
+    given = settings.read(
+        environment(one(render(builds={"layers": False, "platform": "linux/arm64"}), "Service", "receiver"))
+    )
+    assert (given.layers, given.platform) == (False, "linux/arm64")
+    assert settings.read(environment(one(render(), "Service", "receiver"))).layers
