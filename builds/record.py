@@ -83,6 +83,14 @@ def lineage(build: Object) -> str:
     return found
 
 
+def told(build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], now: datetime) -> Object:
+    """Return a Build with a change of its status, and with what is to be said of these steps."""
+    after = {**build.get("status", {}), **change}
+    for step, saying in steps.items():
+        after["conditions"] = conditions.told({"status": after}, step, saying, now)
+    return {**build, "status": after}
+
+
 def due(build: Object, patience: Patience) -> datetime | None:
     """Return when a Build that the platform has failed may be tried again; None where it does not wait for that.
 

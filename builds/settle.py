@@ -15,7 +15,6 @@ from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.slots import Slots
-from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
 from knative_lambda.deploy.conditions import Saying, condition
 from knative_lambda.schemas.errors import Conflict, Refused
@@ -114,26 +113,30 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
         seen = Ended(1, "user", LATE, "its time is over")
     if isinstance(seen, Ended):
         return _decide(build, attempt, seen, workshop, now)
-    if (digest := workshop.registry.digest(attempt.destination)) is not None:
-        return _succeeded(build, attempt, digest, workshop, now)
-    if over < timedelta():  # killed between the record and the start, or deleted by hand
-        if _is_idle(build, workshop):
-            return _start(build, attempt, workshop, now)
-        workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
-        return build
-    return _failed(build, attempt, _missing(attempt), workshop, now)
+    digest = workshop.registry.digest(attempt.destination)
+    if digest is not None or over >= timedelta():
+        return _pushed(build, attempt, digest, workshop, now)
+    if _is_idle(build, workshop):  # killed between the record and the start, or deleted by hand
+        return _start(build, attempt, workshop, now)
+    workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
+    return build
 
 
 def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
-    """Record how an attempt ended: where it ended well, the registry must know its image."""
-    digest = workshop.registry.digest(attempt.destination) if end.exit_code == 0 else None
-    if digest is not None:
-        return _succeeded(build, attempt, digest, workshop, now)
-    return _failed(build, attempt, end if end.exit_code else _missing(attempt), workshop, now)
+    """Record how an attempt ended: where it ended well, the registry is asked."""
+    if end.exit_code != 0:
+        return _failed(build, attempt, end, workshop, now)
+    return _pushed(build, attempt, workshop.registry.digest(attempt.destination), workshop, now)
 
 
-def _missing(attempt: Attempt) -> Ended:
-    return Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
+def _pushed(build: Object, attempt: Attempt, digest: str | None, workshop: Workshop, now: datetime) -> Object:
+    """Record what the registry knows of an attempt that is over."""
+    if digest is None:
+        missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
+        return _failed(build, attempt, missing, workshop, now)
+    image = f"{build['spec']['destination']}@{digest}"
+    log, _ = _keep_log(attempt, workshop)
+    return finish(build, Outcome("Succeeded", "Built", f"attempt {attempt.number}", image, log), workshop, now)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
     began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
     waited, change = record.waits(build), {"phase": "Running", "attempt": number, "startTime": began}
     if not held:
-        build = _told(build, change, steps, now)
+        build = record.told(build, change, steps, now)
         return _start(build, record.attempt_of(build, number), workshop, now)
     try:
         build = _write(build, change, steps, workshop, now)
@@ -234,7 +237,7 @@ def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -
     except Refused as refused:  # the cluster does not take its Job
         return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
     if end is not None:
-        return _decide(_told(build, {}, steps, now), attempt, end, workshop, now)
+        return _decide(record.told(build, {}, steps, now), attempt, end, workshop, now)
     try:
         return _write(build, {}, steps, workshop, now)
     except Conflict:
@@ -250,12 +253,6 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
     if found is None or found["metadata"]["uid"] != meta["uid"] or record.phase(found) in record.TERMINAL:
         return True
     return bool(number) and (found["status"].get("attempt"), record.phase(found)) != (number, "Running")
-
-
-def _succeeded(build: Object, attempt: Attempt, digest: str, workshop: Workshop, now: datetime) -> Object:
-    image = f"{build['spec']['destination']}@{digest}"
-    log, _ = _keep_log(attempt, workshop)
-    return finish(build, Outcome("Succeeded", "Built", f"attempt {attempt.number}", image, log), workshop, now)
 
 
 def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
@@ -309,13 +306,4 @@ def _is_idle(build: Object, workshop: Workshop) -> bool:
 def _write(
     build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], workshop: Workshop, now: datetime
 ) -> Object:
-    """Write a Build's status in one: what changes of it, and what is to be said of these steps."""
-    return workshop.cluster.replace_status(BUILD, _told(build, change, steps, now))
-
-
-def _told(build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], now: datetime) -> Object:
-    """Return a Build with that in its status."""
-    after = {**build.get("status", {}), **change}
-    for step, saying in steps.items():
-        after["conditions"] = conditions.told({"status": after}, step, saying, now)
-    return {**build, "status": after}
+    return workshop.cluster.replace_status(BUILD, record.told(build, change, steps, now))

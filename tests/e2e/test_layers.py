@@ -1,6 +1,7 @@
 """Code alone on a real cluster: a change answers anew, no Job was made, and the image is as Kaniko makes it."""
 
 import json
+import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,8 @@ def test_both_builders_make_the_same_of_a_source(live: Live, runtime: str) -> No
     manifest = pusher.manifest(image)
     assert manifest is not None
     check(manifest.body, lambda digest: pusher.blob(image.partition("@")[0], digest))
+    said = subprocess.run(["crane", "validate", "--insecure", "--remote", image], capture_output=True, check=False)
+    assert said.returncode == 0, said.stderr
     live.delete(name)
 
 
