@@ -14,7 +14,9 @@ from support.stories import start
 from support.world import counted_uids
 
 from knative_lambda.builds import record
+from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.layered import Layered
 from knative_lambda.deploy.cluster import BUILD, JOB, LEASE, Cluster
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.handler.events import Event
@@ -43,7 +45,8 @@ def impatient() -> Iterator[None]:
 def replica(estate: Estate, cluster: Cluster) -> Product:
     """Return another process' product over the same cluster, store and registry."""
     kaniko = Kaniko(cluster, estate.store, KanikoSettings("kaniko", "fetch"), now=lambda: estate.time)
-    touched = workshop(estate.settings, cluster, kaniko, estate.registry, estate.store)
+    builders = Builders(kaniko, Layered(estate.store, estate.registry, estate.pusher))
+    touched = workshop(estate.settings, cluster, builders, estate.registry, estate.store)
     owing: list[tuple[str, str]] = []
     return replace(
         estate.product, workshop=touched, owes=lambda tenant, name: owing.append((tenant, name)), once=Once()
@@ -100,6 +103,21 @@ def test_the_same_event_a_hundred_times_at_once_makes_one_job(shared: str, tmp_p
     if shared == "file":
         for each in files:
             each.close()
+
+
+def test_the_same_code_a_hundred_times_at_once_makes_one_image_and_no_job() -> None:
+    """Whoever lays it beside others lays the same."""
+    estate = Estate(layers=True)
+    event = start(triggers=[{"type": "demo"}])(estate)
+    raised = at_once([event] * 100, [replica(estate, estate.cluster) for _ in range(REPLICAS)])
+    assert raised == {}
+    [build] = estate.builds()
+    assert record.phase(build) == "Succeeded"
+    assert estate.service_image() == build["status"]["image"]
+    assert [tag for tag in estate.registry.known if tag.startswith("registry/acme/")] == [
+        f"registry/acme/hello:{build['metadata']['name']}-1"
+    ]
+    assert estate.cluster.list(JOB, "acme-builds") == []
 
 
 @pytest.mark.parametrize("seed", range(8))
