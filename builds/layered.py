@@ -72,7 +72,7 @@ class Layered:
                 return Ended(1, "ours", "RegistryUntrusted", str(error))
             except Refused as refused:
                 [fault] = refused.faults
-                whose, reason = REFUSALS[fault.where]
+                whose, reason = REFUSALS.get(fault.where, REFUSALS["/registry"])
                 return Ended(1, whose, reason, fault.message)
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:

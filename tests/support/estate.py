@@ -259,14 +259,16 @@ class Estate(World):
         data = event.data
         packed = source.context(data, self.product.objects(data["tenant"]), self.product.limits, "/data")
         if self.settings.layers and data.get("builder") != "kaniko":
-            return self.laid(data["tenant"], packed.digest)
+            return self.laid(data["tenant"], data["name"], packed.digest)
         return _digest(packed.digest.removeprefix("sha256:"))
 
-    def laid(self, tenant: str, context: str) -> str:
-        """Return the digest of the image that a context's code was laid into; every time into the same."""
-        specs = [(build["metadata"]["name"], build["spec"]) for build in self.cluster.list(BUILD, tenant)]
+    def laid(self, tenant: str, function: str, context: str) -> str:
+        """Return the digest of the image that a function's code was laid into; every time into the same."""
         tags = [
-            f"{s['destination']}:{name}-1" for name, s in specs if (s["builder"], s["context"]) == ("layer", context)
+            f"{spec['destination']}:{build['metadata']['name']}-1"
+            for build in self.cluster.list(BUILD, tenant, {names.FUNCTION_LABEL: function})
+            for spec in [build["spec"]]
+            if (spec["builder"], spec["context"]) == ("layer", context)
         ]
         digests = {self.registry.known[tag] for tag in tags if tag in self.registry.known}
         assert len(digests) == 1, digests
