@@ -62,7 +62,7 @@ class Layered:
         """Build, and return how that ended.
 
         Raises `Unavailable` where store or registry do not answer at all, as any event does at such a time, and
-        `Temporary` where too many are before it: nothing has begun then.
+        `Temporary` where too many are before it, or it takes too long: no attempt is used up then.
         """
         ask: Ask = partial(self._ask, self.clock() + BEGIN)
         with self._turn(attempt):
@@ -146,7 +146,7 @@ class Layered:
         ask(self.pusher.tag, attempt.destination, image.manifest)
 
     def _ask(self, end: float, call: Ask, *args: object) -> Any:
-        """Do a call, unless there is no time for another one."""
+        """Do a call, unless there is no time for another one: slow is not broken, and what is pushed by then stays."""
         if self.clock() > end:
-            raise Unavailable("registry", f"it took more than {BEGIN:.0f} seconds, and was not done")
+            raise Temporary(f"a layer took more than {BEGIN:.0f} seconds: the next try goes on from there")
         return call(*args)

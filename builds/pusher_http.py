@@ -126,14 +126,14 @@ class HttpPusher:
     def _small(self, answer: urllib3.BaseHTTPResponse, place: Place) -> bytes | None:
         """Return the body of an answer, or None where there is no such thing."""
         try:
-            body = answer.read(SMALL)
-            if answer.read(1):
-                raise Refused.because("/registry", f"{place.repository} has a config of more than {SMALL} bytes")
+            body, more = answer.read(SMALL), answer.read(1)
         except urllib3.exceptions.HTTPError as error:
-            raise Unavailable("registry", f"{place.host} broke off in the middle of its answer") from error
-        finally:
             answer.close()
-            answer.release_conn()
+            raise Unavailable("registry", f"{place.host} broke off in the middle of its answer") from error
+        if more:
+            answer.close()
+            raise Refused.because("/registry", f"{place.repository} has a config of more than {SMALL} bytes")
+        answer.release_conn()
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
         if answer.status != HTTPStatus.OK:
