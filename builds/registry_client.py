@@ -14,6 +14,7 @@ import ssl
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 
@@ -80,10 +81,6 @@ class Client:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
-        trusted = ssl.create_default_context()
-        if settings.ca is not None:
-            trusted.load_verify_locations(settings.ca)
-        self._http = urllib3.PoolManager(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
         self._tokens: dict[tuple[str, str, str, bool], str] = {}
 
     def send(
@@ -114,6 +111,14 @@ class Client:
                 raise Unavailable("registry", f"{place.host} refers to an address that is not safe")
             answer = self._send(request, place)
         return answer
+
+    @cached_property
+    def _http(self) -> urllib3.PoolManager:
+        """Make the connections' pool when the first one is needed: reading all certificates takes its time."""
+        trusted = ssl.create_default_context()
+        if self._settings.ca is not None:
+            trusted.load_verify_locations(self._settings.ca)
+        return urllib3.PoolManager(timeout=self._settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
 
     def root(self, host: str) -> str:
         """Return the URL of a registry."""
