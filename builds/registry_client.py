@@ -115,8 +115,8 @@ class Client:
     @cached_property
     def _http(self) -> urllib3.PoolManager:
         """Make the connections' pool when the first one is needed: reading all certificates takes its time."""
-        trusted = ssl.create_default_context()
-        if self._settings.ca is not None:
+        trusted = None if self._settings.insecure else ssl.create_default_context()
+        if trusted is not None and self._settings.ca is not None:
             trusted.load_verify_locations(self._settings.ca)
         return urllib3.PoolManager(timeout=self._settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
 
