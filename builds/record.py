@@ -17,6 +17,8 @@ from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
+SHARED = "Shared"
+"""Of the step `Admitted`, while another Build makes the same."""
 RELEASED: Saying = ("False", "Released", "")
 """Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
 
@@ -59,6 +61,11 @@ def prepared(build: Object) -> dict[str, Saying]:
 def waits(build: Object) -> bool:
     """Say whether a Build waits for a slot."""
     return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == "Waiting"
+
+
+def shares(build: Object) -> bool:
+    """Say whether a Build waits for another one that makes the same."""
+    return phase(build) == "Queued" and condition(build, "Admitted").get("reason") == SHARED
 
 
 def is_over(build: Object) -> bool:
@@ -125,7 +132,7 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
     )
 
 
-def manifest(name: str, function: Object, spec: Mapping[str, Any]) -> Object:
+def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Object:
     """Return a new Build of a Function, owned by it."""
     meta = function["metadata"]
     return {
@@ -134,7 +141,7 @@ def manifest(name: str, function: Object, spec: Mapping[str, Any]) -> Object:
         "metadata": {
             "name": name,
             "namespace": meta["namespace"],
-            "labels": {FUNCTION_LABEL: meta["name"]},
+            "labels": {FUNCTION_LABEL: meta["name"], **labels},
             "ownerReferences": [conditions.owner(function)],
         },
         "spec": dict(spec),

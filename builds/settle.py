@@ -5,21 +5,15 @@ late, at the same time as its twin, or after the process that ran the last step 
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
 
-from knative_lambda.builds import record
-from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
-from knative_lambda.builds.record import Patience
-from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.slots import Slots
-from knative_lambda.deploy.cluster import BUILD, Cluster, Object
-from knative_lambda.deploy.conditions import Saying, condition
+from knative_lambda.builds import record, sharing
+from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_idle, write
+from knative_lambda.deploy.cluster import BUILD, Object
+from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas.errors import Conflict, Refused
 from knative_lambda.storage import keys
-from knative_lambda.storage.store import Store
 
 LOG_KEPT = 1024 * 1024
 LINES_SHOWN = 20
@@ -30,20 +24,6 @@ LATE = "DeadlineExceeded"
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What settling a build touches."""
-
-    cluster: Cluster
-    builder: Builder
-    registry: Registry
-    store: Store
-    slots: Slots
-    patience: Patience = field(default_factory=Patience)
-    later: Callable[[str, str, datetime], None] = lambda _tenant, _function, _moment: None
-    """Told of a Function to look at again at a moment; must not block, and may forget: the sweep comes all the same."""
 
 
 def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
@@ -70,22 +50,19 @@ def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
         return build
     why = "waits for an event build.complete, or build.failed, from outside"
     steps = record.prepared(build) | {"Succeeded": ("Unknown", "Queued", why)}
-    return _write(build, {"phase": "Queued"}, steps, workshop, now)
+    return write(build, {"phase": "Queued"}, steps, workshop, now)
 
 
 def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
-    """Begin the next attempt where it is time and there is a slot; else say what it waits for."""
-    number, moment = build.get("status", {}).get("attempt", 0), record.due(build, workshop.patience)
-    if number and now >= record.ends(build, workshop.patience, now):
-        why = condition(build, "Retrying").get("message", "")
-        return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
-    if number and not _is_idle(build, workshop):  # two attempts of one build never run at once
-        workshop.builder.stop(record.attempt_of(build, number))
-        workshop.later(build["metadata"]["namespace"], build["spec"]["function"], now + AGAIN)
-        return build
-    if moment is not None and now < moment:
-        workshop.later(build["metadata"]["namespace"], build["spec"]["function"], moment)
-        return build
+    """Begin the next attempt where it is time, nobody makes the same, and there is a slot; else say what is waited for.
+
+    What waits for its slot, or has begun, is what others of its sort wait for.
+    """
+    number = build.get("status", {}).get("attempt", 0)
+    if number and (paused := _paused(build, number, workshop, now)) is not None:
+        return paused
+    if not (number or record.waits(build)) and (other := sharing.maker(build, workshop.cluster, now)):
+        return _share(build, other, workshop, now)
     held = workshop.slots.take(build, now) if record.takes_slot(build) else ""
     if held or not record.takes_slot(build):
         return _begin(build, number + 1, held, workshop, now)
@@ -95,7 +72,34 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     limits = workshop.slots.limits
     why = f"{limits.tenant} builds of a tenant and {limits.everywhere} of all may run at once"
     steps = {"Admitted": ("False", "Waiting", why), "Succeeded": ("Unknown", "Queued", "waits for a slot")}
-    return _write(build, {"phase": "Queued"}, steps, workshop, now)
+    return write(build, {"phase": "Queued"}, steps, workshop, now)
+
+
+def _paused(build: Object, number: int, workshop: Workshop, now: datetime) -> Object | None:
+    """Return a Build that cannot go on after this attempt, or not yet; None where the next one may begin."""
+    place, moment = (build["metadata"]["namespace"], build["spec"]["function"]), record.due(build, workshop.patience)
+    if now >= record.ends(build, workshop.patience, now):
+        why = condition(build, "Retrying").get("message", "")
+        return finish(build, Outcome("Failed", LATE, f"no time is left for another attempt: {why}"), workshop, now)
+    if not is_idle(build, workshop):  # two attempts of one build never run at once
+        workshop.builder.stop(record.attempt_of(build, number))
+        workshop.later(*place, now + AGAIN)
+        return build
+    if moment is not None and now < moment:
+        workshop.later(*place, moment)
+        return build
+    return None
+
+
+def _share(build: Object, other: str, workshop: Workshop, now: datetime) -> Object:
+    """Say which Build a Build waits for; look once more a little later, because that one may just have ended."""
+    why = f"{other} makes the same"
+    if record.shares(build) and condition(build, "Admitted")["message"] == why:
+        return build
+    steps = {"Admitted": ("False", record.SHARED, why), "Succeeded": ("Unknown", "Queued", f"waits: {why}")}
+    build = write(build, {"phase": "Queued"}, record.prepared(build) | steps, workshop, now)
+    workshop.later(build["metadata"]["namespace"], build["spec"]["function"], now + AGAIN)
+    return build
 
 
 def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
@@ -104,7 +108,7 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     attempt = record.attempt_of(build, build["status"]["attempt"], record.left(build, workshop.patience, now))
     seen = workshop.builder.look(attempt)
     if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # started, and killed then
-        build = _write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
+        build = write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
     if isinstance(seen, Running):
         if over < timedelta(seconds=workshop.patience.overtime):
             if seen.again:
@@ -116,89 +120,10 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     digest = workshop.registry.digest(attempt.destination)
     if digest is not None or over >= timedelta():
         return _pushed(build, attempt, digest, workshop, now)
-    if _is_idle(build, workshop):  # killed between the record and the start, or deleted by hand
+    if is_idle(build, workshop):  # killed between the record and the start, or deleted by hand
         return _start(build, attempt, workshop, now)
     workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
     return build
-
-
-def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
-    """Record how an attempt ended: where it ended well, the registry is asked."""
-    if end.exit_code != 0:
-        return _failed(build, attempt, end, workshop, now)
-    return _pushed(build, attempt, workshop.registry.digest(attempt.destination), workshop, now)
-
-
-def _pushed(build: Object, attempt: Attempt, digest: str | None, workshop: Workshop, now: datetime) -> Object:
-    """Record what the registry knows of an attempt that is over."""
-    if digest is None:
-        missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
-        return _failed(build, attempt, missing, workshop, now)
-    image = f"{build['spec']['destination']}@{digest}"
-    log, _ = _keep_log(attempt, workshop)
-    return finish(build, Outcome("Succeeded", "Built", f"attempt {attempt.number}", image, log), workshop, now)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a Build ended."""
-
-    phase: Literal["Succeeded", "Failed", "Cancelled"]
-    reason: str
-    message: str
-    image: str = ""
-    log: str = ""
-
-
-def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -> Object:
-    """Write a Build's end, then remove what still runs of it; one that has ended stays as it is.
-
-    The record comes first, so that nothing starts it again, and so that whoever was late gives back no slots: they are
-    this Build's, and another attempt may have begun with them. What a process that died has not given back the sweep
-    finds by the slots themselves.
-    """
-    if record.phase(build) in record.TERMINAL:
-        return build
-    succeeded = "True" if outcome.phase == "Succeeded" else "False"
-    steps = {"Succeeded": (succeeded, outcome.reason, outcome.message)}
-    if condition(build, "Retrying")["status"] == "True":
-        steps["Retrying"] = ("False", "Over", "")
-    if outcome.image:
-        steps["Pushed"] = ("True", "Pushed", outcome.image)
-    change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
-    if outcome.phase == "Cancelled" or not record.takes_slot(build) or not _is_idle(build, workshop):
-        return clear(_write(build, change, steps, workshop, now), workshop, now)
-    build = _write(build, change, steps | {"Admitted": record.RELEASED}, workshop, now)
-    workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
-    return build
-
-
-def cancel(build: Object, reason: str, message: str, workshop: Workshop, now: datetime) -> Object:
-    """End a Build that is not wanted any more, or what still runs of one that has ended; `message` says who asked."""
-    if record.phase(build) in record.TERMINAL:
-        return clear(build, workshop, now)
-    return finish(build, Outcome("Cancelled", reason, message), workshop, now)
-
-
-def clear(build: Object, workshop: Workshop, now: datetime) -> Object:
-    """Remove what still runs for a Build that has ended, and give back its slots once that is gone.
-
-    Return it as it is then. Raises `Conflict` like `settle`.
-    """
-    if record.phase(build) not in record.TERMINAL or not record.takes_slot(build):
-        return build
-    number = build.get("status", {}).get("attempt", 0)
-    if number and not _is_idle(build, workshop):
-        workshop.builder.stop(record.attempt_of(build, number))
-        if not _is_idle(build, workshop):
-            return build
-    if record.is_over(build):
-        return build
-    workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
-    steps = {"Admitted": record.RELEASED}
-    if condition(build, "Started")["status"] != "Unknown" and record.phase(build) == "Cancelled":
-        steps["Started"] = ("False", "Stopped", f"attempt {number} was ended")
-    return _write(build, {}, steps, workshop, now)
 
 
 def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
@@ -219,10 +144,10 @@ def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datet
         build = record.told(build, change, steps, now)
         return _start(build, record.attempt_of(build, number), workshop, now)
     try:
-        build = _write(build, change, steps, workshop, now)
+        build = write(build, change, steps, workshop, now)
     except Conflict:
         if _has_ended(build, workshop):  # after its slots were given back: these were taken for nobody
-            workshop.slots.free(build["metadata"]["namespace"], build["metadata"]["uid"])
+            give_back(build["metadata"]["namespace"], build["metadata"]["uid"], workshop, now)
         raise
     if waited:
         workshop.slots.leave(build["metadata"]["uid"])
@@ -239,7 +164,7 @@ def _start(build: Object, attempt: Attempt, workshop: Workshop, now: datetime) -
     if end is not None:
         return _decide(record.told(build, {}, steps, now), attempt, end, workshop, now)
     try:
-        return _write(build, {}, steps, workshop, now)
+        return write(build, {}, steps, workshop, now)
     except Conflict:
         if _has_ended(build, workshop, attempt.number):
             workshop.builder.stop(attempt)
@@ -253,6 +178,23 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
     if found is None or found["metadata"]["uid"] != meta["uid"] or record.phase(found) in record.TERMINAL:
         return True
     return bool(number) and (found["status"].get("attempt"), record.phase(found)) != (number, "Running")
+
+
+def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
+    """Record how an attempt ended: where it ended well, the registry is asked."""
+    if end.exit_code != 0:
+        return _failed(build, attempt, end, workshop, now)
+    return _pushed(build, attempt, workshop.registry.digest(attempt.destination), workshop, now)
+
+
+def _pushed(build: Object, attempt: Attempt, digest: str | None, workshop: Workshop, now: datetime) -> Object:
+    """Record what the registry knows of an attempt that is over."""
+    if digest is None:
+        missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
+        return _failed(build, attempt, missing, workshop, now)
+    image = f"{build['spec']['destination']}@{digest}"
+    log, _ = _keep_log(attempt, workshop)
+    return finish(build, Outcome("Succeeded", "Built", f"attempt {attempt.number}", image, log), workshop, now)
 
 
 def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
@@ -279,8 +221,8 @@ def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: 
         "Started": ("False", reason, attempt.name),
         "Succeeded": ("Unknown", "Retrying", reason),
     }
-    build = _write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
-    if not _is_idle(build, workshop):
+    build = write(build, {"phase": "Queued", "attempts": past}, steps, workshop, now)
+    if not is_idle(build, workshop):
         workshop.builder.stop(attempt)
     workshop.later(attempt.tenant, attempt.function, record.due(build, workshop.patience) or now)
     return build
@@ -295,15 +237,3 @@ def _keep_log(attempt: Attempt, workshop: Workshop) -> tuple[str, str]:
     lines = log.decode(errors="replace").strip().splitlines()
     telling = [line for line in lines if not PROGRESS.search(line)] or lines
     return key if log else "", "\n".join(telling[-LINES_SHOWN:])
-
-
-def _is_idle(build: Object, workshop: Workshop) -> bool:
-    return not record.takes_slot(build) or workshop.builder.is_idle(
-        build["metadata"]["namespace"], build["metadata"]["uid"]
-    )
-
-
-def _write(
-    build: Object, change: Mapping[str, Any], steps: Mapping[str, Saying], workshop: Workshop, now: datetime
-) -> Object:
-    return workshop.cluster.replace_status(BUILD, record.told(build, change, steps, now))

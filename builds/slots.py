@@ -7,6 +7,7 @@ is a Lease too: whoever frees a slot, and every sweep, admits from there.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,7 +55,7 @@ class Slots:
         """Return the slots that a Build holds, taken now if it is its turn and there are some; "" otherwise."""
         place = place_of(build, now)
         everywhere = self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT})
-        mine = [slot for slot in everywhere if _holder(slot) == place.uid]
+        mine = [slot for slot in everywhere if holder(slot) == place.uid]
         if not mine and not self._is_turn(place, everywhere):
             return ""
         local = names.builds_namespace(place.tenant)
@@ -69,16 +70,20 @@ class Slots:
         """Leave a Build's ticket; one that is there keeps its time."""
         place = place_of(build, now)
         with suppress(AlreadyExists):
-            self.cluster.create(LEASE, _lease(self.namespace, _ticket(place.uid), TICKET, place))
+            self.cluster.create(LEASE, lease(self.namespace, _ticket(place.uid), TICKET, place))
 
     def leave(self, uid: str) -> None:
         """Take a Build's ticket away: it waits no more."""
         self.cluster.delete(LEASE, self.namespace, _ticket(uid))
 
-    def free(self, tenant: str, uid: str) -> None:
-        """Give back what a Build holds, and its ticket; nothing to give back is success."""
-        for namespace in (self.namespace, names.builds_namespace(tenant)):
-            self._drop(namespace, uid)
+    def free(self, tenant: str, uid: str) -> list[str]:
+        """Give back what a Build holds, and its ticket; return what it made, which is its twins' to make from now on.
+
+        Nothing to give back is success.
+        """
+        places = (self.namespace, names.builds_namespace(tenant))
+        freed = (labels.get(names.MAKES_LABEL, "") for namespace in places for labels in self._drop(namespace, uid))
+        return [key for key in freed if key]
 
     def next(self) -> Place | None:
         """Return the Build whose turn it is, if a slot is free for one."""
@@ -102,14 +107,16 @@ class Slots:
 
     def release(self, uid: str) -> None:
         """Give back what a Build holds of all, and its ticket, whatever its tenant's namespace has become."""
-        self._drop(self.namespace, uid)
+        for _ in self._drop(self.namespace, uid):
+            pass
 
     def waiting(self, tenant: str) -> set[str]:
         """Return the names of a tenant's Builds that have a ticket and hold no slot yet: only these can but wait."""
         mine = self.cluster.list(LEASE, self.namespace, {names.TENANT_LABEL: tenant})
         mine += self.cluster.list(LEASE, names.builds_namespace(tenant), {names.TENANT_LABEL: tenant})
-        holders = {_holder(found) for found in mine if found["metadata"]["labels"].get(names.QUEUE_LABEL) == SLOT}
-        return {found.build for found in map(_place, mine) if found.uid not in holders}
+        holders = {holder(found) for found in mine if found["metadata"]["labels"].get(names.QUEUE_LABEL) == SLOT}
+        tickets = [found for found in mine if found["metadata"]["labels"].get(names.QUEUE_LABEL) == TICKET]
+        return {found.build for found in map(_place, tickets) if found.uid not in holders}
 
     def has_room(self, tenant: str) -> bool:
         """Say whether a tenant may have one slot more now: what a Build looks for that has just got its ticket."""
@@ -130,7 +137,7 @@ class Slots:
         if len(everywhere) >= self.limits.everywhere:
             return None
         held = Counter(_place(slot).tenant for slot in everywhere)
-        holders = {_holder(slot) for slot in everywhere} | self.passed
+        holders = {holder(slot) for slot in everywhere} | self.passed
         tickets = map(_place, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: TICKET}))
         waiting = [one for one in tickets if one.uid not in holders and held[one.tenant] < self.limits.tenant]
         return min(waiting, key=lambda one: (held[one.tenant], one.since, one.uid), default=None)
@@ -138,26 +145,28 @@ class Slots:
     def _hold(self, namespace: str, place: Place, limit: int, slots: list[Object]) -> str:
         """Return the name of the slot that a Build holds in a namespace, created if need be; "" where all are taken."""
         for slot in slots:
-            if _holder(slot) == place.uid:
+            if holder(slot) == place.uid:
                 return str(slot["metadata"]["name"])
         taken = {slot["metadata"]["name"] for slot in slots}
         for name in (f"slot-{number}" for number in range(limit)):
             if name in taken:
                 continue
             try:
-                self.cluster.create(LEASE, _lease(namespace, name, SLOT, place))
+                self.cluster.create(LEASE, lease(namespace, name, SLOT, place))
             except AlreadyExists:  # somebody was faster: a twin of ours, or another Build
                 found = self.cluster.get(LEASE, namespace, name)
-                if found is None or _holder(found) != place.uid:
+                if found is None or holder(found) != place.uid:
                     continue
             return name
         return ""
 
-    def _drop(self, namespace: str, uid: str) -> None:
+    def _drop(self, namespace: str, uid: str) -> Iterator[Mapping[str, str]]:
+        """Delete the Leases of a Build, one by one, and yield their labels."""
         for found in self.cluster.list(LEASE, namespace, {names.BUILD_UID_LABEL: uid}):
             meta = found["metadata"]
             with suppress(Conflict):  # of that name there is another one by now, which is not this Build's
                 self.cluster.delete(LEASE, namespace, meta["name"], uid=meta["uid"])
+            yield meta.get("labels", {})
 
 
 def place_of(build: Object, now: datetime) -> Place:
@@ -171,7 +180,8 @@ def _ticket(uid: str) -> str:
     return f"ticket-{names.sha256(uid)[7:39]}"
 
 
-def _lease(namespace: str, name: str, sort: str, place: Place) -> Object:
+def lease(namespace: str, name: str, sort: str, place: Place) -> Object:
+    """Return a Lease that a Build holds."""
     return {
         "apiVersion": LEASE.api_version,
         "kind": LEASE.kind,
@@ -197,10 +207,11 @@ def _place(lease: Object) -> Place:
         labels.get(names.TENANT_LABEL, ""),
         labels.get(names.FUNCTION_LABEL, ""),
         labels.get(names.BUILD_LABEL, ""),
-        _holder(lease),
+        holder(lease),
         spec.get("acquireTime", ""),
     )
 
 
-def _holder(lease: Object) -> str:
+def holder(lease: Object) -> str:
+    """Return the UID of the Build that holds a Lease."""
     return str(lease.get("spec", {}).get("holderIdentity", ""))

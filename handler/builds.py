@@ -4,7 +4,7 @@ Called by `converge`, and by the use cases that end a build. Names are derived, 
 is the lock; which one is wanted is written on the Function before it is made.
 """
 
-from knative_lambda.builds import record, settle, source
+from knative_lambda.builds import ends, record, sharing, source
 from knative_lambda.builds.choice import choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
@@ -61,7 +61,7 @@ def named(function: Object, name: str, product: Product) -> Object | None:
 
 def supersede(build: Object, message: str, product: Product) -> Object:
     """End a Build that is not wanted any more, with all that still runs of it; return it as it is then."""
-    return settle.cancel(build, "Superseded", message, product.workshop, product.now())
+    return ends.cancel(build, "Superseded", message, product.workshop, product.now())
 
 
 def give_up(function: Object, product: Product) -> Object | None:
@@ -141,6 +141,12 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     }
 
 
+def _made(spec: Object, product: Product) -> str:
+    """Return the digest of what the Job of a Build makes; "" where it has none, or makes it for this Build alone."""
+    is_shared = product.settings.builds_reuse != "none" and spec["builder"] == "kaniko"
+    return str(spec["inputHash"]) if is_shared else ""
+
+
 def _newest(function: Object, spec: Object, product: Product) -> Object | None:
     """Follow the Builds of one input from the first, each named after the one that it replaced."""
     meta, newest, replaced = function["metadata"], None, ""
@@ -197,7 +203,7 @@ def _say_told(build: Object, saying: Saying, product: Product) -> Object:
 
 def _make(name: str, function: Object, spec: Object, product: Product) -> Object:
     try:
-        return product.cluster.create(BUILD, record.manifest(name, function, spec))
+        return product.cluster.create(BUILD, record.manifest(name, function, spec, sharing.label(_made(spec, product))))
     except AlreadyExists:
         found = named(function, name, product)
         if found is None:

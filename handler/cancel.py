@@ -7,7 +7,7 @@ later, begins nothing.
 
 from dataclasses import replace
 
-from knative_lambda.builds import settle
+from knative_lambda.builds import ends
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge, prepared
@@ -83,4 +83,4 @@ def _record(function: Object, key: Key, build: str, product: Product) -> None:
     annotations = {**meta.get("annotations", {}), **notes}
     product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}})
     if other is not None:
-        settle.cancel(other, "Cancelled", f"asked for by event {key.cause}", product.workshop, product.now())
+        ends.cancel(other, "Cancelled", f"asked for by event {key.cause}", product.workshop, product.now())

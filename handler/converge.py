@@ -9,7 +9,7 @@ the difference, and is right when it runs twice, late, beside its twin, or after
 from dataclasses import replace
 from functools import partial
 
-from knative_lambda.builds import prepare, record, settle, source
+from knative_lambda.builds import ends, prepare, record, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
@@ -78,7 +78,7 @@ def _settled(build: Object, inputs: Inputs, product: Product) -> Object:
     """Settle a Build, or cancel it where that is on the Function's record."""
     if inputs.cancelled:
         message = f"asked for by event {inputs.cancelled}"
-        return settle.cancel(build, "Cancelled", message, product.workshop, product.now())
+        return ends.cancel(build, "Cancelled", message, product.workshop, product.now())
     return settle.settle(build, product.workshop, product.now())
 
 

@@ -8,8 +8,8 @@ import logging
 import re
 from datetime import datetime
 
-from knative_lambda.builds import settle
-from knative_lambda.builds.settle import Outcome
+from knative_lambda.builds import ends
+from knative_lambda.builds.ends import Outcome
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.handler import builds
 from knative_lambda.handler.converge import converge
@@ -45,7 +45,7 @@ def end_external_build(event: Event, product: Product) -> None:
         outcome = Outcome("Succeeded", "BuiltOutside", message, image=_image(build, data["image"], product))
     else:
         outcome = Outcome("Failed", data["reason"], data.get("message", ""))
-    settle.finish(build, outcome, product.workshop, product.now())
+    ends.finish(build, outcome, product.workshop, product.now())
     converge(tenant, name, product)
 
 

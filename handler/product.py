@@ -8,7 +8,7 @@ from typing import Any
 from knative_lambda.builds import choice, prepare
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.choice import Choice
-from knative_lambda.builds.settle import Workshop
+from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities

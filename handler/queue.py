@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import record, settle
+from knative_lambda.builds import ends, record
 from knative_lambda.builds.slots import Place
 from knative_lambda.deploy.cluster import BUILD
 from knative_lambda.handler.product import Product
@@ -89,9 +89,9 @@ def _leave(place: Place, product: Product) -> None:
     is_gone = build is None or build["metadata"]["uid"] != place.uid
     if build is not None and not is_gone and record.phase(build) in record.TERMINAL:
         with suppress(Conflict):  # a twin does it
-            settle.clear(build, workshop, product.now())
+            ends.clear(build, workshop, product.now())
         is_gone = True
     if is_gone and workshop.builder.is_idle(place.tenant, place.uid):
-        workshop.slots.free(place.tenant, place.uid)
+        ends.give_back(place.tenant, place.uid, workshop, product.now())
     elif build is not None and record.phase(build) == "Running":
         workshop.slots.leave(place.uid)

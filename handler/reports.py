@@ -7,7 +7,7 @@ Function by what the objects themselves say, and the Function converges.
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from knative_lambda.builds import diagnosis, prepare, record, settle
+from knative_lambda.builds import diagnosis, ends, prepare, record
 from knative_lambda.deploy import objects
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, POD, TRIGGER, Object
 from knative_lambda.handler import builds, letters, queue, status
@@ -117,7 +117,7 @@ def retire(build: Object, product: Product) -> Object:
         inputs = prepare.recorded(function["metadata"].get("annotations", {}), function["spec"])
         by = f", by {inputs.cause}" if inputs else ""
         build = builds.abandon(build, function, f"newer source was given{by}", product)
-    return settle.clear(build, product.workshop, product.now())
+    return ends.clear(build, product.workshop, product.now())
 
 
 FOLLOWED: Mapping[str, Callable[[str, str, Product], None]] = {

@@ -154,7 +154,7 @@ def build_notes(build: Object, built: Mapping[str, Any]) -> list[Object]:
         kinds.append(types.BUILD_STARTED)
     if has_ended:
         kinds.append(ENDS[record.phase(build)])
-    elif record.waits(build) and not state.get("startTime") and before in ("", PENDING):
+    elif (record.waits(build) or record.shares(build)) and not state.get("startTime") and before in ("", PENDING):
         kinds.append(types.BUILD_QUEUED)
     return [_build_note(kind, build) for kind in kinds]
 

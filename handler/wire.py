@@ -11,6 +11,7 @@ from pathlib import Path
 
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.builders import Builders
+from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.pusher_http import HttpPusher
@@ -18,7 +19,6 @@ from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.builds.settle import Workshop
 from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.world import DIGEST, World
 
-from knative_lambda.builds import record, settle
+from knative_lambda.builds import ends, record, settle
 from knative_lambda.builds.builder import Ended
 from knative_lambda.builds.record import Patience
 from knative_lambda.deploy.cluster import BUILD, LEASE
@@ -179,7 +179,7 @@ def test_a_build_that_was_ended_while_its_job_was_being_made_leaves_no_job(world
 def test_an_older_cancel_that_meets_the_build_of_newer_source_late_does_not_end_it_for_good(world: World) -> None:
     """It read the Function before the newer event wrote it, and the Build after."""
     world.start()
-    settle.cancel(world.build(), "Cancelled", "asked for by an older event", world.product.workshop, world.time)
+    ends.cancel(world.build(), "Cancelled", "asked for by an older event", world.product.workshop, world.time)
     world.tick()
     assert world.build()["status"]["phase"] == "Running"
     assert world.builder.starts == 2

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.world import DIGEST, World, versions
 
-from knative_lambda.builds import record, settle
-from knative_lambda.builds.settle import Outcome
+from knative_lambda.builds import ends, record, settle
+from knative_lambda.builds.ends import Outcome
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary
@@ -81,7 +81,7 @@ def test_twins_that_begin_one_build_start_one_job(world: World) -> None:
 def test_a_build_that_has_ended_stays_as_it_is(world: World) -> None:
     world.live()
     build = world.build()
-    assert settle.finish(build, Outcome("Failed", "Late", ""), world.product.workshop, world.time) == build
+    assert ends.finish(build, Outcome("Failed", "Late", ""), world.product.workshop, world.time) == build
     assert world.condition("Built")[0] == "True"
 
 

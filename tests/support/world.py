@@ -95,7 +95,10 @@ class FakeBuilder:
 
 
 class World:
-    """The product over fakes, with the tenants `acme` and `other`; it lays no layers unless a test says so."""
+    """The product over fakes, with the tenants `acme` and `other`.
+
+    It lays no layers, and builds share nothing, unless a test says so.
+    """
 
     def __init__(self, **settings: Any) -> None:
         self.time = START
@@ -124,7 +127,7 @@ class World:
             python_base="registry/python:1",
             node_base="registry/node:1",
             dead_letter_url="http://deadletters",
-            **{"layers": False, **settings},
+            **{"layers": False, "builds_reuse": "none", **settings},
         )
         self.product = Product(
             self.settings,
