@@ -41,9 +41,13 @@ e2e-faults: $(VENV)/.ready ## faults on a real cluster while events come, and a 
 load: $(VENV)/.ready ## a thousand build.start events of twenty tenants in a minute on a real cluster, and what became of them
 	@tests/e2e/load/run.sh
 
+$(VENV)/.bench: deploy/requirements/bench.txt $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements/bench.txt
+	@touch $@
+
 .PHONY: bench
-bench: $(VENV)/.ready ## by hand and by the product, side by side, on the test cluster (make e2e brings both up)
-	@. tests/cluster/env.sh && set -a && . "$$CLUSTER_RUN/env" && . .knative-lambda/images.env && set +a && $(BIN)/python tests/bench/measure.py
+bench: $(VENV)/.bench ## the product beside the floor, by hand and JobSink, on a real cluster: a table and pictures; RUNS=5 ONLY=speed OUT=folder
+	@tests/bench/run.sh
 
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, architecture
@@ -60,6 +64,7 @@ format: $(VENV)/.ready ## put every file into the one format
 lock: ## choose the newest versions that fit, and lock them with hashes (needs uv)
 	@uv pip compile -q pyproject.toml --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/service.txt
 	@uv pip compile -q pyproject.toml --upgrade --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -o deploy/requirements/dev.txt
+	@uv pip compile -q --group pyproject.toml:bench --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -c deploy/requirements/dev.txt -o deploy/requirements/bench.txt
 
 .PHONY: cluster
 cluster: ## start the test cluster (Knative on this machine as root, or kind where Docker is)
