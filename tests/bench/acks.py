@@ -47,9 +47,10 @@ def acks(place: Place, runs: int, chosen: Chosen) -> Generator[Measured, None, N
 
 
 def _turn(place: Place, side: str, line: Open, send: Send, namespace: str) -> dict[str, float]:
+    before = len(place.cluster.heads(JOB, namespace))
     took, seconds = flood(line, send)
     time.sleep(1)
-    jobs = len(place.cluster.heads(JOB, namespace))
+    jobs = len(place.cluster.heads(JOB, namespace)) - before
     place.say(f"{len(took)} events in {seconds:.1f} s, {jobs} Jobs")
     values = {f"p{percent}": percentile(took, percent) * 1000 for percent in (50, 95, 99)}
     values |= {"rate": len(took) / seconds, "jobs": jobs / len(took)}

@@ -73,7 +73,7 @@ def _steps(place: Place, template: "Template") -> dict[str, Callable[[], dict[st
 
     def whole() -> dict[str, float]:
         start = time.perf_counter()
-        kubectl("get", "functions", "-n", TENANT, "--chunk-size=500", "-o", "name")
+        kubectl("get", "functions", "-n", TENANT, "--chunk-size=500")
         return {"list": (time.perf_counter() - start) * 1000}
 
     def sweep() -> dict[str, float]:

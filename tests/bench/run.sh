@@ -27,7 +27,7 @@ clean() { # the runner takes away what it makes; this is for one that was killed
   [ "$(grace)" = "$grace" ] || kubectl patch configmap config-autoscaler -n knative-serving --type=json \
     -p '[{"op": "remove", "path": "/data/scale-to-zero-grace-period"}]' >/dev/null || true
   [ -n "$jobsink" ] || kubectl delete deployment,service job-sink -n knative-eventing --ignore-not-found >/dev/null || true
-  TENANTS=${before:-demo} VALUES=$values deploy/install.sh >/dev/null 2>&1 || say "the product could not be installed again"
+  TENANTS=${before:-demo} deploy/install.sh >/dev/null 2>&1 || say "the product could not be installed again"
   kubectl delete namespace bench bench-builds bench-hand --ignore-not-found --wait=false >/dev/null
   for namespace in bench bench-builds bench-hand; do
     kubectl wait --for=delete "namespace/$namespace" --timeout=300s >/dev/null 2>&1 || say "$namespace is still there"
@@ -44,7 +44,7 @@ stop() {
 trap clean EXIT
 trap stop TERM INT
 cat >"$values" <<Y
-builds: {atOnce: {perTenant: 2000, inAll: 2000}}
+builds: {atOnce: {perTenant: 1000, inAll: 1000}}
 keepTenants: false
 Y
 TENANTS="${before:-demo} bench" VALUES=$values deploy/install.sh >&2
@@ -53,7 +53,6 @@ set -a
 # shellcheck source=/dev/null
 . .knative-lambda/images.env
 set +a
-echo >"$values" # what is installed again in the end
 PYTHONPATH=.rooms:tests .venv/bin/python -m bench.run &
 runner=$!
 wait "$runner"
