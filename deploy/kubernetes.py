@@ -1,23 +1,22 @@
 """The `Cluster` port over a Kubernetes API server.
 
-Joined by `handler` when it runs on a cluster. Of the `kubernetes` package only the authentication, the TLS and the
-connections are used: its models refuse fields that they don't know and cost memory, so objects travel as plain JSON
-and the API server validates them (`fieldValidation=Strict`). Nothing is retried here, and every request ends in time.
+Joined by `handler` when it runs on a cluster. Objects travel as plain JSON over urllib3, and the API server validates
+them (`fieldValidation=Strict`): the models of the `kubernetes` package refuse fields that they don't know, and cost
+memory and time (decision 34). Nothing is retried here, and every request ends in time.
 """
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlencode
 
-from kubernetes import config
-from kubernetes.client.api_client import ApiClient
-from kubernetes.client.configuration import Configuration
-from kubernetes.client.exceptions import ApiException
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError
 
+from knative_lambda.deploy import access
 from knative_lambda.deploy.answers import Answer, lean
 from knative_lambda.deploy.cluster import POD, Kind, Object
 from knative_lambda.deploy.objects import check, check_address, check_labels, check_new, check_read
@@ -44,6 +43,8 @@ class KubernetesSettings:
     """Seconds that the API server has to answer: less than a Trigger's 30, so that there is time left to say 503."""
     connections: int = 16
     """Connections kept open: no fewer than the threads that call, or some connect anew for every request."""
+    account: str = access.ACCOUNT
+    """The folder of the pod's ServiceAccount."""
 
 
 class KubernetesCluster:
@@ -51,13 +52,12 @@ class KubernetesCluster:
 
     def __init__(self, settings: KubernetesSettings | None = None) -> None:
         settings = settings or KubernetesSettings()
-        self._timeout = settings.timeout
-        self._configuration = _configuration(settings)
-        self._client = ApiClient(self._configuration)
+        self._timeout = Timeout(total=settings.timeout)
+        self._access = _access(settings)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.rest_client.close()
+        self._access.connections.clear()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the object, or None where there is none or it may not be seen."""
@@ -157,37 +157,29 @@ class KubernetesCluster:
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         given = urlencode({key: value for key, value in (query or {}).items() if value})
-        url = f"{self._configuration.host}{path}?{given}"
+        url = f"{self._access.url}{path}?{given}"
+        sent = None if body is None else json.dumps(body).encode()
         try:
-            # asked for each time: this is what reads a ServiceAccount's token again after it was rotated
-            token = self._configuration.get_api_key_with_prefix("BearerToken")
-            whole = _HEADERS | dict(headers or {}) | ({"Authorization": token} if token else {})
-            response = self._client.call_api(method, url, whole, body, _request_timeout=self._timeout).response
+            whole = _HEADERS | dict(headers or {}) | {"Authorization": self._access.authorization()}
+            response = self._access.connections.request(
+                method,
+                url,
+                body=sent,
+                headers={name: value for name, value in whole.items() if value},
+                timeout=self._timeout,
+                redirect=False,
+                preload_content=False,
+            )
             with contextlib.closing(response):
                 yield response
-        except (ApiException, HTTPError, config.ConfigException, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise Unavailable("cluster", f"{method} {path}: {error}") from error
 
 
-def _configuration(settings: KubernetesSettings) -> Configuration:
-    configuration = Configuration(connection_pool_maxsize=settings.connections)
-    configuration.retries = False  # the caller's caller sends again, and knows what may be sent twice
-    try:
-        if settings.kubeconfig:
-            _load_kubeconfig(configuration, settings)
-        else:
-            try:
-                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the package's own lack
-            except config.ConfigException:  # not in a pod
-                _load_kubeconfig(configuration, settings)
-    except (config.ConfigException, OSError) as error:
-        raise Unavailable("cluster", str(error)) from error
-    return configuration
-
-
-def _load_kubeconfig(configuration: Configuration, settings: KubernetesSettings) -> None:
-    file, context = settings.kubeconfig or None, settings.context or None
-    config.load_kube_config(file, context, configuration, persist_config=False)  # type: ignore[no-untyped-call] # the same
+def _access(settings: KubernetesSettings) -> access.Access:
+    if not settings.kubeconfig and (found := access.of_pod(Path(settings.account), settings.connections)):
+        return found
+    return access.of_kubeconfig(settings.kubeconfig, settings.context, settings.connections)
 
 
 def _path(kind: Kind, namespace: str, name: str | None = None) -> str:

@@ -5,6 +5,7 @@ Where a real API server would have to be broken first, a few lines of HTTP stand
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,16 +13,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from kubernetes.config import incluster_config
 
 from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, LEASE, NAMESPACE, POD, SERVICE_ACCOUNT, Kind, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
@@ -141,23 +139,24 @@ def test_in_a_pod_the_service_accounts_token_is_used_and_read_again_after_it_was
     kubeconfig: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]
-    address, token = urlsplit(server["server"]), tmp_path / "token"
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", server["certificate-authority"])
-    token.write_text("admin-token")
-    with contextlib.closing(KubernetesCluster()) as cluster:
+    token = enter_pod(server, "admin-token\n", tmp_path, monkeypatch)
+    with contextlib.closing(KubernetesCluster(KubernetesSettings(account=str(tmp_path)))) as cluster:
         assert cluster.get(NAMESPACE, "", namespace) is not None
         token.write_text("nobody-token")
-
-        class Later(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + timedelta(minutes=10)
-
-        monkeypatch.setattr(incluster_config, "datetime", SimpleNamespace(datetime=Later, timedelta=timedelta))
         assert cluster.get(NAMESPACE, "", namespace) is None
+        token.unlink()
+        with pytest.raises(Unavailable, match="token"):
+            cluster.get(NAMESPACE, "", namespace)
+
+
+def enter_pod(server: Object, token: str, account: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let it look as in a pod whose ServiceAccount has this folder; return where its token is."""
+    address = urlsplit(server["server"])
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
+    shutil.copy(server["certificate-authority"], account / "ca.crt")
+    (account / "token").write_text(token)
+    return account / "token"
 
 
 # --- a few lines of HTTP
@@ -297,9 +296,20 @@ def test_an_empty_log_is_a_log(answering: Answering) -> None:
     assert cluster.pod_log("demo", "hello", "main", limit=20) == b""
 
 
-def test_the_models_of_the_kubernetes_package_are_not_loaded() -> None:
-    """They would take most of the memory that the receiver may have, and most of its time to start."""
-    code = "import sys, knative_lambda.deploy.kubernetes; print(*sys.modules)"
+def test_the_kubernetes_package_is_not_loaded_in_a_pod(
+    kubeconfig: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take more of the memory that the receiver may have, and more of its time to start, than all of ours."""
+    server = yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]
+    enter_pod(server, "nobody-token", tmp_path, monkeypatch)
+    settings = f"KubernetesSettings(account={str(tmp_path)!r})"
+    code = f"""
+import sys
+from knative_lambda.deploy.cluster import NAMESPACE
+from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+KubernetesCluster({settings}).get(NAMESPACE, "", "default")
+print(*sys.modules)
+"""
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "kubernetes.client.api_client" in loaded
-    assert [name for name in loaded if name.startswith(("kubernetes.client.models.", "kubernetes.client.api."))] == []
+    assert "urllib3" in loaded
+    assert [name for name in loaded if name.partition(".")[0] == "kubernetes"] == []
