@@ -1,20 +1,27 @@
-"""The process: gunicorn with one worker and its threads, told everything by us and nothing by files or the environment.
+"""The process: gunicorn's worker with its threads, told everything by us and nothing by files or the environment.
 
-Called by `wire.py` as the last thing it does. gunicorn is imported here alone.
+Called by `__main__.py` and `dev.py` as the last thing they do. gunicorn is imported here alone, and without the process
+above the worker: for one worker it does what a pod's kubelet does again, and costs a third of the memory.
 """
 
+import faulthandler
+import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 WsgiApp = Callable[..., Any]
+FAILED = 3
+"""Exit code where the app could not be made, or the loop that serves it broke."""
+STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -51,69 +58,60 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, answer what is in flight, and end with `SystemExit`; 0 where all went well.
 
-    All of these are called in the worker process: `make_app` first, so that threads and connections begin there;
-    `started` once requests can come; `stopping` when the signal has come, from its handler: it may set a flag and
-    no more; `stopped` when the last request has been answered or its time is over, or the app could not be made.
-    It has a little less than `farewell` seconds; a request that has not ended by then is cut off.
+    `make_app` is called first, when a signal is heard already; `started` once requests can come; `stopping` when the
+    signal has come, from its handler: it may set a flag and no more; `stopped` when the last request has been answered
+    or its time is over, or the app could not be made. It has a little less than `farewell` seconds; a request that has
+    not ended by then is cut off. Whatever hangs beyond them is told on stderr, and the process ended with 1.
     """
-    _Server(make_app, settings, started, stopping, stopped).run()
+    config = Config()
+    for name, value in _options(settings).items():
+        config.set(name, value)
+    log = _Log(config)
+    worker = _Worker(_App(make_app, started, stopping, settings), create_sockets(config, log), config, log)
+    code = 0
+    try:
+        worker.init_process()
+    except Exception:
+        log.exception("the service has failed")
+        code = FAILED
+    stopped()
+    if worker.nr_conns:  # requests whose time is over: the interpreter would wait for their threads
+        os._exit(code)
+    sys.exit(code)
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    def __init__(
-        self,
-        make_app: Callable[[], WsgiApp],
-        settings: ServerSettings,
-        started: Callable[[], None],
-        stopping: Callable[[], None],
-        stopped: Callable[[], None],
-    ) -> None:
-        self._make_app = make_app
-        self._options = _options(settings) | {
-            "post_worker_init": lambda _worker: started(),
-            "worker_exit": lambda _arbiter, _worker: stopped(),
-        }
-        self.stopping = stopping
-        self.read_timeout = settings.read_timeout
-        self.graceful_timeout = settings.graceful_timeout
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> WsgiApp:
-        return self._make_app()
+@dataclass(frozen=True)
+class _App:
+    wsgi: Callable[[], WsgiApp]
+    started: Callable[[], None]
+    stopping: Callable[[], None]
+    settings: ServerSettings
 
 
 def _options(settings: ServerSettings) -> dict[str, Any]:
     return {
         "bind": f"{settings.host}:{settings.port}",
-        "worker_class": _Worker,
-        "workers": 1,
         "threads": settings.threads + settings.spare,
-        "preload_app": False,
-        "timeout": 0,  # a worker whose threads are busy is not a dead one: the probes decide
-        # of the process above the worker, which kills it then; the worker's own is set in it
-        "graceful_timeout": settings.graceful_timeout + settings.farewell,
+        "graceful_timeout": settings.graceful_timeout,
         "keepalive": settings.keepalive,
         "worker_tmp_dir": settings.tmp_dir,
-        "control_socket_disable": True,
         "accesslog": None,
         "logger_class": _Log,
         "loglevel": "warning",
         # Knative's proxy comes from 127.0.0.1, and passes on what strangers send: nobody's headers may set the path.
         "forwarded_allow_ips": "",
-        "proc_name": "knative-lambda",
     }
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Tells of its end when it begins, lets nobody in after that, and waits for no silent client."""
 
-    def init_process(self) -> None:
-        self.cfg.set("graceful_timeout", self.app.graceful_timeout)
-        super().init_process()
+    def __init__(self, app: _App, sockets: list[Any], config: Config, log: Logger) -> None:
+        super().__init__(0, os.getppid(), sockets, app, 0, config, log)
+        config.set("post_worker_init", lambda _worker: app.started())
+
+    def is_parent_alive(self) -> bool:
+        return True  # whoever that is, it is no process of ours
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - the signature is the library's
         if self.alive:
@@ -135,14 +133,16 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.alive:
             self.app.stopping()
+            decided = self.app.settings
+            faulthandler.dump_traceback_later(decided.graceful_timeout + decided.farewell, exit=True, file=STDERR)
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        self.handle_exit(sig, frame)  # SIGINT, from the terminal or (as SIGQUIT) from the arbiter that got it
+        self.handle_exit(sig, frame)  # SIGINT, from the terminal
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         connection: socket.socket = conn.sock
-        connection.settimeout(self.app.read_timeout)
+        connection.settimeout(self.app.settings.read_timeout)
         answered: bool = super().handle_request(req, conn)
         return answered
 

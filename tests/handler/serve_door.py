@@ -70,7 +70,7 @@ def main() -> None:
     def started() -> None:
         say(life="started")
         if early:
-            os.kill(os.getppid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
             while not told.is_set():
                 time.sleep(0.01)
 

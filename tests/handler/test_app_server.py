@@ -197,7 +197,7 @@ def is_turned_away(connection: http.client.HTTPConnection) -> bool:
 
 
 def is_refused(port: int) -> bool:
-    """Say whether new connections are refused, once they are: the signal travels through two processes.
+    """Say whether new connections are refused, once they are: the signal comes when it comes.
 
     One that the kernel had shaken hands with when the socket was closed is reset, by some kernels in `connect` itself;
     no answer has been begun on it. The next one is refused.
@@ -214,11 +214,12 @@ def is_refused(port: int) -> bool:
         assert answer.startswith(b"HTTP/1.1 200") or not answer
 
 
-def test_one_worker_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None:
-    """No control socket, no file beside the heartbeat's, which has no name: the root file system may be read-only."""
+def test_the_one_process_makes_the_app_and_nothing_is_written(tmp_path: Path) -> None:
+    """No other process, no control socket, no file beside the nameless heartbeat: the root may be read-only."""
     with started(tmp_path) as receiver:
         made = receiver.life("made")
-        assert made["pid"] != receiver.process.pid
+        assert made["pid"] == receiver.process.pid
+        assert Path(f"/proc/{made['pid']}/task/{made['pid']}/children").read_text() == ""
         receiver.life("started")
         assert list((tmp_path / "tmp").iterdir()) == []
         heartbeat = [str(link.readlink()) for link in Path(f"/proc/{made['pid']}/fd").iterdir() if link.is_symlink()]

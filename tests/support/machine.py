@@ -53,7 +53,7 @@ def containers(pods: list[Object], container: str) -> dict[str, int]:
 
 
 def receivers(running: Cluster, namespace: str = "knative-lambda") -> dict[str, int]:
-    """Return the receiver's containers and their first processes: gunicorn's, whose only child is the worker."""
+    """Return the receiver's containers and their processes."""
     pods = running.list(POD, namespace, {"serving.knative.dev/service": "receiver"})
     return containers(pods, "receiver")
 

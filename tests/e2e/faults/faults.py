@@ -34,17 +34,14 @@ Strike = Callable[[Cluster, float, float], Done]
 
 
 def receiver_killed(cluster: Cluster, until: float, outage: float) -> Done:
-    """SIGKILL the receiver's worker at random moments; now and then its first process, which takes the container."""
-    workers = whole = 0
+    """SIGKILL the receiver's process, which takes its container, at random moments."""
+    killed = 0
     while time.monotonic() < until:
         machine.pause(random.uniform(0.3, 2), until)  # noqa: S311 (chance, no secret)
         running = list(_quietly(lambda: machine.receivers(cluster)))
         for container, pid in random.sample(running, min(1, len(running))):
-            if (workers + whole) % 8 == 7:
-                whole += machine.kill(pid, container)
-            else:
-                workers += sum(machine.kill(child, container) for child in machine.children(pid))
-    return Done(f"{workers} workers, {whole} containers")
+            killed += machine.kill(pid, container)
+    return Done(f"{killed} containers")
 
 
 def down(process: str) -> Strike:
