@@ -5,7 +5,7 @@
     file:///abs/path                           a folder of this machine, made where it is missing
     memory://name                              this process's memory, a new one at each call
 
-A vendor's library is imported when its store is opened, and no other's: boto3 alone takes half a second.
+A vendor's library is imported when its store is opened, and no other's.
 """
 
 import re
