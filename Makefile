@@ -49,6 +49,10 @@ $(VENV)/.bench: deploy/requirements/bench.txt $(VENV)/.ready
 bench: $(VENV)/.bench ## the product beside the floor, by hand and JobSink, on a real cluster: a table and pictures; RUNS=5 ONLY=speed OUT=folder
 	@tests/bench/run.sh
 
+.PHONY: weigh
+weigh: $(VENV)/.ready ## what the receiver weighs, how soon it is ready and how fast it takes events, on this machine
+	@$(BIN)/python tests/bench/weigh.py
+
 .PHONY: check
 check: $(VENV)/.ready ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
