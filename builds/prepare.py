@@ -71,14 +71,23 @@ def fingerprint(spec: Mapping[str, Any]) -> str:
     return names.sha256({field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")})
 
 
-def put_context(packed: Packed, function: tuple[str, str], store: Store, now: datetime) -> str:
+def recorded_context(annotations: Mapping[str, str]) -> str:
+    """Return the context that the annotations name, whatever spec they are of; "" for none."""
+    inputs = _loads(annotations)
+    return inputs.context if inputs is not None else ""
+
+
+def put_context(packed: Packed, function: tuple[str, str], store: Store, now: datetime, known: str = "") -> str:
     """Put a context (of `source.context`) into the store and return its hash; `function` is tenant and name.
+
+    `known` is the context on the Function's record: no other is looked for, as a look at what is not there costs more
+    than a small context does.
 
     One that is there already is written again when it has aged: what is young is never removed as unused, and until the
     Function that names it is written nothing else says that it is used.
     """
     key = keys.context(*function, packed.digest.removeprefix("sha256:"))
-    found = store.stat(key)
+    found = store.stat(key) if known == packed.digest else None
     if found is None or found.modified < now - YOUNG:
         store.put(key, packed.body)
     return packed.digest

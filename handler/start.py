@@ -49,7 +49,7 @@ def start_build(event: Event, product: Product) -> None:
             log.info("%s/%s has seen a newer event than %s: nothing changes", tenant, name, event.id)
             return
         if stands == "newer":
-            prepared = prepared or _prepared(event, product)
+            prepared = prepared or _prepared(event, found, product)
             try:
                 written = _write(found or _new(tenant, name), wanted(data, prepared[0], key), prepared, key, product)
             except (Conflict, AlreadyExists):
@@ -71,7 +71,7 @@ def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
     return spec
 
 
-def _prepared(event: Event, product: Product) -> Prepared:
+def _prepared(event: Event, function: Object | None, product: Product) -> Prepared:
     """Put the event's source into the store; return its hash ("" for a ready image), and who may build it."""
     data = event.data
     if "image" in data["source"]:
@@ -82,7 +82,8 @@ def _prepared(event: Event, product: Product) -> Prepared:
     auto = product.automatic(plain)
     choose(data.get("builder", "auto"), auto, product.builder, "/data/builder")
     place = (data["tenant"], data["name"])
-    return prepare.put_context(plain, place, product.workshop.store, product.now()), auto
+    known = prepare.recorded_context(function["metadata"].get("annotations", {}) if function else {})
+    return prepare.put_context(plain, place, product.workshop.store, product.now(), known), auto
 
 
 def _write(body: Object, spec: Object, prepared: Prepared, key: Key, product: Product) -> Object:
