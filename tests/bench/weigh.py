@@ -1,8 +1,8 @@
 """What the receiver weighs, and how fast it takes events, on this machine: `make weigh`.
 
 It runs as in a pod, before a real API server, S3 server and registry that this starts; nothing else of a cluster is
-there, so a build's Job gets no Pod. Every event makes a Function, a Build, and its Job, for which there are slots
-enough. Memory is PSS: what processes share is counted once.
+there, so a build's Job gets no Pod. Every event makes a Function, a Build, and its Job while there are SLOTS; EVENTS of
+them are sent, AT_ONCE. Memory is PSS: what processes share is counted once.
 """
 
 import contextlib
@@ -29,12 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from storage.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_server, stop
 from support.apiserver import api_server
-from support.machine import weight
+from support.machine import children, weight
 from support.registry import push, real_registry
 
 from knative_lambda.deploy.cluster import NAMESPACE, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 
+SLOTS = os.environ.get("SLOTS", "100000")
 EVENTS = int(os.environ.get("EVENTS", "1000"))
 AT_ONCE = int(os.environ.get("AT_ONCE", "10"))
 MIB = 1 << 20
@@ -84,10 +85,10 @@ def world(home: Path) -> Iterator[dict[str, str]]:
             "KANIKO_IMAGE": "kaniko",
             "FETCH_IMAGE": "fetch",
             "BROKER_URL": "http://127.0.0.1:9",
-            "BUILDS_PER_TENANT": os.environ.get("SLOTS", "100000"),
-            "BUILDS_AT_ONCE": os.environ.get("SLOTS", "100000"),
+            "BUILDS_PER_TENANT": SLOTS,
+            "BUILDS_AT_ONCE": SLOTS,
+            "THREADS": os.environ.get("THREADS", "10"),
             "METRICS_PORT": "0",
-            **({"LOG_EFFECTS": "true"} if os.environ.get("EFFECTS") else {}),
         }
         host, _, port = server["server"].removeprefix("https://").partition(":")
         yield {
@@ -122,9 +123,12 @@ class Receiver:
         return weight(self.process.pid) / MIB
 
     def processor(self) -> float:
-        """Return the seconds of processor that it has used."""
-        told = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the seconds of processor that all its processes have used."""
+        ticks = 0
+        for pid in (self.process.pid, *children(self.process.pid)):
+            told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(told[11]) + int(told[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def start(self, connection: http.client.HTTPConnection, number: int) -> None:
         """Send a `build.start` of a function of its own."""
