@@ -6,6 +6,7 @@ above the worker: for one worker it does what a pod's kubelet does again, and co
 
 import faulthandler
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def serve(
     stopping: Callable[[], None] = lambda: None,
     stopped: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, answer what is in flight, and end with `SystemExit`; 0 where all went well.
+    """Serve until SIGTERM, SIGINT or SIGHUP, answer what is in flight, and end with `SystemExit`; 0 where all is well.
 
     `make_app` is called first, when a signal is heard already; `started` once requests can come; `stopping` when the
     signal has come, from its handler: it may set a flag and no more; `stopped` when the last request has been answered
@@ -109,6 +110,12 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, app: _App, sockets: list[Any], config: Config, log: Logger) -> None:
         super().__init__(0, os.getppid(), sockets, app, 0, config, log)
         config.set("post_worker_init", lambda _worker: app.started())
+
+    def init_signals(self) -> None:
+        hangup = signal.getsignal(signal.SIGHUP)
+        super().init_signals()
+        # a terminal that is closed, unless that is not to matter (nohup)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if hangup is signal.SIG_IGN else self.handle_exit)
 
     def is_parent_alive(self) -> bool:
         return True  # whoever that is, it is no process of ours

@@ -108,7 +108,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_requests_in_flight_are_answered_before_it_ends(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as receiver, ThreadPoolExecutor() as senders:
         receiver.life("started")
