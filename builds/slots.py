@@ -148,7 +148,9 @@ class Slots:
             if holder(slot) == place.uid:
                 return str(slot["metadata"]["name"])
         taken = {slot["metadata"]["name"] for slot in slots}
-        for name in (f"slot-{number}" for number in range(limit)):
+        # those who come at once begin at different ones, or each would be in the way of all others; twins at the same
+        first = int(names.sha256([place.tenant, place.function])[-8:], 16)
+        for name in (f"slot-{(first + number) % limit}" for number in range(limit)):
             if name in taken:
                 continue
             try:

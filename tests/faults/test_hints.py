@@ -1,5 +1,6 @@
 """An event is a hint: forged, stale, repeated and lost ones change nothing that the objects themselves don't say."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -212,4 +213,6 @@ def test_a_namespace_that_is_no_tenants_is_never_looked_into(estate: Estate) -> 
     before = estate.picture()
     estate.deliver(tick(estate))
     left = difference(estate.picture(), before).split()
-    assert left == ["Lease", "knative-lambda/slot-0:", "is", "missing"], "it holds no slot that others wait for"
+    assert re.fullmatch(r"Lease knative-lambda/slot-\d: is missing", " ".join(left)), (
+        "it holds no slot that others wait for"
+    )

@@ -1,5 +1,6 @@
 """Slots: never more builds at once than allowed, in the order of arrival, fair between tenants, and none forgotten."""
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,7 +47,7 @@ def test_no_more_run_at_once_than_a_tenant_may(world: World) -> None:
     for name in ("a", "b", "c", "d"):
         world.start(name)
     assert building(world) == ["a", "b"]
-    assert [one["metadata"]["name"] for one in leases(world, "acme-builds")] == ["slot-0", "slot-1"]
+    assert {one["metadata"]["name"] for one in leases(world, "acme-builds")} == {"slot-0", "slot-1"}
     assert world.condition("Built", "c")[:2] == ("Unknown", "Queued")
     assert condition(world.build("c"), "Admitted")["reason"] == "Waiting"
 
@@ -65,7 +66,7 @@ def test_a_slot_says_whose_it_is(world: World) -> None:
     uid = world.build("a")["metadata"]["uid"]
     for namespace in ("acme-builds", EVERYWHERE):
         assert [one["spec"]["holderIdentity"] for one in leases(world, namespace)] == [uid]
-    assert condition(world.build("a"), "Admitted")["message"] == "slot-0 of acme, slot-0 of all"
+    assert re.fullmatch(r"slot-\d of acme, slot-\d of all", condition(world.build("a"), "Admitted")["message"])
 
 
 def test_those_that_wait_are_started_in_the_order_of_their_arrival(world: World) -> None:
