@@ -5,7 +5,8 @@
     file:///abs/path                           a folder of this machine, made where it is missing
     memory://name                              this process's memory, a new one at each call
 
-A vendor's library is imported when its store is opened, and no other's.
+A vendor's library is imported when its store is first asked, and no other's: boto3 alone takes as long to load as all
+the rest of the service.
 """
 
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from knative_lambda.storage import keys
+from knative_lambda.storage.deferred import DeferredStore
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
 
@@ -61,9 +63,12 @@ def _faults_of_s3(parts: SplitResult, settings: StoreSettings) -> list[str]:
 
 
 def _open_s3(parts: SplitResult, settings: StoreSettings) -> Store:
-    from knative_lambda.storage.s3 import S3Store  # noqa: PLC0415 - see the module's docstring
+    def opened() -> Store:
+        from knative_lambda.storage.s3 import S3Store  # noqa: PLC0415 - see the module's docstring
 
-    return S3Store(parts.netloc, parts.path.strip("/"), settings)
+        return S3Store(parts.netloc, parts.path.strip("/"), settings)
+
+    return DeferredStore(opened)
 
 
 def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
@@ -79,10 +84,14 @@ def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
 
 
 def _open_minio(parts: SplitResult, settings: StoreSettings) -> Store:
-    from knative_lambda.storage.minio import MinioStore  # noqa: PLC0415 - see the module's docstring
-
     bucket, _, prefix = parts.path.strip("/").partition("/")
-    return MinioStore(parts.netloc, bucket, prefix, settings, secure=parts.query != "secure=false")
+
+    def opened() -> Store:
+        from knative_lambda.storage.minio import MinioStore  # noqa: PLC0415 - see the module's docstring
+
+        return MinioStore(parts.netloc, bucket, prefix, settings, secure=parts.query != "secure=false")
+
+    return DeferredStore(opened)
 
 
 def _faults_of_file(parts: SplitResult, _settings: StoreSettings) -> list[str]:

@@ -1,33 +1,27 @@
-"""A `Store` in a bucket of Amazon S3, or of a service that speaks as it does, over urllib3. Opened by `factory.py`.
+"""A `Store` in a bucket of Amazon S3, or of a service that speaks as it does, through boto3. Opened by `factory.py`."""
 
-Of a bucket six things are asked. boto3, which can ask a thousand, loads for half a second before the first one; it is
-loaded where no keys are given, to find those of the platform (a pod's role, an instance's, …).
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from threading import Lock
-from typing import Any
-from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING, Literal
 
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
-from urllib3.exceptions import HTTPError
+import boto3.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from knative_lambda.schemas.errors import Unavailable
-from knative_lambda.storage import bounded, keys, sigv4
+from knative_lambda.storage import bounded, keys
 from knative_lambda.storage.settings import StoreSettings
-from knative_lambda.storage.sigv4 import Keys, Request, Signer
 from knative_lambda.storage.store import BadKey, Stored
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _CONNECTIONS = 32
 """Kept open at most; more than the service has threads."""
+_MISSING = {"NoSuchKey", "NotFound", "404"}
 _FOLDER = {"ObjectParentIsFile", "ExistingObjectIsDirectory"}
 """What S3 servers over a file system answer where a key is the folder of another."""
-_PORTS = {"http": 80, "https": 443}
 
 
 class S3Store:
@@ -36,206 +30,110 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str, settings: StoreSettings) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._region = settings.region
-        self._keys = _Keys(settings)
-        self._scheme, self._host, self._root = _place(bucket, settings)
-        # The guard retries, so the pool must not.
-        self._http = PoolManager(
-            timeout=Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
-            maxsize=_CONNECTIONS,
-            retries=False,
-        )
+        self._client = _client(settings)
 
     def put(self, key: str, body: bytes) -> None:
         """See `Store.put`."""
-        path = self._path(key)
+        keys.check(key)
         with self._answered():
-            _require(self._send("PUT", path, body=body))
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)
 
     def get(self, key: str, *, limit: int) -> bytes | None:
         """See `Store.get`."""
-        path = self._path(key)
-        with self._answered(), closing(self._send("GET", path, preload_content=False)) as answer:
+        keys.check(key)
+        with self._answered():
             try:
-                _require(answer)
-            except _RefusalError as error:
-                if error.code == "NoSuchKey":
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
                     return None
                 raise
-            return bounded.read(answer, key, limit)
+            with closing(answer["Body"]) as body:  # as a context manager of its own it does not check the length
+                return bounded.read(body, key, limit)
 
     def stat(self, key: str) -> Stored | None:
         """See `Store.stat`."""
-        path = self._path(key)
+        keys.check(key)
         with self._answered():
-            answer = self._send("HEAD", path)
-            if answer.status == HTTPStatus.NOT_FOUND:
+            try:
+                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if _code(error) not in _MISSING:
+                    raise
                 # An answer to HEAD has no body, and so does not tell a missing key from a missing bucket.
-                _require(self._send("HEAD", self._root or "/"))
+                self._client.head_bucket(Bucket=self._bucket)
                 return None
-            _require(answer)
-            size, modified = (answer.headers.get(name, "") for name in ("Content-Length", "Last-Modified"))
-            return Stored(key, int(size), parsedate_to_datetime(modified).astimezone(UTC))
+            return _stored(key, answer.get("ContentLength"), answer.get("LastModified"))
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
-        path = self._path(key)
+        keys.check(key)
         with self._answered():
-            _require(self._send("DELETE", path))
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
         """See `Store.list`."""
         keys.check_prefix(prefix)
-        query = {"list-type": "2", "encoding-type": "url", "prefix": self._prefix + prefix}
-        if after:
-            query["start-after"] = self._prefix + after
-        while True:
-            with self._answered():
-                answer = self._send("GET", self._root or "/", query)
-                _require(answer)
-                page = _page(answer.data)
-                found = _stored(page, self._prefix)
-            yield from found
-            if page.findtext("IsTruncated") != "true":
-                return
-            query["continuation-token"] = page.findtext("NextContinuationToken") or ""
+        start = self._prefix + after if after else ""
+        with self._answered():
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, StartAfter=start):
+                if "IsTruncated" not in page:  # boto3 takes anything for a list, and then for an empty one
+                    raise Unavailable("store", f"bucket {self._bucket}: the answer is no list")
+                for found in page.get("Contents", ()):
+                    key = found["Key"].removeprefix(self._prefix)
+                    if keys.is_key(key):
+                        yield _stored(key, found.get("Size"), found.get("LastModified"))
 
     def presign(self, key: str, *, seconds: int) -> str:
         """See `Store.presign`."""
-        asked = Request("GET", self._host, self._path(key))
-        with self._answered():
-            return f"{self._scheme}://{self._host}{self._signer().presigned(asked, seconds).target}"
-
-    def _path(self, key: str) -> str:
         keys.check(key)
-        return f"{self._root}/{sigv4.encoded(self._prefix + key)}"
-
-    def _signer(self) -> Signer:
-        return Signer(self._keys.get(), self._region, datetime.now(UTC))
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        *,
-        preload_content: bool = True,
-    ) -> BaseHTTPResponse:
-        request = Request(method, self._host, path, query or {})
-        return self._http.urlopen(
-            method,
-            f"{self._scheme}://{self._host}{request.target}",
-            body=body if method == "PUT" else None,
-            headers=self._signer().headers(request, body),
-            redirect=False,
-            preload_content=preload_content,
-            decode_content=False,
-        )
+        with self._answered():
+            return self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": self._prefix + key}, ExpiresIn=seconds
+            )
 
     @contextmanager
     def _answered(self) -> Iterator[None]:
-        """Turn what is wrong with an answer, or with finding our keys, into our errors."""
+        """Turn what boto3 raises into our errors: an answer that it cannot read ends as an error of its parser."""
         try:
             yield
-        except _RefusalError as error:
-            if error.code in _FOLDER:
+        except ClientError as error:
+            if _code(error) in _FOLDER:
                 raise BadKey("a key is the folder of another") from error
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
-        except (HTTPError, OSError, ET.ParseError, ValueError, TypeError) as error:
+        except (BotoCoreError, ValueError) as error:
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
 
 
-class _RefusalError(Exception):
-    """An answer that is no success, by the server's own code and words."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}" if message else code)
-        self.code = code
-
-
-class _Keys:
-    """The keys that requests are signed with: those that are given, or the platform's, which change."""
-
-    def __init__(self, settings: StoreSettings) -> None:
-        self._given = Keys(settings.access_key, settings.secret_key) if settings.access_key else None
-        self._lock = Lock()
-        self._found: Any = None
-
-    def get(self) -> Keys:
-        """Return the keys as of now; raise `ValueError` where there are none."""
-        if self._given:
-            return self._given
-        with self._lock:
-            if self._found is None:
-                self._found = _of_platform()
-        try:
-            found = self._found.get_frozen_credentials()  # asks for new ones where these are about to end
-        except Exception as error:
-            raise ValueError(f"the platform gives no keys: {error}") from error
-        return Keys(found.access_key, found.secret_key, found.token or "")
+def _client(settings: StoreSettings) -> "S3Client":
+    # Not boto3.client(): its session is shared by the whole process. The guard retries, so boto3 must not.
+    custom = bool(settings.endpoint)
+    checksums: Literal["when_required", "when_supported"] = "when_required" if custom else "when_supported"
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint or None,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key or None,
+        aws_secret_access_key=settings.secret_key or None,
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=_CONNECTIONS,
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+            s3={"addressing_style": "path" if custom else "auto"},
+        ),
+    )
 
 
-def _of_platform() -> Any:
-    import boto3.session  # noqa: PLC0415 - see the module's docstring
-
-    try:
-        found = boto3.session.Session().get_credentials()
-    except Exception as error:
-        raise ValueError(f"the platform gives no keys: {error}") from error
-    if found is None:
-        raise ValueError("no keys are given, and the platform has none")
-    return found
+def _stored(key: str, size: int | None, modified: datetime | None) -> Stored:
+    if size is None or modified is None:
+        raise ValueError(f"the server does not say how large {key} is and when it was written")
+    return Stored(key, size, modified.astimezone(UTC))
 
 
-def _place(bucket: str, settings: StoreSettings) -> tuple[str, str, str]:
-    """Return the scheme, the host as a request names it, and the path of a bucket."""
-    if not settings.endpoint:
-        domain = "amazonaws.com.cn" if settings.region.startswith("cn-") else "amazonaws.com"
-        host = f"s3.{settings.region}.{domain}"
-        # a certificate for all buckets is not one for names with dots
-        return ("https", host, f"/{bucket}") if "." in bucket else ("https", f"{bucket}.{host}", "")
-    parts = urlsplit(settings.endpoint)
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    host = f"{name}:{parts.port}" if parts.port not in (None, _PORTS[parts.scheme]) else f"{name}"
-    return parts.scheme, host, f"/{bucket}"
-
-
-def _require(answer: BaseHTTPResponse) -> None:
-    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        raise _refusal(answer)
-
-
-def _refusal(answer: BaseHTTPResponse) -> _RefusalError:
-    try:
-        said = _bare(answer.data)
-    except ET.ParseError:
-        said = ET.Element("Error")
-    return _RefusalError(said.findtext("Code") or f"status {answer.status}", said.findtext("Message") or "")
-
-
-def _page(body: bytes) -> ET.Element:
-    page = _bare(body)
-    if page.tag != "ListBucketResult" or page.findtext("IsTruncated") not in ("true", "false"):
-        raise ValueError("the answer is no list")
-    return page
-
-
-def _stored(page: ET.Element, prefix: str) -> list[Stored]:
-    """Return those of a page whose names are keys."""
-    is_encoded, stored = page.findtext("EncodingType") == "url", []
-    for found in page.iter("Contents"):
-        name = found.findtext("Key") or ""
-        key = (unquote(name) if is_encoded else name).removeprefix(prefix)
-        if keys.is_key(key):
-            modified = datetime.fromisoformat(found.findtext("LastModified") or "")
-            stored.append(Stored(key, int(found.findtext("Size") or ""), modified.astimezone(UTC)))
-    return stored
-
-
-def _bare(body: bytes) -> ET.Element:
-    """Return a document without its namespace, which servers do not agree upon."""
-    found = ET.fromstring(body)  # noqa: S314 - of the store that was chosen; expat bounds what entities become
-    for element in found.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return found
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

@@ -19,8 +19,8 @@ class StoreSettings:
     region: str = "us-east-1"
     """The bucket's region. Services other than Amazon's mostly take the default."""
     access_key: str = field(default="", repr=False)
-    """With `secret_key`, who we are. Both empty: for ``s3://``, boto3 is loaded, and looks where it does (the pod's
-    role, …); ``minio://`` needs them. The rights needed are to get, put and delete objects, and to list the bucket."""
+    """With `secret_key`, who we are. Both empty: for ``s3://``, boto3 looks where it always does (the pod's role, …);
+    ``minio://`` needs them. The rights needed are to get, put and delete objects, and to list the bucket."""
     secret_key: str = field(default="", repr=False)
     """The secret that belongs to `access_key`; read from a file or the environment by the caller."""
     connect_timeout: float = 2.0

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
+from knative_lambda.storage.deferred import DeferredStore
 from knative_lambda.storage.factory import open_store
+from knative_lambda.storage.memory import MemoryStore
 from knative_lambda.storage.settings import StoreSettings
+from knative_lambda.storage.store import Store
 
 KEYS = {"access_key": "me", "secret_key": "hush"}
 
@@ -19,9 +24,9 @@ def open_(url: str, **settings: str) -> object:
 @pytest.mark.parametrize(
     ("url", "presigned"),
     [
-        ("s3://my-bucket", "https://my-bucket.s3.us-east-1.amazonaws.com/a/b?"),
-        ("s3://my-bucket/", "https://my-bucket.s3.us-east-1.amazonaws.com/a/b?"),
-        ("s3://my-bucket/some/prefix", "https://my-bucket.s3.us-east-1.amazonaws.com/some/prefix/a/b?"),
+        ("s3://my-bucket", "https://my-bucket.s3.amazonaws.com/a/b?"),
+        ("s3://my-bucket/", "https://my-bucket.s3.amazonaws.com/a/b?"),
+        ("s3://my-bucket/some/prefix", "https://my-bucket.s3.amazonaws.com/some/prefix/a/b?"),
         ("minio://host:9000/my-bucket/prefix", "https://host:9000/my-bucket/prefix/a/b?"),
         ("minio://host:9000/my-bucket?secure=true", "https://host:9000/my-bucket/a/b?"),
         ("minio://host/my-bucket?secure=false", "http://host/my-bucket/a/b?"),
@@ -131,16 +136,38 @@ def test_settings_do_not_show_the_keys() -> None:
     ("url", "imported"),
     [
         ("memory://name", set()),
-        ("s3://bucket", set()),
+        ("s3://bucket", {"boto3", "botocore"}),
         ("minio://host/bucket", {"minio"}),
     ],
 )
-def test_only_the_chosen_vendor_is_imported(url: str, imported: set[str]) -> None:
-    """The service starts from zero, and boto3, which is for the keys of a platform, would take as long as all of it."""
+def test_only_the_chosen_vendor_is_imported_and_when_it_is_asked(url: str, imported: set[str]) -> None:
+    """The service starts from zero, and boto3 alone would take as long as the rest of it."""
     program = (
         "import sys; from knative_lambda.storage.factory import open_store, StoreSettings;"
-        f"open_store({url!r}, StoreSettings({url!r}, access_key='a', secret_key='b'));"
-        "print(*({'boto3', 'botocore', 'minio'} & set(sys.modules)))"
+        "heavy = lambda: print(*({'boto3', 'botocore', 'minio'} & set(sys.modules)));"
+        f"store = open_store({url!r}, StoreSettings({url!r}, access_key='a', secret_key='b')); heavy();"
+        "store.presign('a', seconds=1); heavy()"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(ended.stdout.split()) == imported
+    opened, asked = ended.stdout.splitlines()
+    assert opened == ""
+    assert set(asked.split()) == imported
+
+
+def test_a_store_that_many_ask_at_once_is_opened_once() -> None:
+    opened: list[Store] = []
+
+    def opening() -> Store:
+        opened.append(MemoryStore())
+        return opened[-1]
+
+    store, together = DeferredStore(opening), Barrier(8)
+
+    def ask(number: int) -> None:
+        together.wait()
+        store.put(f"key-{number}", b"x")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(8)))
+    assert len(opened) == 1
+    assert [found.key for found in store.list("")] == [f"key-{number}" for number in range(8)]
