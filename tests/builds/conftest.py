@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.registry import real_registry
+from support.registry import HTPASSWD, Gate, gate, real_registry
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,33 @@ def server(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> I
     """Yield the host of a real registry, to which everybody may push."""
     with real_registry(registry_program, tmp_path_factory.mktemp("registry")) as host:
         yield host
+
+
+@pytest.fixture
+def before(server: str) -> Iterator[Gate]:
+    """Yield a gate in front of the registry that lets everything pass."""
+    with gate(server) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def guarded(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the host of a registry that lets in who has a password."""
+    home = tmp_path_factory.mktemp("guarded")
+    (home / "htpasswd").write_text(HTPASSWD)
+    auth = {"htpasswd": {"realm": "tests", "path": str(home / "htpasswd")}}
+    with real_registry(registry_program, home, auth=auth) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def secure(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Yield the host of a registry with a certificate of its own making, and where that lies."""
+    home = tmp_path_factory.mktemp("secure")
+    name = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(home / "key.pem")]
+    command = ["openssl", "req", "-x509", "-days", "2", *key, "-out", str(home / "ca.pem"), *name]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = {"certificate": str(home / "ca.pem"), "key": str(home / "key.pem")}
+    with real_registry(registry_program, home, http={"tls": tls}) as host:
+        yield host, home / "ca.pem"

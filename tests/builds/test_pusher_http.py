@@ -1,39 +1,19 @@
 """Pushing to real registries: who is let in, whom we believe, and what happens when it breaks in the middle."""
 
-import base64
-import json
-import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from support.images import BASE, sha256
-from support.registry import Gate, gate, push, real_registry
+from support.registry import BASIC, WRONG, Gate, config, gate, push
 
 from knative_lambda.builds.pusher_http import SMALL, HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
 
-HTPASSWD = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
-"""`user` with the password `secret`."""
-BASIC, WRONG = ("Basic " + base64.b64encode(said).decode() for said in (b"user:secret", b"user:wrong"))
 LAYER = {"digest": sha256(BASE.blobs[0]), "size": len(BASE.blobs[0]), "mediaType": "x/y"}
 BODY = b"some bytes of a layer"
-
-
-def config(folder: Path, host: str, auth: str = BASIC) -> Path:
-    entry = {"auth": auth.removeprefix("Basic ")}
-    (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
-    return folder / "config.json"
-
-
-@pytest.fixture
-def before(server: str) -> Iterator[Gate]:
-    """Yield a gate in front of the registry that lets everything pass."""
-    with gate(server) as kept:
-        yield kept
 
 
 @pytest.fixture
@@ -55,16 +35,6 @@ def based(host: str, own: str) -> str:
 
 
 # --- who is let in
-
-
-@pytest.fixture(scope="module")
-def guarded(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the host of a registry that lets in who has a password."""
-    home = tmp_path_factory.mktemp("guarded")
-    (home / "htpasswd").write_text(HTPASSWD)
-    auth = {"htpasswd": {"realm": "tests", "path": str(home / "htpasswd")}}
-    with real_registry(registry_program, home, auth=auth) as host:
-        yield host
 
 
 def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
@@ -150,19 +120,6 @@ def test_redirections_without_end_are_given_up(before: Gate, pusher: HttpPusher,
 
 
 # --- whom we believe
-
-
-@pytest.fixture(scope="module")
-def secure(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Yield the host of a registry with a certificate of its own making, and where that lies."""
-    home = tmp_path_factory.mktemp("secure")
-    name = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(home / "key.pem")]
-    command = ["openssl", "req", "-x509", "-days", "2", *key, "-out", str(home / "ca.pem"), *name]
-    subprocess.run(command, check=True, capture_output=True)
-    tls = {"certificate": str(home / "ca.pem"), "key": str(home / "key.pem")}
-    with real_registry(registry_program, home, http={"tls": tls}) as host:
-        yield host, home / "ca.pem"
 
 
 def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:

@@ -1,5 +1,6 @@
 """A real OCI registry for tests, the program `docker-registry`, on loopback; and a gate that stands before it."""
 
+import base64
 import contextlib
 import hashlib
 import http.server as http_server
@@ -19,7 +20,17 @@ import urllib3
 
 START_SECONDS = 20
 DENIED: tuple[int, dict[str, str], bytes] = (401, {}, b"{}")
+HTPASSWD = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
+"""`user` with the password `secret`."""
+BASIC, WRONG = ("Basic " + base64.b64encode(said).decode() for said in (b"user:secret", b"user:wrong"))
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+
+
+def config(folder: Path, host: str, auth: str = BASIC) -> Path:
+    """Return the file of a docker config that holds the credentials for a host."""
+    entry = {"auth": auth.removeprefix("Basic ")}
+    (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
+    return folder / "config.json"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from support.images import BASE, FakePusher
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.layered import Layered
+from knative_lambda.builds.pusher import Pusher
+from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler.events import Event
@@ -100,7 +102,8 @@ class World:
     It lays no layers, and builds share nothing, unless a test says so.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, real: tuple[Registry, Pusher] | None = None, **settings: Any) -> None:
+        """Make it; `real` are the two ports of a real registry, which ``registry`` and the bases are then in."""
         self.time = START
         self.cluster = MemoryCluster(validate=_validate, now=lambda: self.time, new_uid=counted_uids())
         for tenant in ("acme", "other"):
@@ -113,7 +116,8 @@ class World:
         self.pusher = FakePusher(self.registry)
         for runtime in ("python", "node"):
             self.pusher.add(f"registry/{runtime}", BASE, DIGEST)
-        builders = Builders(self.builder, Layered(self.store, self.registry, self.pusher))
+        registry, pusher = real or (self.registry, self.pusher)
+        builders = Builders(self.builder, Layered(self.store, registry, pusher))
         self.owing: list[tuple[str, str]] = []
         self.letters: list[tuple[str, str]] = []
         """DeadLetters that the postman is to look at."""
@@ -123,15 +127,19 @@ class World:
         self.settings = Settings(
             tenants=("acme", "other"),
             store_url="memory://world",
-            registry="registry",
-            python_base="registry/python:1",
-            node_base="registry/node:1",
             dead_letter_url="http://deadletters",
-            **{"layers": False, "builds_reuse": "none", **settings},
+            **{
+                "registry": "registry",
+                "python_base": "registry/python:1",
+                "node_base": "registry/node:1",
+                "layers": False,
+                "builds_reuse": "none",
+                **settings,
+            },
         )
         self.product = Product(
             self.settings,
-            workshop(self.settings, self.cluster, builders, self.registry, self.store),
+            workshop(self.settings, self.cluster, builders, registry, self.store),
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
