@@ -19,7 +19,7 @@ from knative_lambda.deploy.cluster import JOB
 from knative_lambda.schemas import types
 
 SENDERS = 10
-MOST, SECONDS = 300, 12.0
+MOST, SECONDS = 300, 10.0
 """A side's turn ends after so many events, or seconds."""
 
 Open = Callable[[], Line]

@@ -22,7 +22,7 @@ from bench.place import DEPLOYMENT, OURS, PRODUCT, SERVICES, TENANT, Place, code
 from bench.plan import COSTS, SIZES
 from bench.rounds import Chosen, Measured, attempt
 
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, Kind, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, Cluster, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types
 
@@ -42,16 +42,19 @@ def growth(place: Place, runs: int, chosen: Chosen) -> Generator[Measured, None,
     with ExitStack() as stack:
         stack.callback(place.clear)
         stack.enter_context(place.warm())
-        template = Template.of(place, name)
+        data = {"tenant": TENANT, "name": name, "runtime": "python", "source": _source("one")}
+        place.first_answer(name, "one", lambda: place.to_broker(types.BUILD_START, data))
+        within(60, "it is settled", lambda: _is_settled(place.cluster.get(FUNCTION, TENANT, name)))
+        template = Template(place.cluster, TENANT, name)
         stack.enter_context(resting_controller(place))
         there = 1
         for size in sizes:
             place.say(f"records: {size:,}")
             with resting_sources(place):
-                template.copy(range(there, size))
+                template.copy(range(there, size), place.say)
             there = max(there, size)
             for number in range(1, runs + 1):
-                for cost, step in _steps(place, template).items():
+                for cost, step in _steps(place, data).items():
                     key = f"growth.{cost}_{size}"
                     if key in chosen:
                         yield from attempt(place, number, key, partial(_named, step, size))
@@ -61,12 +64,12 @@ def _named(step: Callable[[], dict[str, float]], size: int) -> dict[str, float]:
     return {f"growth.{cost}_{size}": value for cost, value in step().items()}
 
 
-def _steps(place: Place, template: "Template") -> dict[str, Callable[[], dict[str, float]]]:
+def _steps(place: Place, data: dict[str, Any]) -> dict[str, Callable[[], dict[str, float]]]:
     def event() -> dict[str, float]:
-        return {"event": _events(place, lambda _: template.data)}
+        return {"event": _events(place, lambda _: data)}
 
     def change() -> dict[str, float]:
-        return {"change": _events(place, lambda n: {**template.data, "source": _source(f"{fresh()}{n}")})}
+        return {"change": _events(place, lambda n: {**data, "source": _source(f"{fresh()}{n}")})}
 
     def page() -> dict[str, float]:
         return {"page": _ask(f"/{OURS}/namespaces/{TENANT}/functions?limit=500")}
@@ -128,27 +131,19 @@ def requests() -> float:
 class Template:
     """A function that is settled, and copies of its records."""
 
-    def __init__(self, place: Place, name: str, data: dict[str, Any], objects: dict[Kind, Object]) -> None:
-        self.place, self.name, self.data, self.objects = place, name, data, objects
+    def __init__(self, cluster: Cluster, tenant: str, name: str) -> None:
+        """Read the records of a function that has one Build."""
+        self.cluster, self.name = cluster, name
+        [build] = cluster.list(BUILD, tenant, {names.FUNCTION_LABEL: name})
+        found = {kind: cluster.get(kind, tenant, name) for kind in (FUNCTION, KNATIVE_SERVICE)}
+        self.objects = {kind: one for kind, one in found.items() if one} | {BUILD: build}
 
-    @classmethod
-    def of(cls, place: Place, name: str) -> "Template":
-        """Make the function, and read its records once it is settled."""
-        data = {"tenant": TENANT, "name": name, "runtime": "python", "source": _source("one")}
-        place.first_answer(name, "one", lambda: place.to_broker(types.BUILD_START, data))
-        within(60, "it is settled", lambda: _is_settled(place.cluster.get(FUNCTION, TENANT, name)))
-        [build] = place.cluster.list(BUILD, TENANT, {names.FUNCTION_LABEL: name})
-        found = {kind: place.cluster.get(kind, TENANT, name) for kind in (FUNCTION, KNATIVE_SERVICE)}
-        return cls(place, name, data, {kind: one for kind, one in found.items() if one} | {BUILD: build})
-
-    def copy(self, numbers: range) -> None:
+    def copy(self, numbers: range, say: Callable[[str], None]) -> None:
         """Write the records of so many functions more."""
-        done = 0
         with ThreadPoolExecutor(WRITERS) as threads:
-            for _ in threads.map(self._write, numbers):
-                done += 1
+            for done, _ in enumerate(threads.map(self._write, numbers), 1):
                 if done % 500 == 0:
-                    self.place.say(f"{done:,} of {len(numbers):,} written")
+                    say(f"{done:,} of {len(numbers):,} written")
 
     def _write(self, number: int) -> None:
         name = f"{self.name}-{number:05}"
@@ -167,10 +162,10 @@ class Template:
             if "functionUID" in found["spec"]:
                 found["spec"]["functionUID"] = owner["metadata"]["uid"]
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, "spec": found["spec"]}
-        made = self.place.cluster.create(kind, copy.deepcopy(body))
+        made = self.cluster.create(kind, copy.deepcopy(body))
         status = {**found["status"], "observedGeneration": made["metadata"]["generation"]}
         status.pop("outbox", None)
-        return self.place.cluster.replace_status(kind, {**made, "status": status})
+        return self.cluster.replace_status(kind, {**made, "status": status})
 
 
 def _is_settled(function: Object | None) -> bool:

@@ -203,7 +203,7 @@ def acks(values: Values) -> Picture | None:
     ]
     if not sides:
         return None
-    picture, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    picture, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     for y, (side, _) in enumerate(sides):
         found = Figure.of(values[f"acks.{side}_rate"].values())
         colour = OURS if side == "ours" else OTHERS
