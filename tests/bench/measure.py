@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-from collections import defaultdict
 from collections.abc import Generator, Mapping
 from typing import Protocol
 
@@ -31,9 +30,13 @@ PARTS: Mapping[str, Part] = {"speed": speed, "at_once": at_once, "cold": cold, "
 """By the group of the plan, in the order in which they are measured."""
 
 
-def measure(parts: Mapping[str, Part], place: Place, runs: int, chosen: Chosen) -> dict[str, dict[int, float]]:
-    """Return what was measured of the chosen rows, by the key of the row and the number of the round."""
-    values: dict[str, dict[int, float]] = defaultdict(dict)
+def measure(
+    parts: Mapping[str, Part], place: Place, runs: int, chosen: Chosen, values: dict[str, dict[int, float]]
+) -> None:
+    """Put what is measured of the chosen rows into `values`, by the key of the row and the number of the round.
+
+    Whoever stops it finds there what was measured until then.
+    """
     for group, part in parts.items():
         mine = frozenset(key for key in chosen if BY_KEY[key].group == group)
         if not mine:
@@ -42,8 +45,7 @@ def measure(parts: Mapping[str, Part], place: Place, runs: int, chosen: Chosen) 
         try:
             with contextlib.closing(part(place, runs, mine)) as found:
                 for one in found:
-                    values[one.key][one.round] = one.value
+                    values.setdefault(one.key, {})[one.round] = one.value
         except (NoAnswer, ProductError, subprocess.CalledProcessError) as error:
             place.say(f"{TITLES[group]} goes no further: {error}")
         place.until_clear()
-    return values

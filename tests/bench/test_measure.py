@@ -43,14 +43,16 @@ def test_a_part_that_fails_leaves_the_others_their_turn_and_nothing_behind() -> 
     def works(*_: Any) -> Generator[Measured, None, None]:
         yield Measured("acks.ours_rate", 1, 50.0)
 
-    values = measure({"cold": fails, "acks": works}, place, 1, choose(""))  # type: ignore[arg-type]
+    values: dict[str, dict[int, float]] = {}
+    measure({"cold": fails, "acks": works}, place, 1, choose(""), values)  # type: ignore[arg-type]
     assert values == {"cold.nothing": {1: 2.0}, "acks.ours_rate": {1: 50.0}}
     assert cleaned == ["fails"]
     assert "From zero goes no further: gone" in place.told
 
 
-def test_a_run_that_is_told_to_stop_takes_away_what_it_made() -> None:
-    cleaned = []
+def test_a_run_that_is_told_to_stop_takes_away_what_it_made_and_leaves_what_it_measured() -> None:
+    cleaned: list[str] = []
+    values: dict[str, dict[int, float]] = {}
 
     def stopped(*_: Any) -> Generator[Measured, None, None]:
         try:
@@ -60,8 +62,9 @@ def test_a_run_that_is_told_to_stop_takes_away_what_it_made() -> None:
             cleaned.append("stopped")
 
     with pytest.raises(SystemExit):
-        measure({"cold": stopped}, Place(), 1, choose(""))  # type: ignore[arg-type]
+        measure({"cold": stopped}, Place(), 1, choose(""), values)  # type: ignore[arg-type]
     assert cleaned == ["stopped"]
+    assert values == {"cold.nothing": {1: 2.0}}
 
 
 def test_a_step_that_fails_is_told_and_measures_nothing() -> None:
