@@ -22,6 +22,9 @@ from knative_lambda.schemas import names, types
 
 EVENTS, AT_ONCE = 1000, 4
 """Events after which the receiver is weighed again, and how many at once: no more than one pod takes."""
+REST = 2.0
+"""Seconds after a start, for what it brings about beside its first answer."""
+RECEIVER = ("receiver", PRODUCT)
 MIB = 1024 * 1024
 WINDOW = "15s"
 """As the receiver's: how long a Service stays up after its last event."""
@@ -35,12 +38,13 @@ def cold(place: Place, runs: int, chosen: Chosen) -> Generator[Measured, None, N
             bring = partial(floor, os.environ["REGISTRY"], os.environ["PYTHON_RUNTIME"], name, "one", window=WINDOW)
             place.first_answer(name, "one", bring)
             for number in range(1, runs + 1):
-                wait_for_zero(place, name)
+                wait_for_zero(place, (name, TENANT), RECEIVER)
                 yield from attempt(place, number, "cold.nothing", partial(nothing, place, name))
-                wait_for_zero(place, name)
+                time.sleep(REST)
+                wait_for_zero(place, RECEIVER)
                 start = f"cold-{fresh()}"
                 yield from attempt(place, number, "cold.receiver", partial(receiver, place, start))
-                time.sleep(2)  # what starts beside the first answer is there too
+                time.sleep(REST)  # what starts beside the first answer is there too
                 yield from attempt(place, number, "cold.memory_start", partial(weight, place))
                 if "cold.memory_1000" in chosen:
                     yield from attempt(place, number, "cold.memory_1000", partial(weight_after, place, start))
@@ -90,11 +94,10 @@ def weight_after(place: Place, name: str) -> float:
     return weight(place)
 
 
-def wait_for_zero(place: Place, name: str) -> None:
-    """Wait until neither side runs."""
+def wait_for_zero(place: Place, *services: tuple[str, str]) -> None:
+    """Wait until none of these runs, by name and namespace."""
     place.say("waiting until nothing runs")
-    both = ((name, TENANT), ("receiver", PRODUCT))
-    within(180, "both are at zero", lambda: all(place.at_zero(*each) for each in both), 0.5)
+    within(180, "they are at zero", lambda: all(place.at_zero(*each) for each in services), 0.5)
 
 
 def _data(name: str) -> dict[str, object]:
