@@ -21,13 +21,15 @@ class Choice:
     builder: str = ""
     """"" where nobody has looked at the source: it was prepared by an earlier version."""
     why: str = ""
+    pinned: bool = False
+    """Whether the same source upon the same base is the same image: it names every other image by digest."""
 
 
-def automatic(job: str, *, layers: bool) -> Choice:
+def automatic(job: str, *, layers: bool, pinned: bool = True) -> Choice:
     """Return what ``auto`` comes to for a source; `job` says why that takes a build Job, or ""."""
     if job:
-        return Choice("kaniko", job)
-    return Choice("layer", ALONE) if layers else Choice("kaniko", OFF)
+        return Choice("kaniko", job, pinned)
+    return Choice("layer", ALONE, pinned) if layers else Choice("kaniko", OFF, pinned)
 
 
 def choose(asked: str, auto: Choice, otherwise: str, where: str) -> Choice:

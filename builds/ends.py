@@ -13,6 +13,7 @@ from knative_lambda.builds import record, sharing
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.reuse import Reuse
 from knative_lambda.builds.slots import Slots
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
 from knative_lambda.deploy.conditions import Saying, condition
@@ -29,6 +30,8 @@ class Workshop:
     store: Store
     slots: Slots
     patience: Patience = field(default_factory=Patience)
+    reuse: Reuse | None = None
+    """Who finds what was made before of the same input; None where each Build has its own."""
     later: Callable[[str, str, datetime], None] = lambda _tenant, _function, _moment: None
     """Told of a Function to look at again at a moment; must not block, and may forget: the sweep comes all the same."""
 

@@ -38,6 +38,8 @@ class Inputs:
     """The event that asked not to build it; "" where none did."""
     auto: Choice = field(default_factory=Choice)
     """What ``auto`` comes to for it."""
+    lost: str = ""
+    """The Build whose image the registry was found to have no more; "" where it was not asked, or has it."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -56,11 +58,18 @@ def recorded_auto(annotations: Mapping[str, str], context: str) -> Choice:
     return inputs.auto if inputs is not None and inputs.context == context else Choice()
 
 
+def lost(annotations: Mapping[str, str]) -> str:
+    """Return the Build that is recorded as having lost its image, or ""."""
+    inputs = _loads(annotations)
+    return inputs.lost if inputs else ""
+
+
 def _loads(annotations: Mapping[str, str]) -> Inputs | None:
     try:
         raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
         auto = Choice(**raw.get("auto", {}))
-        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], raw.get("cancelled", ""), auto)
+        rest = raw.get("cancelled", ""), auto, raw.get("lost", "")
+        inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], *rest)
     except (ValueError, TypeError, KeyError):
         return None
     return inputs

@@ -61,8 +61,8 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     number = build.get("status", {}).get("attempt", 0)
     if number and (paused := _paused(build, number, workshop, now)) is not None:
         return paused
-    if not (number or record.waits(build)) and (other := sharing.maker(build, workshop.cluster, now)):
-        return _share(build, other, workshop, now)
+    if not (number or record.waits(build)) and (shared := _shared(build, workshop, now)) is not None:
+        return shared
     held = workshop.slots.take(build, now) if record.takes_slot(build) else ""
     if held or not record.takes_slot(build):
         return _begin(build, number + 1, held, workshop, now)
@@ -91,7 +91,21 @@ def _paused(build: Object, number: int, workshop: Workshop, now: datetime) -> Ob
     return None
 
 
-def _share(build: Object, other: str, workshop: Workshop, now: datetime) -> Object:
+def _shared(build: Object, workshop: Workshop, now: datetime) -> Object | None:
+    """Return a Build that waits for another to make the same, or is served by what one has made; None if it is to."""
+    if not sharing.makes(build) or build["spec"].get("fresh"):
+        return None
+    if other := sharing.maker(build, workshop.cluster, now):
+        return _wait_for(other, build, workshop, now)
+    served = workshop.reuse and workshop.reuse.serve(build, record.attempt_of(build, 1).destination)
+    if not served:
+        return None
+    build = record.told(build, {}, record.prepared(build) | {"Reused": ("True", "Reused", served.by)}, now)
+    outcome = Outcome("Succeeded", "Reused", f"{served.by} had made it of the same input", served.image)
+    return finish(build, outcome, workshop, now)
+
+
+def _wait_for(other: str, build: Object, workshop: Workshop, now: datetime) -> Object:
     """Say which Build a Build waits for; look once more a little later, because that one may just have ended."""
     why = f"{other} makes the same"
     if record.shares(build) and condition(build, "Admitted")["message"] == why:

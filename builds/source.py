@@ -13,6 +13,7 @@ from typing import Any
 
 from knative_lambda.builds import archive, layers
 from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
+from knative_lambda.builds.pinned import is_pinned
 from knative_lambda.builds.turns import Turn, Turns
 from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.storage import keys
@@ -44,6 +45,8 @@ class Context(Packed):
 
     job: str = ""
     """Why an image of it takes a build Job; "" where it is one layer upon its base."""
+    pinned: bool = True
+    """Whether no image that it names but its base may be another one tomorrow."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: st
     with objects.turns.turn() as turn:
         files = _files(spec, objects, limits, f"{where}/source", turn)
         packed = archive.pack(_wrapped(spec, files, where))
+        pinned = spec["runtime"] != "dockerfile" or is_pinned(bytes(files["Dockerfile"].body))
         reasons = (layers.unfit(len(packed.body), packed.size), *(needs_job(spec["runtime"], path) for path in files))
-    return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""))
+    return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""), pinned)
 
 
 def needs_job(runtime: str, path: str) -> str:

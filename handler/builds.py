@@ -4,6 +4,8 @@ Called by `converge`, and by the use cases that end a build. Names are derived, 
 is the lock; which one is wanted is written on the Function before it is made.
 """
 
+from dataclasses import replace
+
 from knative_lambda.builds import ends, record, sharing, source
 from knative_lambda.builds.choice import choose
 from knative_lambda.builds.prepare import Inputs
@@ -24,7 +26,8 @@ TOLD = "Told"
 def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, Object | None]:
     """Return the Function and the Build of its inputs, or None where its source is a ready image.
 
-    An older Build that still runs is superseded. Raises `Conflict` where a twin was faster.
+    An older Build that still runs is superseded. One that has ended serves again if the registry has its image, which
+    it is asked when the source comes again. Raises `Conflict` where a twin was faster.
     """
     latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
     if not inputs.context:
@@ -33,10 +36,12 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
         return _point(function, "", None, latest, product), None
     spec = _spec(function, inputs, product)
     found = latest if latest and latest["spec"]["inputHash"] == spec["inputHash"] else _newest(function, spec, product)
+    if found is not None and _is_news(found, function) and not _has_image(found, product):
+        inputs = replace(inputs, lost=found["metadata"]["name"])
     if found is not None and _serves(found, function, inputs):
         name = found["metadata"]["name"]
     else:
-        spec["rebuild"] = record.lineage(found) if found else ""
+        spec |= _renewed(found, function, inputs)
         name = names.build_name(
             function["metadata"]["name"], function["metadata"]["uid"], spec["inputHash"], spec["rebuild"]
         )
@@ -44,13 +49,19 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     if latest is not None and latest["metadata"]["name"] != name:
         latest = supersede(latest, f"{name} has newer source, by {inputs.cause}", product)
     function = _point(function, name, found, latest, product)
-    return function, found or _make(name, function, spec, product)
+    return function, found or _make(name, function, (spec, _made(spec, inputs, product)), product)
 
 
 def is_wanted(build: Object, function: Object, inputs: Inputs, product: Product) -> bool:
     """Say whether a Build is the one that `wanted` finds: of just these inputs, and of no earlier try or rebuild."""
     same: bool = bool(inputs.context) and build["spec"]["inputHash"] == _spec(function, inputs, product)["inputHash"]
     return same and _serves(build, function, inputs)
+
+
+def lost(function: Object, product: Product) -> str:
+    """Return the Build that a Function points to where the registry has its image no more, else ""."""
+    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    return "" if latest is None or _has_image(latest, product) else str(latest["metadata"]["name"])
 
 
 def named(function: Object, name: str, product: Product) -> Object | None:
@@ -141,9 +152,32 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     }
 
 
-def _made(spec: Object, product: Product) -> str:
+def _is_news(build: Object, function: Object) -> bool:
+    """Say whether a Function has not pointed to a Build until now, or has changed since that was written."""
+    state = function.get("status", {})
+    generation = function["metadata"].get("generation", 1)
+    return (state.get("latestBuild"), state.get("observedGeneration")) != (build["metadata"]["name"], generation)
+
+
+def _has_image(build: Object, product: Product) -> bool:
+    """Say whether the image of a Build is there, if it should be; raise `Unavailable` if the registry cannot say it."""
+    image = record.image_of(build)
+    return not image or product.workshop.registry.digest(image) is not None
+
+
+def _renewed(before: Object | None, function: Object, inputs: Inputs) -> Object:
+    """Return what a Build's spec says of the one that it replaces, and of why."""
+    said: Object = {"rebuild": record.lineage(before) if before else ""}
+    if function["spec"].get("rebuild"):
+        said["fresh"] = True
+    if before is not None and before["metadata"]["name"] == inputs.lost:
+        said["because"] = f"the registry no longer has {record.image_of(before)}, of {before['metadata']['name']}"
+    return said
+
+
+def _made(spec: Object, inputs: Inputs, product: Product) -> str:
     """Return the digest of what the Job of a Build makes; "" where it has none, or makes it for this Build alone."""
-    is_shared = product.settings.builds_reuse != "none" and spec["builder"] == "kaniko"
+    is_shared = product.workshop.reuse is not None and spec["builder"] == "kaniko" and inputs.auto.pinned
     return str(spec["inputHash"]) if is_shared else ""
 
 
@@ -162,8 +196,11 @@ def _newest(function: Object, spec: Object, product: Product) -> Object | None:
 def _serves(build: Object, function: Object, inputs: Inputs) -> bool:
     """Say whether a Build of the same input will do: not an earlier failure, nor an earlier success for a rebuild.
 
-    Nor one that was cancelled though nothing on the Function asks for that: an older cancel was late, and met it.
+    Nor one whose image is gone, nor one that was cancelled though nothing on the Function asks for that: an older
+    cancel was late, and met it.
     """
+    if build["metadata"]["name"] == inputs.lost:
+        return False
     same_cause: bool = build["spec"]["cause"] == inputs.cause
     phase = record.phase(build)
     if phase == "Cancelled":
@@ -201,9 +238,10 @@ def _say_told(build: Object, saying: Saying, product: Product) -> Object:
     return product.cluster.replace_status(BUILD, {**build, "status": {**state, "conditions": told}})
 
 
-def _make(name: str, function: Object, spec: Object, product: Product) -> Object:
+def _make(name: str, function: Object, spec: tuple[Object, str], product: Product) -> Object:
+    body, made = spec
     try:
-        return product.cluster.create(BUILD, record.manifest(name, function, spec, sharing.label(_made(spec, product))))
+        return product.cluster.create(BUILD, record.manifest(name, function, body, sharing.label(made)))
     except AlreadyExists:
         found = named(function, name, product)
         if found is None:

@@ -21,6 +21,8 @@ from knative_lambda.schemas.errors import Conflict, Refused, Temporary
 from knative_lambda.schemas.names import INPUT_ANNOTATION
 
 TRIES = 5
+UNPULLED = ("ErrImagePull", "ImagePullBackOff")
+"""What a kubelet says, and Knative after it, of an image that may be gone."""
 
 
 def converge(tenant: str, name: str, product: Product) -> None:
@@ -70,6 +72,9 @@ def _bring_forward(function: Object, product: Product) -> bool:
             )
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
+        if seen and seen.reason in UNPULLED and (lost := builds.lost(function, product)) not in ("", inputs.lost):
+            _record(function, replace(inputs, lost=lost), product)
+            raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)
     return moves
 
@@ -101,8 +106,13 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
     cause = f"generation {meta.get('generation', 1)}"
     inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
+    return _record(function, inputs, product), inputs
+
+
+def _record(function: Object, inputs: Inputs, product: Product) -> Object:
+    meta = function["metadata"]
     annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}
-    return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}}), inputs
+    return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}})
 
 
 def _entrypoint(function: Object, inputs: Inputs) -> str:

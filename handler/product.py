@@ -56,7 +56,7 @@ class Product:
 
     def automatic(self, context: Context) -> Choice:
         """Return what ``auto`` comes to for a source's context."""
-        return choice.automatic(context.job, layers=self.settings.layers)
+        return choice.automatic(context.job, layers=self.settings.layers, pinned=context.pinned)
 
     def base(self, runtime: str) -> str:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""

@@ -76,8 +76,11 @@ class Settings:
     """Lay code without dependencies upon its base in the receiver itself; false makes a Job of every build."""
     platform: str = PLATFORM
     """Which image of a runtime base that has several is laid upon: ``os/architecture``."""
-    builds_reuse: str = "none"
-    """Whose Builds of the same input serve a Build, and are waited for: ``none``, or those of its ``tenant``."""
+    builds_reuse: str = "tenant"
+    """Whose images of the same input serve a Build: ``none``, those of its ``tenant``, or of ``all``.
+
+    With ``all`` a tenant gets what another has built, private dependencies with it, and sees that it has.
+    """
     builds_per_tenant: int = 5
     """Builds of one tenant that run at once."""
     builds_at_once: int = 10

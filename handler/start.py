@@ -6,13 +6,14 @@ event, and any sweep can finish what it began.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from knative_lambda.builds import prepare, source
 from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.deploy.cluster import FUNCTION, Object
-from knative_lambda.handler import order
+from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import Key
@@ -91,6 +92,8 @@ def _write(body: Object, spec: Object, prepared: Prepared, key: Key, product: Pr
     annotations = body["metadata"].get("annotations", {})
     before = prepare.recorded(annotations, spec)
     inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
+    if before is not None:
+        inputs = replace(inputs, lost=builds.lost(body, product))
     notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
     body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
     is_new = "resourceVersion" not in body["metadata"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import record
+from knative_lambda.builds import prepare, record
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
@@ -97,9 +97,11 @@ def is_new(function: Object) -> bool:
     """Say whether the Function was changed since its status was written: its spec, or what an event asks of it.
 
     A retry of what failed and a cancel of what is not built yet leave the spec and its generation as they are; of what
-    is built, both ask nothing.
+    is built, both ask nothing. So does the loss of an image, until another Build is wanted.
     """
     state = function.get("status", {})
+    if state.get("latestBuild", "") == prepare.lost(function["metadata"].get("annotations", {})) != "":
+        return True
     if function["metadata"].get("generation", 1) != state.get("observedGeneration"):
         return True
     is_built = condition(function, "Built")["status"] == "True"

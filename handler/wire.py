@@ -14,11 +14,13 @@ from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.layered import Layered
+from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.reuse import Reuse
 from knative_lambda.builds.slots import SlotLimits, Slots
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
@@ -103,6 +105,7 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = builders(settings, ports)
     touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
+    touched = replace(touched, reuse=reuse(settings, ports.cluster, ports.pusher))
     product = effects.watched(join(settings, touched, senders), around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
 
@@ -124,6 +127,13 @@ def workshop(settings: Settings, cluster: Cluster, builder: Builder, registry: R
     limits = SlotLimits(settings.builds_per_tenant, settings.builds_at_once)
     patience = Patience(settings.build_deadline, settings.build_outside, settings.build_attempts, settings.build_pause)
     return Workshop(cluster, builder, registry, store, Slots(cluster, settings.namespace, limits), patience)
+
+
+def reuse(settings: Settings, cluster: Cluster, pusher: Pusher) -> Reuse | None:
+    """Return who finds what was made before of the same input, None where every Build is to be made for itself."""
+    if settings.builds_reuse == "none":
+        return None
+    return Reuse(cluster, pusher, settings.tenants if settings.builds_reuse == "all" else ())
 
 
 def deploying(settings: Settings) -> DeploySettings:

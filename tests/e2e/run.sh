@@ -12,5 +12,5 @@ set +a
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 echo 'receiver: {logEffects: true}' >"$values" # one of the tests reads them
-TENANTS="${TENANTS:-demo}" VALUES=$values deploy/install.sh >&2
+TENANTS="${TENANTS:-demo neighbour}" VALUES=$values deploy/install.sh >&2
 .venv/bin/pytest tests/e2e "$@"

@@ -17,13 +17,13 @@ from knative_lambda.builds import record
 from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.layered import Layered
-from knative_lambda.deploy.cluster import BUILD, JOB, LEASE, Cluster
+from knative_lambda.deploy.cluster import BUILD, JOB, KNATIVE_SERVICE, LEASE, Cluster
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.wire import workshop
+from knative_lambda.handler.wire import reuse, workshop
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary
 
@@ -47,6 +47,7 @@ def replica(estate: Estate, cluster: Cluster) -> Product:
     kaniko = Kaniko(cluster, estate.store, KanikoSettings("kaniko", "fetch"), now=lambda: estate.time)
     builders = Builders(kaniko, Layered(estate.store, estate.registry, estate.pusher))
     touched = workshop(estate.settings, cluster, builders, estate.registry, estate.store)
+    touched = replace(touched, reuse=reuse(estate.settings, cluster, estate.pusher))
     owing: list[tuple[str, str]] = []
     return replace(
         estate.product, workshop=touched, owes=lambda tenant, name: owing.append((tenant, name)), once=Once()
@@ -163,3 +164,23 @@ def test_of_builds_of_many_functions_at_once_no_more_run_than_may() -> None:
     builds = [build for tenant in ("acme", "other") for build in estate.builds(tenant)]
     assert Counter(record.phase(build) for build in builds) == {"Succeeded": 40}
     assert len(estate.jobs_made) == len(set(estate.jobs_made)) == 40
+
+
+def test_the_same_source_of_forty_functions_at_once_makes_one_job_of_each_tenant() -> None:
+    """All of them answer, each from a repository of its own."""
+    estate = Estate(builds_reuse="tenant")
+    places = [(("acme", "other")[number % 2], f"f{number}") for number in range(40)]
+    events = [start(tenant=tenant, name=name)(estate) for tenant, name in places]
+    assert at_once(events, [replica(estate, estate.cluster) for _ in range(REPLICAS)]) == {}
+    assert {tenant: len(estate.running(tenant)) for tenant in ("acme", "other")} == {"acme": 1, "other": 1}
+    estate.rest()
+    digest = estate.pushed(events[0])
+    for tenant, name in places:
+        service = estate.cluster.get(KNATIVE_SERVICE, tenant, name)
+        assert service is not None
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry/{tenant}/{name}@{digest}"
+    assert len(estate.jobs_made) == 2
+    assert [estate.cluster.list(LEASE, place) for place in ("acme-builds", "other-builds", "knative-lambda")] == [
+        []
+    ] * 3

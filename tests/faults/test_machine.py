@@ -44,7 +44,7 @@ class Story(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.estate = Estate(builds_per_tenant=TENANT_LIMIT, builds_at_once=LIMIT, layers=True)
+        self.estate = Estate(builds_per_tenant=TENANT_LIMIT, builds_at_once=LIMIT, layers=True, builds_reuse="tenant")
         self.queue: list[Event] = []
         self.sent: dict[Place, list[Event]] = {place: [] for place in FUNCTIONS}
         self.had_ended: set[str] = set()
@@ -189,6 +189,14 @@ class Story(RuleBasedStateMachine):
             self._tell()
 
     @rule(which=queued)
+    def delete_image(self, which: int) -> None:
+        """Delete an image in the registry by hand."""
+        there = sorted(name for name in self.estate.registry.known if "-" in name.rpartition(":")[2])
+        if there:
+            repository, _, tag = there[which % len(there)].rpartition(":")
+            self.estate.vanish(repository, self.estate.registry.known[f"{repository}:{tag}"])
+
+    @rule(which=queued)
     def delete_job(self, which: int) -> None:
         """Delete a Job by hand, as its time to live does, and let what was cancelled have pushed its image by now."""
         for build in (*self.estate.builds("acme"), *self.estate.builds("other")):
@@ -305,7 +313,7 @@ class Story(RuleBasedStateMachine):
         return service and service["spec"]["template"]["spec"]["containers"][0]["image"]
 
     def _built(self, tenant: str, name: str) -> set[str]:
-        known = self.estate.registry.known.items()
+        known = {**self.estate.vanished, **self.estate.registry.known}.items()
         return {
             f"registry/{tenant}/{name}@{digest}"
             for tag, digest in known

@@ -3,15 +3,16 @@
 What the cluster does, it does when a test says so: `advance` lets it do what is due, `rest` all of it.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from support.faults import Handler
+from support.images import Made, made, tarred
 from support.world import World
 
 from knative_lambda.builds import record, source
@@ -40,7 +41,7 @@ from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.wire import workshop
+from knative_lambda.handler.wire import reuse, workshop
 from knative_lambda.schemas import names, types
 
 KINDS = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, JOB, POD, LEASE, DEAD_LETTER)
@@ -83,6 +84,8 @@ class Estate(World):
         self.changes = 0
         """How often anything was written to the cluster."""
         self.cluster.on_change(lambda *_: setattr(self, "changes", self.changes + 1))
+        self.vanished: dict[str, str] = {}
+        """What the registry knew until somebody deleted it there: digests by reference."""
         self.jobs_made: list[str] = []
         """Every Job that was ever seen, by the UID of its Build and its name."""
 
@@ -92,6 +95,7 @@ class Estate(World):
         kaniko = Kaniko(ports.cluster, ports.store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
         builders = Builders(kaniko, Layered(ports.store, ports.registry, ports.pusher))
         touched = workshop(self.settings, ports.cluster, builders, ports.registry, ports.store)
+        touched = replace(touched, reuse=reuse(self.settings, ports.cluster, ports.pusher))
         bare = Product(
             self.settings,
             touched,
@@ -166,7 +170,9 @@ class Estate(World):
         if fate == "ok":
             [destination] = [arg.partition("=")[2] for arg in spec["args"] if arg.startswith("--destination=")]
             context = job["spec"]["template"]["spec"]["initContainers"][0]["args"][0]
-            self.registry.known[destination] = _digest(context)
+            image = image_of(context)
+            self.pusher.add(destination.rpartition(":")[0], image)
+            self.registry.known[destination] = image.digest
         states = [{"name": "kaniko", "state": {"terminated": {"exitCode": code}}}]
         phase = "Failed" if code else "Succeeded"
         self.cluster.logs[(meta["namespace"], meta["name"], "kaniko")] = f"it went {fate}\n".encode()
@@ -260,7 +266,7 @@ class Estate(World):
         packed = source.context(data, self.product.objects(data["tenant"]), self.product.limits, "/data")
         if self.settings.layers and data.get("builder") != "kaniko":
             return self.laid(data["tenant"], data["name"], packed.digest)
-        return _digest(packed.digest.removeprefix("sha256:"))
+        return image_of(packed.digest.removeprefix("sha256:")).digest
 
     def laid(self, tenant: str, function: str, context: str) -> str:
         """Return the digest of the image that a function's code was laid into; every time into the same."""
@@ -270,9 +276,17 @@ class Estate(World):
             for spec in [build["spec"]]
             if (spec["builder"], spec["context"]) == ("layer", context)
         ]
-        digests = {self.registry.known[tag] for tag in tags if tag in self.registry.known}
+        known = {**self.vanished, **self.registry.known}
+        digests = {known[tag] for tag in tags if tag in known}
         assert len(digests) == 1, digests
         return digests.pop()
+
+    def vanish(self, repository: str, digest: str) -> None:
+        """Delete an image in the registry, as a person does."""
+        tags = [f"{repository}:{tag}" for tag in self.registry.tags(repository)]
+        self.vanished |= {tag: digest for tag in tags if self.registry.known[tag] == digest}
+        self.registry.delete(repository, digest)
+        self.pusher.manifests.get(repository, {}).pop(digest, None)
 
     def objects(self) -> list[tuple[Kind, Object]]:
         return [(kind, body) for kind in KINDS for place in PLACES for body in self.cluster.list(kind, place)]
@@ -298,8 +312,10 @@ class Estate(World):
         }
 
 
-def _digest(context: str) -> str:
-    return "sha256:" + hashlib.sha256(context.encode()).hexdigest()
+@cache
+def image_of(context: str) -> Made:
+    """Return the image that is built of a context: of the same one the same, whoever builds it."""
+    return made(tarred(context=context))
 
 
 def place(body: Object) -> str:

@@ -209,6 +209,19 @@ def unheard(estate: Estate) -> None:
     estate.broker = 202
 
 
+def vanished(estate: Estate) -> None:
+    """Delete the image of the function's Build in the registry."""
+    repository, _, digest = build_of(estate)["status"]["image"].partition("@")
+    estate.vanish(repository, digest)
+
+
+def unpulled(estate: Estate) -> None:
+    """Let Knative say that an image cannot be pulled, and then say nothing more of it."""
+    estate.knows_knative["hello"] = "ImagePullBackOff"
+    estate.serve()
+    estate.knows_knative["hello"] = ""
+
+
 def forgotten(estate: Estate) -> None:
     """Leave what nothing needs any more, and let it age."""
     live(start(), start("two"), start("three", name="bye"))(estate)
@@ -245,6 +258,8 @@ ONE_AT_A_TIME = {"builds_per_tenant": 1}
 LAYERS = {"layers": True}
 JOB_OF_IT = start(builder="kaniko")
 OTHER = start("other", name="other")
+REUSED = {"builds_reuse": "tenant"}
+OTHERS_SOURCE = start(name="other")
 STORIES = (
     Story("a new function", start(triggers=[{"type": "demo"}]), commit="cluster.create Function"),
     Story("a new version", start("two"), live(start()), "cluster.replace Function"),
@@ -270,6 +285,31 @@ STORIES = (
         then(live(start()), sent(OTHER, start("two"))),
         "cluster.replace Function",
         ONE_AT_A_TIME,
+    ),
+    Story(
+        "the same source again, whose image is gone", start(), then(live(start()), vanished), "cluster.replace Function"
+    ),
+    Story("a Service whose image is gone", reported("Service"), then(live(start()), vanished, unpulled)),
+    Story(
+        "the source of another function",
+        OTHERS_SOURCE,
+        live(start()),
+        "cluster.create Function",
+        REUSED,
+    ),
+    Story("the source of what is being built", OTHERS_SOURCE, sent(start()), "cluster.create Function", REUSED),
+    Story("an end that others waited for", ended("ok"), sent(start(), OTHERS_SOURCE), settings=REUSED),
+    Story("a failure that others waited for", ended("user"), sent(start(), OTHERS_SOURCE), settings=REUSED),
+    Story("a delete of what others wait for", delete, sent(start(), OTHERS_SOURCE), "store.put tombstones", REUSED),
+    Story(
+        "newer source for what others wait for",
+        start("two"),
+        sent(start(), OTHERS_SOURCE),
+        "cluster.replace Function",
+        REUSED,
+    ),
+    Story(
+        "a cancel of what waits for another", cancel(), sent(OTHERS_SOURCE, start()), "cluster.replace Function", REUSED
     ),
     Story("a fresh build of the same source", start(rebuild=True), live(start()), "cluster.replace Function"),
     Story("a ready image", start(source={"image": IMAGE}), commit="cluster.create Function"),

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.settings import Settings
-from knative_lambda.handler.wire import deploying, workshop
+from knative_lambda.handler.wire import deploying, reuse, workshop
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
 from knative_lambda.schemas.errors import Refused
@@ -139,7 +139,10 @@ class World:
         )
         self.product = Product(
             self.settings,
-            workshop(self.settings, self.cluster, builders, registry, self.store),
+            replace(
+                workshop(self.settings, self.cluster, builders, registry, self.store),
+                reuse=reuse(self.settings, self.cluster, self.pusher),
+            ),
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
