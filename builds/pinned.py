@@ -9,8 +9,10 @@ https://docs.docker.com/reference/dockerfile/ says how one is read.
 import re
 
 DIGEST = re.compile(r"[^\s$]+@sha256:[0-9a-f]{64}")
-_CONTINUED = re.compile(r"\\[ \t]*\n(?:[ \t]*#[^\n]*\n|[ \t]*\n)*")
-_ESCAPE = re.compile(r"\s*#\s*escape\s*=", re.IGNORECASE)
+_COMMENT = re.compile(r"^[ \t]*#.*\n?", re.MULTILINE)
+_CONTINUED = re.compile(r"\\[ \t]*\n")
+_DOUBTFUL = re.compile(r"<<|^[ \t]*#[ \t]*escape[ \t]*=|\\[ \t]*\n[ \t]*\n", re.IGNORECASE | re.MULTILINE)
+"""A heredoc, another escape character, a line that goes on after an empty one."""
 _FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _TAKES = re.compile(r"--from=(\S+)|--mount=\S*?\bfrom=([^,\s]+)", re.IGNORECASE)
 SCRATCH = "scratch"
@@ -18,21 +20,21 @@ SCRATCH = "scratch"
 
 def is_pinned(dockerfile: bytes) -> bool:
     """Say whether every image named is one by digest, ``scratch``, or an earlier stage."""
-    text = dockerfile.decode(errors="replace").replace("\r\n", "\n")
-    if "<<" in text or _ESCAPE.match(text):
+    text = dockerfile.decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    said = _COMMENT.sub("", text)
+    if _DOUBTFUL.search(text) or _DOUBTFUL.search(said):
         return False
     stages: list[str] = []
-    for line in map(str.strip, _CONTINUED.sub("", text).split("\n")):
-        word = line.partition(" ")[0].upper()
+    for line in map(str.strip, _CONTINUED.sub("", said).split("\n")):
         if re.match(r"FROM\b", line, re.IGNORECASE):
             found = _FROM.fullmatch(line)
             if found is None or not _is_known(found[1], stages):
                 return False
             stages.append((found[2] or "").lower())
-        elif word in ("COPY", "ADD", "RUN"):
-            taken = ("".join(filter(None, groups)) for groups in _TAKES.findall(line))
-            if not all(_is_known(image, stages) or _is_number_of(image, stages) for image in taken):
-                return False
+            continue
+        taken = ("".join(filter(None, groups)) for groups in _TAKES.findall(line))
+        if not all(_is_known(image, stages) or _is_number_of(image, stages) for image in taken):
+            return False
     return bool(stages)
 
 

@@ -18,6 +18,8 @@ from knative_lambda.schemas.names import PLATFORM
 PREFIX = "KNATIVE_LAMBDA_"
 NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
 """What the receiver cannot do without on a cluster."""
+CHOICES: Mapping[str, tuple[str, ...]] = {"builds_reuse": ("none", "tenant", "all")}
+"""What a setting may be that is one of a few words."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -146,6 +148,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         if raw is not None:
             try:
                 values[name] = _parse(getattr(known.type, "__name__", ""), raw)
+                if raw not in CHOICES.get(name, (raw,)):
+                    raise ValueError(f"one of {', '.join(CHOICES[name])}, not {raw!r}")  # noqa: TRY301 - told with the others
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")
     if faults:

@@ -33,7 +33,13 @@ def test_every_kind_of_setting_is_read() -> None:
 
 
 def test_all_faults_are_told_together() -> None:
-    wrong = {"THREADS": "many", "REGISTRY_INSECURE": "maybe", "BUILD_RESOURCES": "[1]", "FUNCTION_RESOURCES": "{"}
+    wrong = {
+        "THREADS": "many",
+        "REGISTRY_INSECURE": "maybe",
+        "BUILD_RESOURCES": "[1]",
+        "FUNCTION_RESOURCES": "{",
+        "BUILDS_REUSE": "al",
+    }
     with pytest.raises(BadSettings) as faults:
         read({f"KNATIVE_LAMBDA_{name}": value for name, value in wrong.items()})
     assert all(name in str(faults.value) for name in wrong)
