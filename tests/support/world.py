@@ -141,7 +141,7 @@ class World:
             self.settings,
             replace(
                 workshop(self.settings, self.cluster, builders, registry, self.store),
-                reuse=reuse(self.settings, self.cluster, self.pusher),
+                reuse=reuse(self.settings, self.cluster, pusher),
             ),
             deploying(self.settings),
             lambda: self.time,
