@@ -1,4 +1,4 @@
-"""The `Builder` of the embedded mode: wrapper, dependencies and code are laid together on this machine.
+"""The `Builder` of the embedded mode: wrapper, dependencies and code are laid together on this machine, or compiled.
 
 Joined by `handler` for `knative-lambda dev`; asked by `settle.py`. Package managers run as processes that end with this
 one. Each attempt has a folder of its own, where its outcome and its log outlive a restart.
@@ -33,15 +33,19 @@ LOG_LIMIT = 4 * 1024 * 1024
 STOP_SECONDS = 10
 CHUNK = 64 * 1024
 INHERITED = re.compile(
-    r"PATH|HOME|LANG|LC_\w+|TMPDIR|(PIP|NPM_CONFIG)_\w+|\w*_PROXY|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS",
+    r"PATH|HOME|LANG|LC_\w+|TMPDIR|(PIP|NPM_CONFIG)_\w+|\w*_PROXY|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
+    r"|GO(PATH|CACHE|MODCACHE|PROXY|PRIVATE|NOPROXY|SUMDB|NOSUMDB|INSECURE|AUTH)",
     re.IGNORECASE,
 )
 """The environment of package managers: where packages come from, and nothing else of ours."""
 NETWORK = re.compile(
     r"name resolution|NewConnectionError|ConnectTimeout|ReadTimeoutError|ProxyError|connection broken"
     r"|50[0234] Server Error|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET"
+    r"|\bdial tcp\b|i/o timeout|50[0234] (Internal Server Error|Bad Gateway|Service Unavailable|Gateway Timeout)"
 )
-"""What pip and npm say when it was the network."""
+"""What pip, npm and go say when it was the network."""
+GO_RUN = "exit status 1"
+"""What go says itself when a program that it ran has failed."""
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +173,9 @@ class LocalBuilder:
         if packed is None:
             return Ended(1, "platform", "ContextMissing", f"the store holds no {attempt.context}")
         files = archive.unpack(packed, LIMITS, "/context")
-        layers: list[bytes | Path] = [local_images.wrapper_layer(RUNTIMES / attempt.runtime)]
+        layers: list[bytes | Path] = []
+        if not recipe.compiled:
+            layers.append(local_images.wrapper_layer(RUNTIMES / attempt.runtime))
         if recipe.wanted(files):
             if missing := local_images.missing(recipe):
                 return Ended(1, "user", "RuntimeNotSupported", missing)
@@ -193,9 +199,10 @@ class LocalBuilder:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix="install-") as name:
             folder = Path(name)
             local_images.write_code(files, folder)
-            code = _execute(recipe.installer(files), folder / CODE, run)
+            code = _execute(recipe.installer(files, folder), folder / CODE, run)
             if code != 0:
-                return _failure(code, self.log(run.attempt, limit=LOG_LIMIT).decode(errors="replace"))
+                reason = "BuildFailed" if recipe.compiled else "DependenciesFailed"
+                return _failure(code, reason, self.log(run.attempt, limit=LOG_LIMIT).decode(errors="replace"))
             made = folder / "layer.tar"
             local_images.write_dependencies_layer(recipe, folder, made)
             made.replace(layer)
@@ -233,11 +240,12 @@ def _execute(command: tuple[str, ...], folder: Path, run: _Run) -> int:
     return code
 
 
-def _failure(code: int, output: str) -> Ended:
-    last = next((line for line in reversed(output.splitlines()) if line.strip()), "")
+def _failure(code: int, reason: str, output: str) -> Ended:
+    lines = [line for line in output.splitlines() if line.strip() and line != GO_RUN]
+    last = lines[-1] if lines else ""
     if NETWORK.search(output):
         return Ended(code, "platform", "PackagesUnreachable", last)
-    return Ended(code, "user", "DependenciesFailed", last)
+    return Ended(code, "user", reason, last)
 
 
 def _outcome(folder: Path) -> Ended | None:

@@ -19,11 +19,11 @@ from typing import Any
 
 from knative_lambda.builds import archive
 from knative_lambda.builds.archive import File, Files
-from knative_lambda.builds.source import CODE
+from knative_lambda.builds.source import CODE, ENTRYPOINT
 from knative_lambda.schemas.errors import Refused
 
 WRAPPER = "runtime/"
-WRAPPER_SUFFIXES = (".py", ".js", ".cjs", ".mjs", ".json")
+WRAPPER_SUFFIXES = (".py", ".js", ".cjs", ".mjs", ".json", ".go", ".mod", ".sum")
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,18 @@ class Recipe:
     """The same where the last of `lists` is there."""
     installed: str
     """Where they are then, beside the folder of the code or in it; the same place in the image."""
+    compiled: bool = False
+    """Whether it is a program that `install` makes, of all the code; it holds the wrapper."""
 
     def wanted(self, files: Files) -> bool:
-        """Say whether the code lists dependencies."""
-        return CODE + self.lists[0] in files
+        """Say whether anything is to be installed: the code lists dependencies, or is compiled."""
+        return self.compiled or CODE + self.lists[0] in files
 
-    def installer(self, files: Files) -> tuple[str, ...]:
-        """Return the command that installs the dependencies."""
-        return self.locked_install if CODE + self.lists[-1] in files else self.install
+    def installer(self, files: Files, folder: Path) -> tuple[str, ...]:
+        """Return the command that installs it, where `folder` holds the context."""
+        command = self.locked_install if CODE + self.lists[-1] in files else self.install
+        entrypoint = str(files[ENTRYPOINT].body, "utf-8") if self.compiled else ""
+        return tuple(part.format(folder=folder, entrypoint=entrypoint) for part in command)
 
 
 PIP = (
@@ -63,6 +67,10 @@ PIP = (
         "-r",
         "requirements.txt",
     ),
+)
+GO = (
+    *("go", "-C", str(Path(__file__).parent / "runtimes" / "go"), "run", "./compile"),
+    *("{folder}/function", "{entrypoint}", "{folder}/runtime/serve"),
 )
 NPM_FLAGS = ("--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier")
 RECIPES: Mapping[str, Recipe] = {
@@ -84,6 +92,16 @@ RECIPES: Mapping[str, Recipe] = {
         locked_install=("npm", "ci", *NPM_FLAGS),
         installed=CODE + "node_modules/",
     ),
+    "go": Recipe(
+        program="go",
+        command=("../runtime/serve",),
+        environment=("LAMBDA_CODE=.",),
+        lists=("go.mod",),
+        install=GO,
+        locked_install=GO,
+        installed=WRAPPER,
+        compiled=True,
+    ),
 }
 
 
@@ -103,13 +121,15 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
 def wrapper_layer(runtime: Path) -> bytes:
     """Return the layer of a runtime's wrapper, whose files lie in `runtime`."""
-    return archive.canonical(
-        {
-            WRAPPER + path.relative_to(runtime).as_posix(): File(path.read_bytes())
-            for path in runtime.rglob("*")
-            if path.suffix in WRAPPER_SUFFIXES and path.is_file()
-        }
-    )
+    return archive.canonical({path: File(body) for path, body in _wrapper(runtime).items()})
+
+
+def _wrapper(runtime: Path) -> dict[str, bytes | memoryview]:
+    return {
+        WRAPPER + path.relative_to(runtime).as_posix(): path.read_bytes()
+        for path in runtime.rglob("*")
+        if path.suffix in WRAPPER_SUFFIXES and path.is_file()
+    }
 
 
 def code_layer(files: Files) -> bytes:
@@ -130,7 +150,11 @@ def dependencies_key(runtime: str, tenant: str, files: Files) -> str:
     """Return the hash of what decides which packages are installed; no two tenants share one."""
     recipe = RECIPES[runtime]
     listed = {path: files[CODE + path].body for path in recipe.lists if CODE + path in files}
-    if not all(_self_contained(body) for body in listed.values()):
+    if recipe.compiled:
+        listed = {path: file.body for path, file in files.items()} | _wrapper(
+            Path(__file__).parent / "runtimes" / runtime
+        )
+    elif not all(_self_contained(body) for body in listed.values()):
         listed = {path: file.body for path, file in files.items() if path.startswith(CODE)}
     machine = (runtime, tenant, sys.version, platform.platform())
     digests = [(path, hashlib.sha256(body).hexdigest()) for path, body in sorted(listed.items())]

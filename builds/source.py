@@ -21,7 +21,10 @@ from knative_lambda.storage.store import Store
 
 CODE = "function/"
 """Where the user's files lie in the context of a runtime that has a wrapper."""
+ENTRYPOINT = "entrypoint"
+"""The file in the context of a runtime that is compiled, which says what to compile a program of."""
 DOCKERFILE = "a Dockerfile is run by Kaniko alone"
+COMPILED = "it is compiled in a Job"
 WHITEOUT = ".wh."
 """How the name of a file begins that says in a layer that another one is gone."""
 
@@ -63,11 +66,14 @@ class Runtime:
     """Whether dots join the segments of a module's name."""
     dependencies: tuple[str, ...] = ()
     """The files that list dependencies: with one of them the other Dockerfile is taken."""
+    compiled: bool = False
+    """Whether a program is made of the code: then its image is never a layer upon the base."""
 
 
 RUNTIMES: Mapping[str, Runtime] = {
     "python": Runtime("main.py", "main.handle", ("{}.py", "{}/__init__.py"), True, ("requirements.txt",)),
     "node": Runtime("index.js", "index.handle", ("{}.js", "{}.cjs", "{}.mjs"), False, ("package.json",)),
+    "go": Runtime("handle.go", "handle.Handle", ("{}.go",), False, ("go.mod",), compiled=True),
     "dockerfile": Runtime("Dockerfile"),
 }
 
@@ -81,11 +87,10 @@ def entrypoint(spec: Mapping[str, Any]) -> str:
 def check(spec: Mapping[str, Any], where: str) -> None:
     """Raise `Refused` for what the schemas allow and this version cannot do, or nobody could; with every fault."""
     faults = []
-    if spec["runtime"] not in RUNTIMES:
-        faults.append(Fault(f"{where}/runtime", f"runtime {spec['runtime']} is not supported yet"))
     if "git" in spec["source"]:
         faults.append(Fault(f"{where}/source/git", "source git is not supported yet"))
-    if spec.get("builder") == "layer" and not RUNTIMES.get(spec["runtime"], Runtime("")).modules:
+    runtime = RUNTIMES[spec["runtime"]]
+    if spec.get("builder") == "layer" and (runtime.compiled or not runtime.modules):
         faults.append(Fault(f"{where}/builder", f"no layer can be made of runtime {spec['runtime']}"))
     scale = spec.get("scale", {})
     if scale.get("max") and scale.get("min", 0) > scale["max"]:
@@ -115,6 +120,8 @@ def needs_job(runtime: str, path: str) -> str:
     known = RUNTIMES[runtime]
     if not known.modules:
         return DOCKERFILE
+    if known.compiled:
+        return COMPILED
     if path in known.dependencies:
         return f"there is a {path}, whose dependencies a Job installs"
     if any(part.startswith(WHITEOUT) for part in path.split("/")):
@@ -133,7 +140,8 @@ def _wrapped(spec: Mapping[str, Any], files: Files, where: str) -> Files:
     _check_entrypoint(entrypoint(spec), runtime, files, where)
     recipe = "function-dependencies.Dockerfile" if files.keys() & {*runtime.dependencies} else "function.Dockerfile"
     dockerfile = resources.files(__package__).joinpath("runtimes", name, recipe).read_bytes()
-    return {"Dockerfile": File(dockerfile), **{CODE + path: file for path, file in files.items()}}
+    compiled = {ENTRYPOINT: File(entrypoint(spec).encode())} if runtime.compiled else {}
+    return {"Dockerfile": File(dockerfile), **compiled, **{CODE + path: file for path, file in files.items()}}
 
 
 def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str, turn: Turn) -> Files:

@@ -3,11 +3,11 @@
 # $REGISTRY. A tag is the hash of everything that goes into its image, so what is there already is not built again.
 # Writes the references, by digest, to $IMAGES_FILE. Called by install.sh.
 #
-# Needs REGISTRY S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY KANIKO_IMAGE PYTHON_BASE NODE_BASE (tests/cluster/env.sh has
-# them); takes IMAGES, the names of those wanted, and PIP_INDEX_URL, where packages come from.
+# Needs REGISTRY S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY KANIKO_IMAGE PYTHON_BASE NODE_BASE GO_BASE (tests/cluster/env.sh
+# has them); takes IMAGES, the names of those wanted, and PIP_INDEX_URL and GOPROXY, where packages come from.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-IMAGES=${IMAGES:-knative-lambda runtime-python runtime-node}
+IMAGES=${IMAGES:-knative-lambda runtime-python runtime-node runtime-go}
 IMAGES_FILE=${IMAGES_FILE:-.knative-lambda/images.env}
 bucket=knative-lambda-images
 namespace=knative-lambda-images-$RANDOM
@@ -17,7 +17,7 @@ fail() {
   printf '%s\n' "$@" >&2
   exit 1
 }
-for name in REGISTRY S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY KANIKO_IMAGE PYTHON_BASE NODE_BASE; do
+for name in REGISTRY S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY KANIKO_IMAGE PYTHON_BASE NODE_BASE GO_BASE; do
   [ -n "${!name:-}" ] || fail "$name is not set; for the test cluster: . tests/cluster/env.sh"
 done
 
@@ -148,7 +148,8 @@ image() { # name variable base folder dockerfile path...: the image of that fold
     say "$name: nothing has changed"
   else
     say "$name: building"
-    build "$name" "$context" "$destination" "$dockerfile" "BASE=$base" ${PIP_INDEX_URL:+"PIP_INDEX_URL=$PIP_INDEX_URL"}
+    build "$name" "$context" "$destination" "$dockerfile" "BASE=$base" ${PIP_INDEX_URL:+"PIP_INDEX_URL=$PIP_INDEX_URL"} \
+      ${GOPROXY:+"GOPROXY=$GOPROXY"}
     say "$name: built in $((SECONDS - start)) s"
   fi
   echo "$variable=$(pinned "$destination")" >>"$work/images.env"
@@ -163,7 +164,8 @@ for wanted in $IMAGES; do
       ;;
     runtime-python) image runtime-python PYTHON_RUNTIME "$PYTHON_BASE" builds/runtimes/python Dockerfile . ;;
     runtime-node) image runtime-node NODE_RUNTIME "$NODE_BASE" builds/runtimes/node Dockerfile . ;;
-    *) fail "IMAGES: $wanted is none of knative-lambda, runtime-python, runtime-node" ;;
+    runtime-go) image runtime-go GO_RUNTIME "$GO_BASE" builds/runtimes/go Dockerfile . ;;
+    *) fail "IMAGES: $wanted is none of knative-lambda, runtime-python, runtime-node, runtime-go" ;;
   esac
 done
 mkdir -p "$(dirname "$IMAGES_FILE")"

@@ -2,7 +2,7 @@
 # Installs or upgrades the product on the current kubeconfig. `make deploy TENANTS="demo acme"` calls this.
 #
 # On the project's test cluster everything is known, and the images are built first. Elsewhere it takes
-#   IMAGE      the product's image          PYTHON_RUNTIME NODE_RUNTIME   the runtimes' base images
+#   IMAGE      the product's image          PYTHON_RUNTIME NODE_RUNTIME GO_RUNTIME   the runtimes' base images
 #   REGISTRY   host[/path] to push to       REGISTRY_INSECURE             true for plain HTTP
 #   STORE_URL  s3://bucket[/prefix]         S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY   (optional)
 #   KANIKO_IMAGE, VALUES (a file of more values for the chart)   (optional)
@@ -98,7 +98,7 @@ tenants: [${TENANTS// /, }]
 image: "$IMAGE"
 store: {url: "$STORE_URL", endpoint: "${S3_ENDPOINT:-}", credentialsSecret: "$secret"}
 registry: {prefix: "$REGISTRY", insecure: ${REGISTRY_INSECURE:-false}}
-runtimes: {python: "${PYTHON_RUNTIME:-}", node: "${NODE_RUNTIME:-}"}
+runtimes: {python: "${PYTHON_RUNTIME:-}", node: "${NODE_RUNTIME:-}", go: "${GO_RUNTIME:-}"}
 Y
 [ -z "${KANIKO_IMAGE:-}" ] || echo "builds: {kanikoImage: \"$KANIKO_IMAGE\"}" >>"$more"
 values+=(-f "$more")

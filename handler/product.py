@@ -68,12 +68,17 @@ class Product:
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
 
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
-        """Raise `Refused` for resources that no Pod can have, and for a ready image of another tenant."""
+        """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of another tenant."""
         faults = quantities.faults(spec.get("resources", {}), f"{where}/resources")
         registry, image = f"{self.settings.registry}/", spec["source"].get("image", "")
         place = image.removeprefix(registry).partition("/")[0]
         if image.startswith(registry) and place in self.settings.tenants and place != tenant:
             faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {place}"))
+        builds = not image and self.builder == "kaniko" and spec.get("builder") != "external"
+        if builds and self.settings.bases.get(spec["runtime"]) == "":
+            faults.append(
+                Fault(f"{where}/runtime", f"this installation builds no functions of runtime {spec['runtime']}")
+            )
         if faults:
             raise Refused(faults)
 

@@ -70,6 +70,8 @@ class Settings:
     """The runtime base image of Python functions."""
     node_base: str = ""
     """The runtime base image of Node functions."""
+    go_base: str = ""
+    """The runtime base image of Go functions; "" where there is none: they are refused then."""
     kaniko_image: str = ""
     """The Kaniko executor."""
     fetch_image: str = ""
@@ -135,7 +137,7 @@ class Settings:
     @property
     def bases(self) -> dict[str, str]:
         """Return the base image of each runtime that has one."""
-        return {"python": self.python_base, "node": self.node_base}
+        return {"python": self.python_base, "node": self.node_base, "go": self.go_base}
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:

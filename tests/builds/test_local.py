@@ -40,7 +40,8 @@ class Bench:
 
     def attempt(self, number: int = 1, runtime: str = "python", **files: str) -> Attempt:
         code = {f"function/{name}": File(text.encode()) for name, text in (files or {"main.py": MAIN}).items()}
-        self.store.put(KEY, archive.pack({"Dockerfile": File(b"FROM base\n"), **code}).body)
+        around = {"Dockerfile": File(b"FROM base\n"), "entrypoint": File(b"handle.Handle")}
+        self.store.put(KEY, archive.pack({**around, **code}).body)
         destination = f"embedded.local/demo/hello:hello-{number}"
         return Attempt("demo", "hello", "hello-abc", "uid", number, runtime, KEY, destination)
 
@@ -124,6 +125,44 @@ def test_requirements_that_cannot_be_met_are_the_users_failure_with_the_last_lin
     assert (outcome.whose, outcome.reason) == ("user", "DependenciesFailed")
     assert outcome.message in bench.builder.log(attempt, limit=5000).decode()
     assert bench.layout.digest(attempt.destination) is None
+
+
+def needs_go() -> None:
+    """Skip where there is no Go; in CI there must be."""
+    if shutil.which("go") is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)("go is not on this machine")
+
+
+def test_a_go_function_becomes_a_program_beside_its_files(bench: Bench) -> None:
+    needs_go()
+    attempt = bench.attempt(
+        runtime="go", **{"handle.go": "package function\n\nfunc Handle() {}\n", "greeting.txt": "hello"}
+    )
+
+    assert bench.run(attempt) == Ended(0)
+
+    root = bench.unpacked(attempt)
+    config = bench.layout.config(root.name)
+    assert config is not None
+    assert os.access(root / config["WorkingDir"].lstrip("/") / config["Cmd"][0], os.X_OK)
+    assert (root / "function" / "greeting.txt").read_text() == "hello"
+
+
+def test_a_go_function_that_cannot_be_compiled_is_the_users_failure_with_the_compilers_words(bench: Bench) -> None:
+    needs_go()
+    outcome = bench.run(bench.attempt(runtime="go", **{"handle.go": "package function\n\nfunc Handle() { x }\n"}))
+
+    assert isinstance(outcome, Ended)
+    assert (outcome.whose, outcome.reason) == ("user", "BuildFailed")
+    assert outcome.message.endswith("handle.go:3:17: undefined: x")
+
+
+def test_a_go_function_is_refused_where_there_is_no_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(bench.folder))
+    outcome = bench.run(bench.attempt(runtime="go", **{"handle.go": "package function"}))
+
+    assert isinstance(outcome, Ended)
+    assert (outcome.reason, outcome.message) == ("RuntimeNotSupported", "go is not on this machine")
 
 
 def test_an_index_that_cannot_be_reached_is_the_platforms_failure(

@@ -12,7 +12,7 @@ import pytest
 
 from knative_lambda.builds import archive, prepare
 from knative_lambda.builds.archive import File, Limits
-from knative_lambda.builds.source import Objects, check, context, entrypoint
+from knative_lambda.builds.source import Objects, check, context, entrypoint, needs_job
 from knative_lambda.builds.turns import Turns
 from knative_lambda.schemas.errors import Refused, Temporary, Unavailable
 from knative_lambda.storage.memory import MemoryStore
@@ -90,13 +90,25 @@ def test_an_entrypoints_module_must_be_in_the_source(runtime: str, given: str, p
 def test_the_default_entrypoint_is_the_runtimes() -> None:
     assert entrypoint({"runtime": "python"}) == "main.handle"
     assert entrypoint({"runtime": "node"}) == "index.handle"
+    assert entrypoint({"runtime": "go"}) == "handle.Handle"
     assert entrypoint({"runtime": "dockerfile"}) == ""
 
 
 def test_all_that_is_not_supported_yet_is_told_together() -> None:
     with pytest.raises(Refused) as refused:
         check({"runtime": "go", "builder": "layer", "source": {"git": {"url": "https://example.test"}}}, "/data")
-    assert [fault.where for fault in refused.value.faults] == ["/data/runtime", "/data/source/git", "/data/builder"]
+    assert [fault.where for fault in refused.value.faults] == ["/data/source/git", "/data/builder"]
+
+
+def test_what_is_compiled_is_told_its_entrypoint_and_takes_a_job() -> None:
+    """Its program is made where its image is built, and is no layer upon the base."""
+    spec = {
+        "runtime": "go",
+        "source": {"inline": {"orders/take.go": "package orders"}},
+        "entrypoint": "orders/take.Take",
+    }
+    assert files(**spec)["entrypoint"] == b"orders/take.Take"
+    assert needs_job("go", "orders/take.go")
 
 
 def test_bytes_that_are_no_base64_are_refused() -> None:

@@ -45,6 +45,7 @@ up() {
   copy "$kaniko" kaniko
   copy python:3.11-slim python:3.11
   copy node:22-slim node:22
+  copy golang:1.26-alpine golang
 
   say "Knative"
   apply $serving/serving-crds.yaml
@@ -75,6 +76,7 @@ export S3_SECRET_KEY=$S3_SECRET_KEY
 export KANIKO_IMAGE=$registry_ip:5000/kaniko
 export PYTHON_BASE=$registry_ip:5000/python:3.11
 export NODE_BASE=$registry_ip:5000/node:22
+export GO_BASE=$registry_ip:5000/golang
 export BROKER_INGRESS=http://$node:$(node_port knative-eventing broker-ingress)
 export KOURIER=http://$node:$(node_port kourier-system kourier)
 E

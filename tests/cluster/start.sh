@@ -154,6 +154,7 @@ export S3_SECRET_KEY=$S3_SECRET_KEY
 export KANIKO_IMAGE=$KANIKO_IMAGE
 export PYTHON_BASE=$PYTHON_BASE
 export NODE_BASE=$NODE_BASE
+export GO_BASE=$GO_BASE
 export BROKER_INGRESS=http://$(cluster_ip knative-eventing broker-ingress)
 export KOURIER=http://$(cluster_ip kourier-system kourier)
 export AUDIT_LOG=$run/log/audit.log

@@ -55,6 +55,24 @@ def test_a_node_function_with_a_dependency_answers(live: Live) -> None:
     live.delete("node-hello")
 
 
+def test_a_go_function_with_a_dependency_answers(live: Live) -> None:
+    live.start("go-hello", runtime="go", source=example("go-hello"))
+    live.ready("go-hello")
+    reply = live.answer("go-hello", {"name": "e2e go"}, lambda data: data.get("hello") == "e2e go")
+    assert len(reply["id"]) == len("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+    live.delete("go-hello")
+
+
+def test_a_go_function_that_does_not_compile_says_so_in_the_compilers_words(live: Live) -> None:
+    live.start("go-fails", runtime="go", source={"inline": {"handle.go": "package function\n\nfunc Handle() { x }\n"}})
+    built = within(
+        180, "the build fails", lambda: (c := live.condition("go-fails", "Built")).get("status") == "False" and c
+    )
+    assert built["reason"] == "BuildFailed"
+    assert "handle.go:3:17: undefined: x" in built["message"]
+    live.delete("go-fails")
+
+
 def test_a_dockerfile_function_answers(live: Live) -> None:
     source = example("dockerfile-hello")
     files = source["inline"]

@@ -255,7 +255,6 @@ def test_one_tenants_functions_are_not_anothers(world: World) -> None:
     ("fields", "where"),
     [
         ({"tenant": "nobody"}, "/data/tenant"),
-        ({"runtime": "go"}, "/data/runtime"),
         ({"builder": "layer"}, "/data/builder"),
         ({"source": {"git": {"url": "https://example.test/x"}}}, "/data/source/git"),
         ({"source": {"object": "uploads/other/x.tar.gz"}}, "/data/source/object"),
@@ -278,6 +277,22 @@ def test_what_cannot_be_built_is_refused_before_anything_is_stored(
     assert [fault.where for fault in refused.value.faults] == [where]
     assert world.functions() == []
     assert list(world.store.list("contexts/")) == []
+
+
+def test_a_runtime_without_a_base_image_is_refused() -> None:
+    """An installation need not build Go functions; who builds them elsewhere, or has an image, needs no base."""
+    world = World(go_base="")
+    source = {"inline": {"handle.go": "package function"}}
+    with pytest.raises(Refused, match="builds no functions of runtime go"):
+        world.start(runtime="go", source=source)
+    world.start(runtime="go", source=source, builder="external")
+    world.start(name="ready", runtime="go", source={"image": "registry.test/ready:1"})
+
+
+def test_a_go_function_is_compiled_by_a_job_upon_its_base(world: World) -> None:
+    world.start(runtime="go", source={"inline": {"handle.go": "package function"}}, builder="auto")
+    [build] = world.builds()
+    assert (build["spec"]["builder"], build["spec"]["base"]) == ("kaniko", f"registry/go@{DIGEST}")
 
 
 def test_a_missing_base_image_is_temporary_and_nothing_is_half_made(world: World) -> None:

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from support.wrappers import COMMANDS, Runtime, Served
+from support.wrappers import PROGRAMS, Runtime, Served
 
 IDENTITY = {"K_SERVICE": "hello", "K_REVISION": "hello-00001", "LAMBDA_TENANT": "acme", "LAMBDA_TIMEOUT": "1000"}
 
 
 def _runtime(name: str, stack: ExitStack) -> Runtime:
-    if shutil.which(COMMANDS[name][0]) is None:
+    if shutil.which(PROGRAMS[name]) is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not on this machine")
     return Runtime(name, stack)
 
 
-@pytest.fixture(params=["python", "node"])
+@pytest.fixture(params=["python", "node", "go"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
     with ExitStack() as stack:
         yield _runtime(request.param, stack)
@@ -35,7 +35,13 @@ def node() -> Iterator[Runtime]:
         yield _runtime("node", stack)
 
 
-@pytest.fixture(scope="session", params=["python", "node"])
+@pytest.fixture
+def go() -> Iterator[Runtime]:
+    with ExitStack() as stack:
+        yield _runtime("go", stack)
+
+
+@pytest.fixture(scope="session", params=["python", "node", "go"])
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """One process for all tests that do no harm to it."""
     with ExitStack() as stack:

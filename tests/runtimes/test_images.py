@@ -51,3 +51,41 @@ class TestImages:
         assert [path for path in wrapper if not copied & {path, *path.parents}] == []
         program = {"python": '["python3", "/runtime/serve.py"]', "node": '["node", "/runtime/serve.js"]'}[runtime]
         assert steps[-3:] == ["WORKDIR /function", NUMERIC_USER, f"ENTRYPOINT {program}"]
+
+
+class TestGo:
+    """A Go function's image is not the base with something upon it: the base is where it is compiled."""
+
+    @pytest.mark.parametrize("recipe", ["function.Dockerfile", "function-dependencies.Dockerfile"])
+    def test_a_function_is_compiled_upon_the_base_and_then_alone(self, recipe: str) -> None:
+        steps = instructions(RUNTIMES / "go" / recipe)
+        assert steps[0] == "ARG BASE"
+        assert steps[1].startswith("FROM ${BASE} AS ")
+        final = steps[steps.index("FROM scratch") + 1 :]
+        assert not [step for step in final if step.startswith("RUN ")]
+        assert final[-4:] == [
+            "COPY function/ /function/",
+            "WORKDIR /function",
+            NUMERIC_USER,
+            'ENTRYPOINT ["/runtime/serve"]',
+        ]
+
+    def test_a_change_of_code_keeps_the_layer_of_modules(self) -> None:
+        steps = instructions(RUNTIMES / "go" / "function-dependencies.Dockerfile")
+        assert steps[1:5] == [
+            "FROM ${BASE} AS dependencies",
+            "COPY function/go.mod function/go.sum* /function/",
+            "WORKDIR /function",
+            'RUN ["go", "mod", "download"]',
+        ]
+
+    def test_nothing_needs_a_shell(self) -> None:
+        """So the base may be the toolchain alone."""
+        for path in (RUNTIMES / "go").glob("*Dockerfile"):
+            assert all(step.startswith("RUN [") for step in instructions(path) if step.startswith("RUN"))
+
+    def test_the_base_image_holds_the_wrapper_and_what_compiles_it(self) -> None:
+        steps = instructions(RUNTIMES / "go" / "Dockerfile")
+        assert steps[:2] == ["ARG BASE", "FROM ${BASE}"]
+        copied = [name for step in steps if step.startswith("COPY ") for name in step.split()[1:-1]]
+        assert copied == ["go.mod", "*.go", "compile/", "sample/", "passwd"]

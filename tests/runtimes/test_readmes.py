@@ -5,8 +5,8 @@ from pathlib import Path
 
 from support.wrappers import RUNTIMES, Runtime
 
-SETTINGS = {"python": "lambda_runtime/settings.py", "node": "lib/settings.js"}
-MAIN = {"python": "main.py", "node": "index.js"}
+SETTINGS = {"python": "lambda_runtime/settings.py", "node": "lib/settings.js", "go": "settings.go"}
+MAIN = {"python": "main.py", "node": "index.js", "go": "handle.go"}
 VARIABLE = re.compile(r"\b(?:LAMBDA_[A-Z_]+|K_[A-Z]+|HOST|PORT)\b")
 
 

@@ -18,7 +18,11 @@ PRODUCT = "knative-lambda"
 REQUIRED: dict[str, Any] = {
     "image": "registry.test/knative-lambda@sha256:" + "0" * 64,
     "registry": {"prefix": "r.test"},
-    "runtimes": {"python": "r.test/python@sha256:" + "1" * 64, "node": "r.test/node@sha256:" + "2" * 64},
+    "runtimes": {
+        "python": "r.test/python@sha256:" + "1" * 64,
+        "node": "r.test/node@sha256:" + "2" * 64,
+        "go": "r.test/go@sha256:" + "3" * 64,
+    },
 }
 
 

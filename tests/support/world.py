@@ -111,7 +111,7 @@ class World:
             self.namespace(names.builds_namespace(tenant), {})
         self.namespace("knative-lambda", {})
         self.store = MemoryStore(now=lambda: self.time)
-        self.registry = FakeRegistry({"registry/python:1": DIGEST, "registry/node:1": DIGEST})
+        self.registry = FakeRegistry({f"registry/{runtime}:1": DIGEST for runtime in ("python", "node", "go")})
         self.builder = FakeBuilder()
         self.pusher = FakePusher(self.registry)
         for runtime in ("python", "node"):
@@ -132,6 +132,7 @@ class World:
                 "registry": "registry",
                 "python_base": "registry/python:1",
                 "node_base": "registry/node:1",
+                "go_base": "registry/go:1",
                 "layers": False,
                 "builds_reuse": "none",
                 **settings,

@@ -1,11 +1,14 @@
 """Starts the runtimes' wrappers as the processes they are, and speaks HTTP with them."""
 
+import functools
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -18,10 +21,12 @@ PATIENCE = 30
 
 TESTS = Path(__file__).parents[1]
 RUNTIMES = TESTS.parent / "builds" / "runtimes"
+PROGRAMS = {"python": sys.executable, "node": "node", "go": "go"}
 COMMANDS = {
     "python": (sys.executable, str(RUNTIMES / "python" / "serve.py")),
     "node": ("node", str(RUNTIMES / "node" / "serve.js")),
 }
+"""What serves a function as it is; a Go function is its own program."""
 
 Pairs = Iterable[tuple[str, str]]
 Body = bytes | Iterable[bytes]
@@ -71,9 +76,10 @@ class Connection:
 
 
 class Served:
-    """A function that is being served by a process."""
+    """A function that is being served by a process of a runtime."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, runtime: str, process: subprocess.Popen[bytes]) -> None:
+        self.runtime = runtime
         self.process = process
         self._lines: list[dict[str, Any]] = []
         self._changed = threading.Condition()
@@ -141,6 +147,31 @@ def binary(kind: str, data: Any = None, **attributes: str) -> tuple[list[tuple[s
     return [*headers, ("content-type", "application/json")], json.dumps(data).encode()
 
 
+class NotCompiled(Exception):
+    """There is no program of a function; the arguments are the compiler's exit code and the lines that it printed."""
+
+
+def compiled(folder: Path, entrypoint: str) -> str:
+    """Return the program of a Go function, whose folder stays as it is; raise `NotCompiled`."""
+    with tempfile.TemporaryDirectory() as name:
+        code, program = Path(name, "function"), Path(name, "program")
+        if folder.is_dir():
+            shutil.copytree(folder, code)
+        command = ("go", "-C", str(RUNTIMES / "go"), "run", "./compile", str(code if folder.is_dir() else folder))
+        ended = subprocess.run(
+            [*command, entrypoint, str(program)], capture_output=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if ended.returncode:
+            raise NotCompiled(ended.returncode, ended.stderr.decode().splitlines())
+        kept = Path(tempfile.mkdtemp(prefix="go-function-"), "program")
+        shutil.move(program, kept)
+    return str(kept)
+
+
+compiled_once = functools.cache(compiled)
+"""The same for a folder that does not change."""
+
+
 class Runtime:
     """One of the runtimes, able to serve functions."""
 
@@ -152,19 +183,23 @@ class Runtime:
     def serve(self, folder: Path | None = None, **environment: str) -> Served:
         """Serve the function in `folder` (the tests' own, if not said) until the test has ended."""
         process = subprocess.Popen(
-            COMMANDS[self.name],
+            self._command(folder, environment),
             env=self._environment({"HOST": "127.0.0.1", "PORT": "0", **environment}, folder),
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        served = Served(process)
+        served = Served(self.name, process)
         self._stack.callback(served.close)
         return served
 
     def fail(self, folder: Path, **environment: str) -> tuple[int, list[str]]:
         """Start what should not come up; return its exit code and the lines it printed."""
+        try:
+            command = self._command(folder, environment)
+        except NotCompiled as error:
+            return error.args[0], [line for line in error.args[1] if line != "exit status 1"]
         ended = subprocess.run(
-            COMMANDS[self.name],
+            command,
             env=self._environment({"HOST": "127.0.0.1", "PORT": "0", **environment}, folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -172,6 +207,12 @@ class Runtime:
             timeout=PATIENCE,
         )
         return ended.returncode, ended.stderr.decode().splitlines()
+
+    def _command(self, folder: Path | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+        if self.name in COMMANDS:
+            return COMMANDS[self.name]
+        make = compiled_once if folder is None else compiled
+        return (make(folder or self.functions, environment.get("LAMBDA_ENTRYPOINT", "handle.Handle")),)
 
     def _environment(self, given: Mapping[str, str], folder: Path | None) -> dict[str, str]:
         code = {"LAMBDA_CODE": str(folder or self.functions)}

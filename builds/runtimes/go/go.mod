@@ -1,0 +1,3 @@
+module knative-lambda.dev/lambda
+
+go 1.24
