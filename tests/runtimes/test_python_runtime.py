@@ -26,10 +26,60 @@ def test_a_function_for_functions_framework_runs_without_that_package(python: Ru
     }
 
 
-def test_a_functions_framework_among_the_dependencies_wins(python: Runtime, tmp_path: Path) -> None:
-    (tmp_path / "functions_framework.py").write_text("def cloud_event(function):\n    return function\n")
+def test_a_functions_framework_among_the_dependencies_changes_nothing(python: Runtime, tmp_path: Path) -> None:
+    """There is one server in the process, and it is the wrapper's: so its stand-in comes first."""
+    (tmp_path / "functions_framework.py").write_text("1 / 0")
     served = python.serve(LAMBDA_ENTRYPOINT="sdk.framework", LAMBDA_DEPENDENCIES=str(tmp_path))
-    assert served.send("demo", {"a": 1}).json()["shim"] == str(tmp_path / "functions_framework.py")
+    assert served.send("demo", {"a": 1}).json()["shim"] == str(RUNTIMES / "python" / "shims" / "functions_framework.py")
+
+
+def test_what_the_stand_in_for_functions_framework_does_not_have_is_named(python: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import functions_framework\n\n@functions_framework.typed\ndef handle(x): ...\n")
+    code, lines = python.fail(tmp_path)
+    assert (code, "functions_framework has no 'typed' here" in lines[-1]) == (1, True)
+
+
+class TestHttpFunctions:
+    """Written for functions-framework, as its documentation has them; Flask is among their dependencies."""
+
+    def test_it_answers_every_request_as_flask_makes_it(self, python: Runtime) -> None:
+        served = python.serve(LAMBDA_ENTRYPOINT="web.hello")
+        assert served.request("GET", "/?name=Ada").body == b"Hello Ada!"
+        posted = served.post([("content-type", "application/json")], b'{"name": "Grace"}')
+        assert (posted.status, posted.body) == (200, b"Hello Grace!")
+        assert (posted.headers["content-type"], "ce-id" in posted.headers) == ("text/html; charset=utf-8", False)
+
+    def test_methods_paths_headers_and_bodies_are_what_was_sent(self, python: Runtime) -> None:
+        served = python.serve(LAMBDA_ENTRYPOINT="web.echo")
+        answer = served.request("PATCH", "/a%20b/c?x=1&x=2", [("X-One", "1"), ("X-One", "2")], iter([b"bo", b"dy"]))
+        assert (answer.status, answer.headers["x-made"]) == (201, "here")
+        assert answer.json() == {"method": "PATCH", "path": "/a b/c", "x": ["1", "2"], "one": "1,2", "body": "body"}
+        assert served.request("HEAD", "/").body == b""
+        assert served.request("GET", "/readyz").body == b"", "the probes are the wrapper's"
+
+    def test_who_sends_an_event_gets_an_event(self, python: Runtime) -> None:
+        """A broker takes nothing else for an answer; a failure is what it is."""
+        served = python.serve(LAMBDA_ENTRYPOINT="web.echo")
+        answer = served.send("demo", {"a": 1}, id="7")
+        assert (answer.status, answer.json()["body"]) == (200, '{"a": 1}')
+        assert answer.headers["ce-type"] == "dev.knative-lambda.function.result"
+        assert (answer.headers["ce-causationid"], answer.headers["content-type"]) == ("7", "application/json")
+        assert served.request("POST", "/missing", *binary("demo")).status == 404
+
+    def test_exceptions_are_answered_by_their_handler_or_with_a_500_and_a_line(self, python: Runtime) -> None:
+        served = python.serve(LAMBDA_ENTRYPOINT="web.fails")
+        assert served.request("GET", "/?handled").status == 418
+        answer = served.request("GET", "/")
+        assert (answer.status, answer.json()["detail"], b"1234" in answer.body) == (500, "LookupError", False)
+        [line] = served.lines(exception="LookupError")
+        assert "the password is 1234" in line["traceback"]
+
+    def test_without_flask_it_is_told_where_that_comes_from(self, python: Runtime, tmp_path: Path) -> None:
+        (tmp_path / "flask.py").write_text("raise ModuleNotFoundError(name='flask')")
+        text = "import functions_framework\n\n@functions_framework.http\ndef handle(request): ...\n"
+        (tmp_path / "main.py").write_text(text)
+        code, lines = python.fail(tmp_path)
+        assert (code, "is functions-framework in requirements.txt?" in lines[-1]) == (1, True)
 
 
 def test_an_event_is_read_as_the_second_generation_of_the_sdk_has_it(python: Runtime) -> None:

@@ -4,10 +4,11 @@
 import { statSync } from "node:fs";
 
 import { delivery } from "./lib/delivery.js";
-import { load, LoadError } from "./lib/function.js";
+import { expressOf, load, LoadError } from "./lib/function.js";
 import { logger, traceOf } from "./lib/log.js";
 import { serverOf } from "./lib/server.js";
 import { BadSettings, read } from "./lib/settings.js";
+import { web } from "./lib/web.js";
 
 const DRAIN_SECONDS = 30;
 
@@ -23,8 +24,12 @@ async function main() {
     throw new LoadError(`there is no folder ${settings.code}`);
   }
   process.chdir(settings.code);
-  const handle = await load(settings.entrypoint, process.cwd());
-  const { server, drain } = serverOf(delivery(handle, settings, log), settings.maxBody, log);
+  const { kind, handle } = await load(settings.entrypoint, process.cwd());
+  const answers =
+    kind === "http"
+      ? { web: web(expressOf(settings.entrypoint, process.cwd()), handle, settings, log) }
+      : { answer: delivery(handle, settings, log) };
+  const { server, drain } = serverOf(answers, settings.maxBody, log);
   end = async (code = 0) => {
     if (!(await drain(DRAIN_SECONDS))) log.warn(`requests that still run after ${DRAIN_SECONDS} s are given up`);
     process.exit(code);

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from lambda_runtime import log
 from lambda_runtime.delivery import Delivery
-from lambda_runtime.function import LoadError, load
+from lambda_runtime.function import Function, LoadError, is_web, load
 from lambda_runtime.server import Server
 from lambda_runtime.settings import BadSettings, Settings
 
@@ -34,10 +34,19 @@ def main() -> None:
         if settings.parent_pipe:
             threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
         set_import_path(settings.code, settings.dependencies)
-        function = load(settings.entrypoint, settings.code)
+        answer = answering(load(settings.entrypoint, settings.code), settings)
     except (BadSettings, LoadError) as error:
         give_up(error)
-    serve(Server((settings.host, settings.port), Delivery(function, settings), max_body=settings.max_body))
+    serve(Server((settings.host, settings.port), answer, max_body=settings.max_body))
+
+
+def answering(function: Function, settings: Settings) -> Delivery:
+    """Return what hands requests to the function: as events, or as they are; raise `LoadError`."""
+    if is_web(function):
+        from lambda_runtime.web import Web  # noqa: PLC0415 - few functions need it
+
+        return Web(function, settings)
+    return Delivery(function, settings)
 
 
 def serve(server: Server) -> None:
@@ -54,7 +63,7 @@ def serve(server: Server) -> None:
 
 
 def set_import_path(code: str, dependencies: str) -> None:
-    """Let imports find the function's files, the standard library, its dependencies and the shims, in this order.
+    """Let imports find the function's files, the standard library, the shims and its dependencies, in this order.
 
     Dependencies come after the standard library, as in any installation: old backports (`typing`, `asyncio`) among
     them would break it. They come before what the base image has. The wrapper itself is no longer found.
@@ -69,7 +78,7 @@ def set_import_path(code: str, dependencies: str) -> None:
     added = [folder for folder in sys.path if folder not in before]
     brought = [index for index, folder in enumerate(before) if folder.endswith(("site-packages", "dist-packages"))]
     first = brought[0] if brought else len(before)
-    sys.path[:] = [*before[:first], *added, *before[first:], str(SHIMS)]
+    sys.path[:] = [*before[:first], str(SHIMS), *added, *before[first:]]
 
 
 def end_with_parent() -> None:

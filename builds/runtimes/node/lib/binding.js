@@ -3,7 +3,7 @@
 
 import { event, faultsOf } from "./event.js";
 
-const STRUCTURED = "application/cloudevents+json";
+export const STRUCTURED = "application/cloudevents+json";
 
 /** The request bears no CloudEvent; `faults` is everything that is wrong with it. */
 export class Malformed extends Error {

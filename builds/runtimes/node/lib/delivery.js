@@ -42,7 +42,7 @@ async function handled(handle, event, context) {
 }
 
 /** Return what runs tasks, at most `free` at once and in the order they came. */
-function slots(free) {
+export function slots(free) {
   const waiting = [];
   return async (task) => {
     if (free > 0) free -= 1;

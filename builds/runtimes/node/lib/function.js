@@ -4,10 +4,15 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
+import framework from "./framework.cjs";
+
 /** The function cannot be loaded; where its own code threw, that is the cause. */
 export class LoadError extends Error {}
 
-/** Import the function that `entrypoint` names (`file.export`, a path without its extension); throw `LoadError`. */
+/**
+ * Import the function that `entrypoint` names (`file.export`, a path without its extension; or `file.name`, as which it is
+ * registered); return its kind, which is `event` or `http`, and itself; throw `LoadError`.
+ */
 export async function load(entrypoint, folder) {
   const dot = entrypoint.lastIndexOf(".");
   const [path, name] = [entrypoint.slice(0, Math.max(dot, 0)), entrypoint.slice(dot + 1)];
@@ -16,13 +21,26 @@ export async function load(entrypoint, folder) {
   }
   const file = [".js", ".mjs", ".cjs"].map((extension) => resolve(folder, path + extension)).find(existsSync);
   if (!file) throw new LoadError(`there is no ${path}.js, .mjs or .cjs in ${folder}`);
-  const found = exportOf(await importing(file), name);
-  if (found === undefined) throw new LoadError(`${file} exports no '${name}'`);
+  framework.standIn(folder);
+  const module = await importing(file);
+  const known = framework.registered.get(name);
+  if (known) return { kind: known.kind === "http" ? "http" : "event", handle: known.handler };
+  const found = exportOf(module, name);
+  if (found === undefined) throw new LoadError(`${file} exports no '${name}', and registers none`);
   if (typeof found !== "function") throw new LoadError(`'${entrypoint}' is no function but a ${typeof found}`);
   if (found.length > 2) {
     throw new LoadError(`'${entrypoint}' takes ${found.length} parameters; it must take (event, context), or (event)`);
   }
-  return found;
+  return { kind: "event", handle: found };
+}
+
+/** Return what HTTP functions are served with; throw `LoadError`. */
+export function expressOf(entrypoint, folder) {
+  const express = framework.express(folder);
+  if (express) return express;
+  throw new LoadError(
+    `'${entrypoint}' is an HTTP function, which takes Express's request: is @google-cloud/functions-framework in package.json?`,
+  );
 }
 
 async function importing(file) {

@@ -8,21 +8,29 @@ import { problem } from "./reply.js";
 const DISCARDED = 4;
 const OK = { status: 200, headers: {}, body: Buffer.alloc(0) };
 
+const PROBES = ["/healthz", "/readyz"];
+
 class TooLarge extends Error {}
 
-/** Return a server that answers events with `answer`, and the probes by itself; its `drain` ends it gently. */
-export function serverOf(answer, maxBody, log) {
+/**
+ * Return a server that answers events with `answer`, or everything with `web` where that is given, and the probes by
+ * itself; its `drain` ends it gently.
+ */
+export function serverOf({ answer, web }, maxBody, log) {
   let draining = false;
   let running = 0;
   let idle = () => {};
   const server = http.createServer({ keepAliveTimeout: 0, noDelay: true }, async (request, response) => {
-    const event = request.method === "POST";
+    const probe = request.method === "GET" && PROBES.includes(request.url);
+    const event = !probe && (web || request.method === "POST");
     if (event) running += 1;
     response.once("close", () => {
       if (event) running -= 1;
       if (!running) idle();
     });
     try {
+      if (draining && web) response.setHeader("connection", "close");
+      if (web && !probe) return await web(request, response);
       const reply = event ? await answered(request, response, answer, maxBody) : probed(request, draining);
       send(response, reply, draining);
     } catch (error) {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from .binding import Malformed, Unsupported, read
@@ -18,13 +18,14 @@ from .event import Event
 from .function import Function
 from .log import handling, traceback_of
 from .reply import NoReply, Reply, problem, reply_to
+from .request import Request
 from .settings import Settings
-
-Headers = Iterable[tuple[str, str]]
 
 
 class Delivery:
     """Hands events to a function, at most `settings.concurrency` at once."""
+
+    everything = False
 
     def __init__(self, function: Function, settings: Settings) -> None:
         self._function = function
@@ -34,22 +35,35 @@ class Delivery:
             threading.BoundedSemaphore(settings.concurrency) if settings.concurrency else contextlib.nullcontext()
         )
 
-    def __call__(self, headers: Headers, body: bytes) -> Reply:
+    def __call__(self, request: Request) -> Reply:
         """Return the reply to a request."""
-        pairs = list(headers)
         try:
-            event = read(pairs, body)
+            event = read(request.headers, request.body)
         except Malformed as error:
             return problem(400, "the request is no well-formed CloudEvent", error.faults)
         except Unsupported as error:
             return problem(415, str(error))
-        context = self._context(event, {name.lower(): value for name, value in pairs}.get("traceparent", ""))
-        told = {"event_id": event.id, "event_type": event.type, "trace_id": trace_id(context.traceparent)}
-        token = handling.set(told)
-        try:
+        with self.delivered(event, request) as context:
             return self._handled(event, context)
+
+    @contextlib.contextmanager
+    def delivered(self, event: Event, request: Request) -> Iterator[Context]:
+        """Yield the context of the event that a request bears; what is logged meanwhile bears its ids."""
+        headers = {name.lower(): value for name, value in request.headers}
+        context = self._context(event, headers.get("traceparent", ""))
+        told = {"event_id": event.id, "event_type": event.type, "trace_id": trace_id(context.traceparent)}
+        token = handling.set({name: value for name, value in told.items() if value is not None})
+        try:
+            yield context
         finally:
             handling.reset(token)
+
+    def raised(self, error: BaseException) -> Reply:
+        """Return the answer to what the function raised; log it."""
+        kind = type(error).__name__
+        fields = {"exception": kind, "traceback": traceback_of(error)}
+        self._log.error("the function raised %s: %s", kind, error, extra={"fields": fields})
+        return problem(500, kind)
 
     def _handled(self, event: Event, context: Context) -> Reply:
         try:
@@ -60,10 +74,7 @@ class Delivery:
             self._log.error("the function returned a %s, which cannot be sent: %s", type(value).__name__, error)
             return problem(500, "the function's return value is neither a CloudEvent nor JSON")
         except BaseException as error:  # noqa: BLE001 - a function's sys.exit() must not end the process for the others
-            kind = type(error).__name__
-            fields = {"exception": kind, "traceback": traceback_of(error)}
-            self._log.error("the function raised %s: %s", kind, error, extra={"fields": fields})
-            return problem(500, kind)
+            return self.raised(error)
 
     def _context(self, event: Event, traceparent: str) -> Context:
         settings = self._settings

@@ -36,7 +36,14 @@ def load(entrypoint: str, folder: str) -> Function:
     function = getattr(module, name)
     if not callable(function):
         raise LoadError(f"{entrypoint!r} is no function but a {type(function).__name__}")
-    return _settled(_with_two_parameters(function, entrypoint), EventLoop())
+    settled = _settled(_with_two_parameters(function, entrypoint), EventLoop())
+    settled.__dict__["lambda_signature"] = getattr(function, "lambda_signature", "event")
+    return settled
+
+
+def is_web(function: Function) -> bool:
+    """Tell whether functions-framework's `http` marked the function."""
+    return function.__dict__["lambda_signature"] == "http"
 
 
 def _import(module_name: str, folder: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Reply(NamedTuple):
     """An answer, before it is sent."""
 
     status: int
-    headers: Mapping[str, str] = {}
+    headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
 
 
@@ -39,7 +39,7 @@ def problem(status: int, detail: str, faults: Iterable[Fault] = ()) -> Reply:
         "detail": detail,
         "faults": [fault._asdict() for fault in faults],
     }
-    return Reply(status, {"content-type": "application/problem+json"}, json.dumps(told).encode())
+    return Reply(status, [("content-type", "application/problem+json")], json.dumps(told).encode())
 
 
 def reply_to(value: Any, context: Context) -> Reply:
@@ -50,7 +50,7 @@ def reply_to(value: Any, context: Context) -> Reply:
         headers, body = write(_well_formed(_event_of(value, context)))
     except (TypeError, ValueError, RecursionError) as error:
         raise NoReply(str(error)) from None
-    return Reply(HTTPStatus.OK, headers, body)
+    return Reply(HTTPStatus.OK, list(headers.items()), body)
 
 
 def _event_of(value: Any, context: Context) -> Event:

@@ -12,13 +12,23 @@ import select
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 from .reply import Reply, problem
+from .request import Request
 
-Answer = Callable[[Iterable[tuple[str, str]], bytes], Reply]
+
+class Answer(Protocol):
+    """What requests are handed to."""
+
+    everything: bool
+    """Whether it takes every request but the probes; otherwise only what may be an event."""
+
+    def __call__(self, request: Request) -> Reply:
+        """Return the reply."""
+
 
 _PIECE = 64 * 1024
 _DISCARDED = 4
@@ -94,11 +104,13 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body leave together
 
     def do_GET(self) -> None:
-        """Answer the probes."""
+        """Answer the probes, and what else is asked of an HTTP function."""
         if self.path == "/healthz":
             self._send(Reply(200))
         elif self.path == "/readyz":
             self._send(problem(503, "the process is ending") if self.server.draining else Reply(200))
+        elif self.server.answer.everything:
+            self.do_POST()
         else:
             self._send(problem(404, "an event is sent with POST to /; the probes are /healthz and /readyz"))
 
@@ -110,9 +122,19 @@ class Handler(BaseHTTPRequestHandler):
             except BadRequest as error:
                 self._send(problem(error.status, str(error)))
             else:
-                here = self.path.partition("?")[0] == "/"
-                self._send(self.server.answer(self.headers.items(), body) if here else problem(404, "events go to /"))
+                request = Request(self.command, self.path, self.headers.items(), body)
+                here = self.server.answer.everything or self.path.partition("?")[0] == "/"
+                self._send(self.server.answer(request) if here else problem(404, "events go to /"))
             self.wfile.flush()
+
+    def do_other(self) -> None:
+        """Answer what only an HTTP function takes."""
+        if self.server.answer.everything:
+            self.do_POST()
+        else:
+            self.send_error(501, f"{self.command} is not supported")
+
+    do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_other  # noqa: N815 - the base class asks for them
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what the base class refuses, in the form that all problems have."""
@@ -124,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         self.send_response_only(reply.status)
-        for name, value in reply.headers.items():
+        for name, value in reply.headers:
             self.send_header(name, value)
         self.send_header("content-length", str(len(reply.body)))
         if self.close_connection or self.server.draining:

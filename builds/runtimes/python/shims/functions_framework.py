@@ -1,7 +1,7 @@
-"""Stands in for functions-framework where a function imports it and its dependencies don't bring it.
+"""Stands in for functions-framework: the wrapper serves what it marks.
 
-It lies at the very end of the import path, so that a real one wins. A decorated function stays what it is: the
-wrapper finds it by its entrypoint, and gives it the event alone because it takes nothing more.
+It comes before one among a function's dependencies: there is one server in a process, and it is ours. What a function
+lists functions-framework for is there all the same: Flask, which an HTTP function gets its request from.
 """
 
 from __future__ import annotations
@@ -9,7 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+Function = Callable[..., Any]
 
-def cloud_event(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `function` as it is."""
+errorhandlers: list[tuple[Any, Function]] = []
+"""What `errorhandler` was given; the wrapper hands it to Flask."""
+
+
+def cloud_event(function: Function) -> Function:
+    """Return `function` as it is: the wrapper gives it the event alone because it takes nothing more."""
     return function
+
+
+def http(function: Function) -> Function:
+    """Return `function`, marked as one that takes a request; what wraps it with `functools.wraps` is marked too."""
+    function.__dict__["lambda_signature"] = "http"
+    return function
+
+
+def errorhandler(error: Any) -> Callable[[Function], Function]:
+    """Return what registers a function as the answer of HTTP functions to an exception, or a status."""
+
+    def register(function: Function) -> Function:
+        errorhandlers.append((error, function))
+        return function
+
+    return register
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"functions_framework has no {name!r} here: the wrapper stands in for it, with http, cloud_event, errorhandler"
+    )

@@ -1,0 +1,6 @@
+// The stand-in for functions-framework, as modules import it; `framework-hook.js` leads them here.
+
+import standIn from "./framework.cjs";
+
+export const { http, cloudEvent } = standIn.framework;
+export default standIn.framework;
