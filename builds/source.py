@@ -73,7 +73,7 @@ class Runtime:
 RUNTIMES: Mapping[str, Runtime] = {
     "python": Runtime("main.py", "main.handle", ("{}.py", "{}/__init__.py"), True, ("requirements.txt",)),
     "node": Runtime("index.js", "index.handle", ("{}.js", "{}.cjs", "{}.mjs"), False, ("package.json",)),
-    "go": Runtime("handle.go", "handle.Handle", ("{}.go",), False, ("go.mod",), compiled=True),
+    "go": Runtime("handle.go", "handle.Handle", ("{}.go",), compiled=True),
     "dockerfile": Runtime("Dockerfile"),
 }
 

@@ -73,6 +73,31 @@ def test_a_go_function_that_does_not_compile_says_so_in_the_compilers_words(live
     live.delete("go-fails")
 
 
+FRAMEWORK = {
+    "python": {
+        "main.py": "import functions_framework\n\n@functions_framework.http\ndef hello(request):\n"
+        "    return {'hello': request.get_json()['name'], 'by': request.method}\n",
+        "requirements.txt": "functions-framework==3.*\n",
+    },
+    "node": {
+        "index.js": "const functions = require('@google-cloud/functions-framework');\n"
+        "functions.http('hello', (req, res) => res.json({ hello: req.body.name, by: req.method }));\n",
+        "package.json": '{"dependencies": {"@google-cloud/functions-framework": "^5.0.0"}}\n',
+    },
+}
+
+
+@pytest.mark.parametrize(("runtime", "entrypoint"), [("python", "main.hello"), ("node", "index.hello")])
+def test_an_http_function_of_functions_framework_answers_an_event_with_an_event(
+    live: Live, runtime: str, entrypoint: str
+) -> None:
+    name = f"framework-{runtime}"
+    live.start(name, runtime=runtime, source={"inline": FRAMEWORK[runtime]}, entrypoint=entrypoint)
+    live.ready(name)
+    live.answer(name, {"name": "e2e framework"}, {"hello": "e2e framework", "by": "POST"}.__eq__)
+    live.delete(name)
+
+
 def test_a_dockerfile_function_answers(live: Live) -> None:
     source = example("dockerfile-hello")
     files = source["inline"]

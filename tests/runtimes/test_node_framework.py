@@ -117,3 +117,25 @@ def test_without_the_package_events_are_served_and_http_functions_told_where_exp
 
 def test_the_stand_in_lies_where_the_base_image_has_it() -> None:
     assert (RUNTIMES / "node" / "lib" / "framework.cjs").is_file()
+
+
+FUNC = """
+const handle = async (context, event) => {
+  context.log.info(`from ${event.source}`);
+  if (event.type === "plain") return { seen: context.cloudEvent.data, same: context.body === event.data };
+  const made = context.cloudEventResponse({ hello: event.data.name }).id("8").source("/func");
+  return made.type("said").version("1.0").response();
+};
+module.exports = { handle };
+"""
+
+
+def test_a_function_of_knatives_func_is_called_the_way_it_is_written(node: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "index.js").write_text(FUNC)
+    (tmp_path / "package.json").write_text('{"dependencies": {"faas-js-runtime": "^2.0.0"}}')
+    served = node.serve(tmp_path)
+    answer = served.send("hello", {"name": "Ada"}, id="7")
+    assert (answer.json(), answer.headers["ce-type"]) == ({"hello": "Ada"}, "said")
+    assert (answer.headers["ce-id"], answer.headers["ce-source"]) == ("8", "/func")
+    assert served.send("plain", {"a": 1}).json() == {"seen": {"a": 1}, "same": True}
+    assert served.lines(event_id="7", message="from /tests")

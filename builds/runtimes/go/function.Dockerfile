@@ -1,9 +1,13 @@
-# A Go function without a go.mod: compiled upon the base, then alone in an image of its own.
+# A Go function: its modules fetched where it has a go.mod, compiled upon the base, then alone in an image of its own.
+# The entrypoint is copied with go.mod since there may be none, and COPY needs a file.
 ARG BASE
-FROM ${BASE} AS compiled
-COPY entrypoint /
+FROM ${BASE} AS dependencies
+COPY entrypoint function/go.mod* function/go.sum* /modules/
+RUN ["/runtime/bin/compile", "/modules"]
+
+FROM dependencies AS compiled
 COPY function/ /function/
-RUN ["/runtime/bin/compile", "/function", "@/entrypoint", "/runtime/image/runtime/serve"]
+RUN ["/runtime/bin/compile", "/function", "@/modules/entrypoint", "/runtime/image/runtime/serve"]
 
 FROM scratch
 COPY --from=compiled /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

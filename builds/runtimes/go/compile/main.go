@@ -1,7 +1,7 @@
 // Command compile makes a program of a function: `compile <folder> <entrypoint> <program>`, in the folder of the
 // wrapper's source; `@file` stands for an entrypoint that a file holds. It is run where an image of the function is built,
 // and by the embedded mode. What is wrong with the function is told by the compiler's lines, and then in one last line
-// that names the next step.
+// that names the next step. `compile <folder>` only fetches the modules of the go.mod that lies there, if one does.
 //
 // The function's own module, the wrapper's and a generated main are joined by a workspace, so that the function's go.mod
 // is used as it is. Nothing of the function is run.
@@ -29,13 +29,31 @@ type notCompiled string
 func (n notCompiled) Error() string { return string(n) }
 
 func main() {
+	if len(os.Args) == 2 {
+		fetch(os.Args[1])
+		return
+	}
 	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: compile <folder> <entrypoint> <program>")
+		fmt.Fprintln(os.Stderr, "usage: compile <folder> [<entrypoint> <program>]")
 		os.Exit(2)
 	}
 	if err := compile(os.Args[1], os.Args[2], os.Args[3]); err != nil {
 		fmt.Fprintln(os.Stderr, "the function cannot be loaded: "+err.Error())
 		os.Exit(1)
+	}
+}
+
+// fetch fetches modules before the code is there, so that they are a layer of their own. What fails is told when the
+// function is compiled, which fetches what is missing.
+func fetch(folder string) {
+	if _, err := os.Stat(filepath.Join(folder, "go.mod")); err != nil {
+		return
+	}
+	command := exec.Command("go", "mod", "download")
+	command.Dir = folder
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "not all modules were fetched: "+err.Error())
 	}
 }
 

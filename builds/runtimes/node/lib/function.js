@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import framework from "./framework.cjs";
+import { isFunc, ofFunc } from "./func.js";
 
 /** The function cannot be loaded; where its own code threw, that is the cause. */
 export class LoadError extends Error {}
@@ -31,7 +32,7 @@ export async function load(entrypoint, folder) {
   if (found.length > 2) {
     throw new LoadError(`'${entrypoint}' takes ${found.length} parameters; it must take (event, context), or (event)`);
   }
-  return { kind: "event", handle: found };
+  return { kind: "event", handle: isFunc(folder) ? ofFunc(found) : found };
 }
 
 /** Return what HTTP functions are served with; throw `LoadError`. */
