@@ -32,7 +32,9 @@ EVENTS = 10
 SERVING, CONTROLLER = "knative-serving", "controller"
 EXCLUDE = "webhooks.knative.dev/exclude"
 SOURCES = Kind("sources.knative.dev", "v1", "ApiServerSource", "apiserversources")
-OF_THE_PRODUCT = re.compile(r'^apiserver_request_total\{.*\b(group="knative-lambda\.dev"|verb="LIST")')
+OF_THE_PRODUCT = re.compile(
+    r'^apiserver_request_total\{.*\b(group="knative-lambda\.dev"|verb="LIST")(?!.*verb="WATCH")'
+)
 
 
 def growth(place: Place, runs: int, chosen: Chosen) -> Generator[Measured, None, None]:
@@ -42,34 +44,40 @@ def growth(place: Place, runs: int, chosen: Chosen) -> Generator[Measured, None,
     with ExitStack() as stack:
         stack.callback(place.clear)
         stack.enter_context(place.warm())
-        data = {"tenant": TENANT, "name": name, "runtime": "python", "source": _source("one")}
-        place.first_answer(name, "one", lambda: place.to_broker(types.BUILD_START, data))
-        within(60, "it is settled", lambda: _is_settled(place.cluster.get(FUNCTION, TENANT, name)))
+        same, changed = (_settled(place, each) for each in (name, f"change-{name}"))
         template = Template(place.cluster, TENANT, name)
         stack.enter_context(resting_controller(place))
-        there = 1
+        there = 2
         for size in sizes:
             place.say(f"records: {size:,}")
             with resting_sources(place):
                 template.copy(range(there, size), place.say)
             there = max(there, size)
             for number in range(1, runs + 1):
-                for cost, step in _steps(place, data).items():
+                for cost, step in _steps(place, same, changed).items():
                     key = f"growth.{cost}_{size}"
                     if key in chosen:
                         yield from attempt(place, number, key, partial(_named, step, size))
+
+
+def _settled(place: Place, name: str) -> dict[str, Any]:
+    """Return the build.start of a function that is made of it, once it is settled."""
+    data = {"tenant": TENANT, "name": name, "runtime": "python", "source": _source("one")}
+    place.first_answer(name, "one", lambda: place.to_broker(types.BUILD_START, data))
+    within(60, f"{name} is settled", lambda: _is_settled(place.cluster.get(FUNCTION, TENANT, name)))
+    return data
 
 
 def _named(step: Callable[[], dict[str, float]], size: int) -> dict[str, float]:
     return {f"growth.{cost}_{size}": value for cost, value in step().items()}
 
 
-def _steps(place: Place, data: dict[str, Any]) -> dict[str, Callable[[], dict[str, float]]]:
+def _steps(place: Place, same: dict[str, Any], changed: dict[str, Any]) -> dict[str, Callable[[], dict[str, float]]]:
     def event() -> dict[str, float]:
-        return {"event": _events(place, lambda _: data)}
+        return {"event": _events(place, lambda _: same)}
 
     def change() -> dict[str, float]:
-        return {"change": _events(place, lambda n: {**data, "source": _source(f"{fresh()}{n}")})}
+        return {"change": _events(place, lambda n: {**changed, "source": _source(f"{fresh()}{n}")})}
 
     def page() -> dict[str, float]:
         return {"page": _ask(f"/{OURS}/namespaces/{TENANT}/functions?limit=500")}
