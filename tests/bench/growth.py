@@ -171,8 +171,9 @@ class Template:
                 found["spec"]["functionUID"] = owner["metadata"]["uid"]
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, "spec": found["spec"]}
         made = self.cluster.create(kind, copy.deepcopy(body))
-        status = {**found["status"], "observedGeneration": made["metadata"]["generation"]}
-        status.pop("outbox", None)
+        status = {key: value for key, value in found["status"].items() if key != "outbox"}
+        if "observedGeneration" in status:
+            status["observedGeneration"] = made["metadata"]["generation"]
         return self.cluster.replace_status(kind, {**made, "status": status})
 
 

@@ -148,7 +148,7 @@ def _growth() -> Iterable[Row]:
             if last and cost in ("event", "change", "page"):
                 goal = Goal(FLAT, floor)
             elif last and cost == "requests":
-                goal = Goal(size / 50)  # pages of 500, of several kinds: far from one request for each
+                goal = Goal(size / 25)  # pages of 500, of several kinds: far from one request for each
             yield Row(f"growth.{cost}_{size}", f"{text}, {size:,} functions there", unit, floor, goal)
 
 
