@@ -72,7 +72,13 @@ SPEED = (
         goal=Goal(10, "speed.api_read"),
         needs=("speed.first",),
     ),
-    Row("speed.unchanged_jobs", "same source again: Builds and Jobs made", "made", goal=Goal(0)),
+    Row(
+        "speed.unchanged_jobs",
+        "same source again: Builds and Jobs made",
+        "made",
+        goal=Goal(0),
+        needs=("speed.unchanged",),
+    ),
     Row(
         "speed.first_dependencies",
         "first build, with a dependency",
@@ -149,7 +155,8 @@ def _growth() -> Iterable[Row]:
                 goal = Goal(FLAT, floor)
             elif last and cost == "requests":
                 goal = Goal(size / 25)  # pages of 500, of several kinds: far from one request for each
-            yield Row(f"growth.{cost}_{size}", f"{text}, {size:,} functions there", unit, floor, goal)
+            needs = (f"growth.sweep_{size}",) if cost == "requests" else ()
+            yield Row(f"growth.{cost}_{size}", f"{text}, {size:,} functions there", unit, floor, goal, needs)
 
 
 ROWS: tuple[Row, ...] = (*SPEED, *_at_once(), *COLD, *_acks(), *_growth())

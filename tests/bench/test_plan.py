@@ -71,6 +71,11 @@ def test_a_choice_brings_what_it_is_compared_with_and_what_it_changes() -> None:
     assert choose("speed.change") == {"speed.change", "speed.first", "speed.floor_change", "speed.floor_new"}
 
 
+def test_what_one_step_measures_beside_another_row_brings_that_row() -> None:
+    assert "growth.sweep_5000" in choose("growth.requests_5000")
+    assert "speed.unchanged" in choose("speed.unchanged_jobs")
+
+
 def test_a_choice_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no row begins with velocity"):
         choose("speed,velocity")
