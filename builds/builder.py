@@ -21,7 +21,7 @@ class Attempt:
     number: int
     runtime: str
     context: str
-    """The store's key of the context: a canonical tar.gz with a Dockerfile at its root."""
+    """The store's key of the context: a canonical tar.gz with its recipes at its root."""
     destination: str
     """The reference to push to: ``host/repository:tag``, a tag that is this attempt's alone."""
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -29,7 +29,11 @@ class Attempt:
     seconds: int = 1800
     """Seconds that it may take from now on: what its Build has left."""
     builder: str = "kaniko"
-    """Who builds, as the Build's spec says."""
+    """Who builds: as the Build's spec says, but for dependencies, which are installed in a Job."""
+    recipe: str = "Dockerfile"
+    """The file of the context that says what is built."""
+    keep: str = ""
+    """A further name that the base of the image is to have before anything is laid upon it; "" for none."""
     inputs: str = ""
     """The hash of everything that shapes the image."""
 

@@ -238,7 +238,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
 def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
     args = [
         "--context=tar:///context/context.tar.gz",
-        "--dockerfile=Dockerfile",
+        f"--dockerfile={attempt.recipe}",
         f"--destination={attempt.destination}",
         "--digest-file=/dev/termination-log",
         "--push-retry=2",

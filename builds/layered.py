@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from knative_lambda.builds import layers, source
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.builds.layers import INDEXES, PACKED, Base, Layer
+from knative_lambda.builds.layers import BOUNDS, INDEXES, Base, Bounds, Layer
 from knative_lambda.builds.pusher import Manifest, Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
@@ -50,6 +50,8 @@ class Layered:
     pusher: Pusher
     platform: str = names.PLATFORM
     """Which image of a base that has several: ``os/architecture``."""
+    bounds: Bounds = BOUNDS
+    """How large a context may be."""
     clock: Callable[[], float] = time.monotonic
     wait: float = WAIT
     _free: threading.Semaphore = field(init=False, repr=False, compare=False)
@@ -108,6 +110,8 @@ class Layered:
         if found is None:
             return Ended(1, "ours", "BaseMissing", f"there is no base image {reference}")
         try:
+            if attempt.keep:
+                ask(self.pusher.tag, attempt.keep, found)
             self._push(attempt, layer, self._base(reference, found, ask), ask)
         except Untrusted:
             raise
@@ -118,13 +122,13 @@ class Layered:
     def _layer(self, attempt: Attempt) -> Layer | None:
         """Return the layer of an attempt's code, or None where its context is gone."""
         try:
-            context = self.store.get(attempt.context, limit=PACKED)
+            context = self.store.get(attempt.context, limit=self.bounds.packed)
         except TooLarge as error:
-            raise Refused.because("/context", layers.unfit(PACKED + 1, 0)) from error
+            raise Refused.because("/context", self.bounds.unfit(self.bounds.packed + 1, 0)) from error
         if context is None:
             return None
         digest = "sha256:" + attempt.context.rpartition("/")[2].removesuffix(".tar.gz")
-        return layers.code_layer(context, digest, source.CODE, partial(source.needs_job, attempt.runtime))
+        return layers.code_layer(context, digest, source.CODE, partial(source.needs_job, attempt.runtime), self.bounds)
 
     def _base(self, reference: str, found: Manifest, ask: Ask) -> Base:
         repository = reference.partition("@")[0]

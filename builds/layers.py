@@ -21,10 +21,6 @@ from knative_lambda.builds.pusher import Descriptor, Manifest
 from knative_lambda.builds.tar_reader import Damaged
 from knative_lambda.schemas.errors import Refused
 
-PACKED = 8 * 1024 * 1024
-"""Bytes of a packed context that is laid here: two at once are held in the receiver's memory."""
-UNPACKED = 32 * 1024 * 1024
-"""Bytes of the same context unpacked: they pass by, and cost time."""
 OCI, DOCKER = "application/vnd.oci.image.", "application/vnd.docker."
 MANIFEST, INDEX, CONFIG = (f"{OCI}{kind}.v1+json" for kind in ("manifest", "index", "config"))
 LAYER = f"{OCI}layer.v1.tar+gzip"
@@ -39,12 +35,34 @@ _LAYERS = {
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """How large a context may be whose code is laid here."""
+
+    unpacked: int = 32 * 1024 * 1024
+    """Bytes: they pass by, and cost time."""
+
+    @property
+    def packed(self) -> int:
+        """Return the bytes that it may have packed: of two at once they are held in memory, and the layers of them."""
+        return self.unpacked // 4
+
+    def unfit(self, packed: int, unpacked: int) -> str:
+        """Return why a context of these sizes (bytes) is not laid here, or ""."""
+        if packed > self.packed:
+            return f"the source has more than {_mib(self.packed)} MiB packed"
+        return f"the source has more than {_mib(self.unpacked)} MiB" if unpacked > self.unpacked else ""
+
+
+@dataclass(frozen=True)
 class Layer:
     """A layer, packed."""
 
     body: bytes
     diff_id: str
     """``sha256:…`` of its tar."""
+
+
+BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -76,14 +94,9 @@ class Image:
     manifest: Manifest
 
 
-def unfit(packed: int, unpacked: int) -> str:
-    """Return why a context of these sizes (bytes) is not laid here, or ""."""
-    if packed > PACKED:
-        return f"the source has more than {PACKED >> 20} MiB packed"
-    return f"the source has more than {UNPACKED >> 20} MiB" if unpacked > UNPACKED else ""
-
-
-def code_layer(context: bytes, digest: str, folder: str, why_not: Callable[[str], str]) -> Layer:
+def code_layer(
+    context: bytes, digest: str, folder: str, why_not: Callable[[str], str], bounds: Bounds = BOUNDS
+) -> Layer:
     """Return the layer that ``COPY folder /folder`` makes of a context: root's files, as executable as they were.
 
     The context is a gzip of a canonical tar whose hash is `digest`; `why_not` says of the path of a file below `folder`
@@ -96,7 +109,7 @@ def code_layer(context: bytes, digest: str, folder: str, why_not: Callable[[str]
             gzip.GzipFile(fileobj=io.BytesIO(context)) as source,
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as sink,
         ):
-            for piece in _relaid(_bounded(source, seen), folder, why_not):
+            for piece in _relaid(_bounded(source, seen, bounds), folder, why_not):
                 tar.update(piece)
                 sink.write(piece)
     except (Damaged, OSError, EOFError, zlib.error) as error:
@@ -166,6 +179,10 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):g}"
+
+
 def _as_oci(layer: Descriptor) -> Descriptor:
     return {**layer, "mediaType": _LAYERS.get(layer["mediaType"], layer["mediaType"])}
 
@@ -199,7 +216,7 @@ def _header(path: str, mode: int, size: int = 0, *, folder: bool = False) -> byt
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _bounded(source: gzip.GzipFile, seen: "hashlib._Hash") -> Callable[[int], bytes]:
+def _bounded(source: gzip.GzipFile, seen: "hashlib._Hash", bounds: Bounds) -> Callable[[int], bytes]:
     total = 0
 
     def read(size: int) -> bytes:
@@ -207,8 +224,8 @@ def _bounded(source: gzip.GzipFile, seen: "hashlib._Hash") -> Callable[[int], by
         piece = source.read(size)
         seen.update(piece)
         total += len(piece)
-        if total > UNPACKED:
-            raise Refused.because("/context", unfit(0, total))
+        if total > bounds.unpacked:
+            raise Refused.because("/context", bounds.unfit(0, total))
         return piece
 
     return read

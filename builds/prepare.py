@@ -112,11 +112,12 @@ def inputs(
     """Return the inputs of a spec; `source` is its context ("" for a ready image) and what ``auto`` comes to for it.
 
     The base image is resolved by `base` once per source: where `before` is of the same spec, its digest is kept, and so
-    is that nobody had looked at the source.
+    is that nobody had looked at the source, unless a layer is asked for.
     """
     of, (context, auto) = fingerprint(spec), source
     if before is not None and (before.of, before.context) == (of, context):
-        return replace(before, cause=cause, cancelled="", auto=auto if before.auto.builder else before.auto)
+        is_known = before.auto.builder != "" or spec.get("builder") == "layer"
+        return replace(before, cause=cause, cancelled="", auto=auto if is_known else before.auto)
     return Inputs(of, context, base() if context else "", cause, auto=auto)
 
 

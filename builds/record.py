@@ -4,11 +4,12 @@ Called by `settle.py`, which writes it, and by whoever reads a Build. Nothing he
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from knative_lambda.builds.builder import Attempt
+from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import Saying, condition
@@ -16,11 +17,16 @@ from knative_lambda.schemas import names
 from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 SHARED = "Shared"
 """Of the step `Admitted`, while another Build makes the same."""
 RELEASED: Saying = ("False", "Released", "")
 """Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
+UNLIMITED: Saying = ("True", "NoSlotNeeded", "")
+"""Of the same step, where nothing runs by itself."""
+INSTALLED = "DependenciesInstalled"
+"""The step of Builds whose code is laid upon installed dependencies."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,12 @@ def phase(build: Object) -> str:
 
 
 def takes_slot(build: Object) -> bool:
-    """Say whether a Build is made by something that runs by itself: it needs a slot, and can be stopped."""
+    """Say whether a Build is made by something that runs by itself: it needs a slot, and can be stopped.
+
+    One whose code is laid upon dependencies does, until it is known that these are there.
+    """
+    if "dependencies" in build["spec"]:
+        return phase(build) == "Queued" or condition(build, "Admitted").get("reason") != UNLIMITED[1]
     return build["spec"]["builder"] not in ("external", "layer")
 
 
@@ -58,6 +69,22 @@ def prepared(build: Object) -> dict[str, Saying]:
     if gone := build["spec"].get("because"):
         steps["Replaces"] = ("True", "ImageVanished", gone)
     return steps
+
+
+def begins(build: Object, number: int, admitted: Saying) -> dict[str, Saying]:
+    """Return the steps of a Build whose attempt of this number begins."""
+    steps = prepared(build) | {
+        "Admitted": admitted,
+        "Started": ("Unknown", "Starting", f"attempt {number}"),
+        "Succeeded": ("Unknown", "Running", f"attempt {number}"),
+    }
+    return steps | ({"Retrying": ("False", "Begun", f"attempt {number}")} if number > 1 else {})
+
+
+def running(build: Object, number: int, now: datetime) -> dict[str, Any]:
+    """Return how the status of a Build changes whose attempt of this number begins."""
+    began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
+    return {"phase": "Running", "attempt": number, "startTime": began}
 
 
 def waits(build: Object) -> bool:
@@ -116,9 +143,12 @@ def due(build: Object, patience: Patience) -> datetime | None:
 
 
 def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
-    """Return an attempt of a Build: everything about it follows from the object; `seconds` are what it may take."""
+    """Return an attempt of a Build: everything about it follows from the object; `seconds` are what it may take.
+
+    Of a Build with dependencies it is the Job that installs them: see `upon`.
+    """
     spec, meta = build["spec"], build["metadata"]
-    return Attempt(
+    attempt = Attempt(
         tenant=meta["namespace"],
         function=spec["function"],
         build=meta["name"],
@@ -131,6 +161,26 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         seconds=seconds,
         builder=spec["builder"],
         inputs=spec["inputHash"],
+    )
+    if "dependencies" not in spec:
+        return attempt
+    place = f"{_repository(spec['dependencies'])}:{attempt.name}"
+    return replace(attempt, builder="kaniko", recipe=RECIPE, destination=place)
+
+
+def upon(build: Object, number: int, digest: str, *, keep: bool) -> Attempt:
+    """Return the rest of an attempt whose dependencies are installed, in the image of this digest: their code's layer.
+
+    `keep` asks to name that image by what is inside, so that others find it.
+    """
+    spec, attempt = build["spec"], attempt_of(build, number)
+    return replace(
+        attempt,
+        builder=spec["builder"],
+        recipe="Dockerfile",
+        destination=f"{spec['destination']}:{attempt.name}",
+        build_args={"BASE": f"{_repository(spec['dependencies'])}@{digest}"},
+        keep=spec["dependencies"] if keep else "",
     )
 
 
@@ -165,3 +215,7 @@ def context(build: Object) -> str:
     """Return the store's key of a Build's context."""
     spec = build["spec"]
     return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
+
+
+def _repository(reference: str) -> str:
+    return reference.rpartition(":")[0]

@@ -5,11 +5,14 @@ late, at the same time as its twin, or after the process that ran the last step 
 """
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from knative_lambda.builds import record, sharing
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_idle, write
+from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas.errors import Conflict, Refused
@@ -23,7 +26,6 @@ PROGRESS = re.compile(r"level=info|^INFO\[")
 LATE = "DeadlineExceeded"
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
@@ -56,16 +58,30 @@ def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:
 def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
     """Begin the next attempt where it is time, nobody makes the same, and there is a slot; else say what is waited for.
 
-    What waits for its slot, or has begun, is what others of its sort wait for.
+    What waits for its slot, or has begun, is what others of its sort wait for. What needs no Job, or no more, waits for
+    nothing.
     """
     number = build.get("status", {}).get("attempt", 0)
     if number and (paused := _paused(build, number, workshop, now)) is not None:
         return paused
+    installed = _installed(build, workshop)
+    if installed or not record.takes_slot(build):
+        return _lay(build, number + 1, installed, workshop, now)
     if not (number or record.waits(build)) and (shared := _shared(build, workshop, now)) is not None:
         return shared
-    held = workshop.slots.take(build, now) if record.takes_slot(build) else ""
-    if held or not record.takes_slot(build):
+    if held := workshop.slots.take(build, now):
         return _begin(build, number + 1, held, workshop, now)
+    return _wait(build, workshop, now)
+
+
+def _installed(build: Object, workshop: Workshop) -> str:
+    """Return the digest of the image with a Build's dependencies, "" where there is none that it may take."""
+    wanted = build["spec"].get("dependencies", "")
+    return (workshop.registry.digest(wanted) or "") if wanted and not build["spec"].get("fresh") else ""
+
+
+def _wait(build: Object, workshop: Workshop, now: datetime) -> Object:
+    """Queue for a slot, and say so."""
     workshop.slots.wait(build, now)
     if record.waits(build):
         return build
@@ -97,7 +113,9 @@ def _shared(build: Object, workshop: Workshop, now: datetime) -> Object | None:
         return None
     if other := sharing.maker(build, workshop.cluster, now):
         return _wait_for(other, build, workshop, now)
-    served = workshop.reuse and workshop.reuse.serve(build, record.attempt_of(build, 1).destination)
+    if workshop.reuse is None or "dependencies" in build["spec"]:  # the same dependencies, but other code
+        return None
+    served = workshop.reuse.serve(build, record.attempt_of(build, 1).destination)
     if not served:
         return None
     build = record.told(build, {}, record.prepared(build) | {"Reused": ("True", "Reused", served.by)}, now)
@@ -140,25 +158,27 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     return build
 
 
-def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
-    """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again.
+def _lay(build: Object, number: int, installed: str, workshop: Workshop, now: datetime) -> Object:
+    """Make an attempt that takes no slot: it has ended once it was started, and is recorded with its end, in one write.
 
-    One that takes no slot has ended once it was started, and twins do the same: it is recorded with its end, in one.
+    Twins do the same. What it held or waited for while there was something to install is given back after that.
     """
-    steps = record.prepared(build) | {
-        "Admitted": ("True", "SlotTaken", held) if held else ("True", "NoSlotNeeded", ""),
-        "Started": ("Unknown", "Starting", f"attempt {number}"),
-        "Succeeded": ("Unknown", "Running", f"attempt {number}"),
-    }
-    if number > 1:
-        steps["Retrying"] = ("False", "Begun", f"attempt {number}")
-    began = build.get("status", {}).get("startTime") or now.strftime(MOMENT)
-    waited, change = record.waits(build), {"phase": "Running", "attempt": number, "startTime": began}
-    if not held:
-        build = record.told(build, change, steps, now)
-        return _start(build, record.attempt_of(build, number), workshop, now)
+    steps, attempt = record.begins(build, number, record.UNLIMITED), record.attempt_of(build, number)
+    if installed:
+        attempt = record.upon(build, number, installed, keep=False)
+        steps[INSTALLED] = ("True", "Cached", attempt.build_args["BASE"])
+    had_place = condition(build, "Admitted")["reason"] not in ("", record.UNLIMITED[1])
+    build = _start(record.told(build, record.running(build, number, now), steps, now), attempt, workshop, now)
+    if had_place:
+        give_back(attempt.tenant, attempt.build_uid, workshop, now)
+    return build
+
+
+def _begin(build: Object, number: int, held: str, workshop: Workshop, now: datetime) -> Object:
+    """Record the attempt, then start it: whoever wins the record starts, and a twin that lost reads again."""
+    waited, steps = record.waits(build), record.begins(build, number, ("True", "SlotTaken", held))
     try:
-        build = write(build, change, steps, workshop, now)
+        build = write(build, record.running(build, number, now), steps, workshop, now)
     except Conflict:
         if _has_ended(build, workshop):  # after its slots were given back: these were taken for nobody
             give_back(build["metadata"]["namespace"], build["metadata"]["uid"], workshop, now)
@@ -197,6 +217,8 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
 def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
     """Record how an attempt ended: where it ended well, the registry is asked."""
     if end.exit_code != 0:
+        if end.reason == "BaseMissing" and "dependencies" in build["spec"]:  # gone since it was found: it is made again
+            end = replace(end, whose="platform")
         return _failed(build, attempt, end, workshop, now)
     return _pushed(build, attempt, workshop.registry.digest(attempt.destination), workshop, now)
 
@@ -206,8 +228,11 @@ def _pushed(build: Object, attempt: Attempt, digest: str | None, workshop: Works
     if digest is None:
         missing = Ended(1, "ours", "ImageMissing", f"the registry does not know {attempt.destination}")
         return _failed(build, attempt, missing, workshop, now)
-    image = f"{build['spec']['destination']}@{digest}"
     log, _ = _keep_log(attempt, workshop)
+    image = f"{attempt.destination.rpartition(':')[0]}@{digest}"
+    if attempt.recipe == RECIPE:
+        build = record.told(build, {"log": log} if log else {}, {INSTALLED: ("True", "Built", image)}, now)
+        return _start(build, record.upon(build, attempt.number, digest, keep=True), workshop, now)
     return finish(build, Outcome("Succeeded", "Built", f"attempt {attempt.number}", image, log), workshop, now)
 
 
@@ -217,6 +242,8 @@ def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now
     said = "" if end.message in lines else end.message
     message = "\n".join(part for part in (said, lines) if part)[-MESSAGE_SHOWN:]
     reason = end.reason or "BuildFailed"
+    if attempt.recipe == RECIPE:
+        build = record.told(build, {}, {INSTALLED: ("False", reason, attempt.name)}, now)
     left = record.ends(build, workshop.patience, now) > now
     if end.whose == "platform" and attempt.number < workshop.patience.attempts and left:
         return _try_again(build, attempt, (reason, message), workshop, now)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from knative_lambda.builds import archive, layers
+from knative_lambda.builds import archive, dependencies
 from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
+from knative_lambda.builds.dependencies import NPM, PIP, RECIPE, Lists
+from knative_lambda.builds.layers import BOUNDS, Bounds
 from knative_lambda.builds.pinned import is_pinned
 from knative_lambda.builds.turns import Turn, Turns
 from knative_lambda.schemas.errors import Fault, Refused
@@ -40,6 +42,8 @@ class Objects:
     """What a key must start with."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source; one for all requests."""
+    laid: Bounds = BOUNDS
+    """How large a context may be whose code is laid as a layer."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,11 @@ class Context(Packed):
     """A build context."""
 
     job: str = ""
-    """Why an image of it takes a build Job; "" where it is one layer upon its base."""
+    """Why all of its image is made in a build Job; "" where its code is one layer more."""
     pinned: bool = True
     """Whether no image that it names but its base may be another one tomorrow."""
+    dependencies: str = ""
+    """The hash of what is to be installed before its code is laid upon that; "" where nothing is."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +70,15 @@ class Runtime:
     """Where the entrypoint's module may lie, ``{}`` standing for its path."""
     dotted: bool = False
     """Whether dots join the segments of a module's name."""
-    dependencies: tuple[str, ...] = ()
-    """The files that list dependencies: with one of them the other Dockerfile is taken."""
+    lists: Lists | None = None
+    """How its dependencies are listed, where they are installed before its code is laid upon them."""
     compiled: bool = False
     """Whether a program is made of the code: then its image is never a layer upon the base."""
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "python": Runtime("main.py", "main.handle", ("{}.py", "{}/__init__.py"), True, ("requirements.txt",)),
-    "node": Runtime("index.js", "index.handle", ("{}.js", "{}.cjs", "{}.mjs"), False, ("package.json",)),
+    "python": Runtime("main.py", "main.handle", ("{}.py", "{}/__init__.py"), True, PIP),
+    "node": Runtime("index.js", "index.handle", ("{}.js", "{}.cjs", "{}.mjs"), False, NPM),
     "go": Runtime("handle.go", "handle.Handle", ("{}.go",), compiled=True),
     "dockerfile": Runtime("Dockerfile"),
 }
@@ -109,28 +115,42 @@ def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: st
     """
     with objects.turns.turn() as turn:
         files = _files(spec, objects, limits, f"{where}/source", turn)
-        packed = archive.pack(_wrapped(spec, files, where))
+        asked = _asked(spec["runtime"], files)
+        packed = archive.pack(_wrapped(spec, files, asked, where))
         pinned = spec["runtime"] != "dockerfile" or is_pinned(bytes(files["Dockerfile"].body))
-        reasons = (layers.unfit(len(packed.body), packed.size), *(needs_job(spec["runtime"], path) for path in files))
-    return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""), pinned)
+        reasons = (
+            objects.laid.unfit(len(packed.body), packed.size),
+            *(needs_job(spec["runtime"], path) for path in files),
+        )
+    return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""), pinned, asked)
 
 
 def needs_job(runtime: str, path: str) -> str:
-    """Return why a source with a file of this path takes a build Job, or ""."""
-    known = RUNTIMES[runtime]
-    if not known.modules:
+    """Return why all of a source with a file of this path is made in a build Job, or ""."""
+    if not RUNTIMES[runtime].modules:
         return DOCKERFILE
-    if known.compiled:
+    if RUNTIMES[runtime].compiled:
         return COMPILED
-    if path in known.dependencies:
-        return f"there is a {path}, whose dependencies a Job installs"
     if any(part.startswith(WHITEOUT) for part in path.split("/")):
         return f"{path} would be taken for a removal in a layer"
     return ""
 
 
-def _wrapped(spec: Mapping[str, Any], files: Files, where: str) -> Files:
-    """Return the files with what the runtime puts around them."""
+def _asked(runtime: str, files: Files) -> str:
+    lists = RUNTIMES[runtime].lists
+    return dependencies.asked(lists, files, _recipe(runtime, RECIPE)) if lists else ""
+
+
+def _recipe(runtime: str, name: str) -> bytes:
+    return resources.files(__package__).joinpath("runtimes", runtime, name).read_bytes()
+
+
+def _wrapped(spec: Mapping[str, Any], files: Files, asked: str, where: str) -> Files:
+    """Return the files with what the runtime puts around them.
+
+    What installs dependencies is a recipe by itself too, so that nothing but that is built of it where code is laid
+    upon them; the whole Dockerfile has the one line more that lays the code.
+    """
     name = spec["runtime"]
     if name == "dockerfile":
         if "Dockerfile" not in files:
@@ -138,10 +158,13 @@ def _wrapped(spec: Mapping[str, Any], files: Files, where: str) -> Files:
         return files
     runtime = RUNTIMES[name]
     _check_entrypoint(entrypoint(spec), runtime, files, where)
-    recipe = "function-dependencies.Dockerfile" if files.keys() & {*runtime.dependencies} else "function.Dockerfile"
-    dockerfile = resources.files(__package__).joinpath("runtimes", name, recipe).read_bytes()
+    dockerfile, recipes = _recipe(name, "function.Dockerfile"), {}
+    if asked:
+        install = _recipe(name, RECIPE)
+        dockerfile, recipes = install + dockerfile.splitlines(keepends=True)[-1], {RECIPE: File(install)}
     compiled = {ENTRYPOINT: File(entrypoint(spec).encode())} if runtime.compiled else {}
-    return {"Dockerfile": File(dockerfile), **compiled, **{CODE + path: file for path, file in files.items()}}
+    code = {CODE + path: file for path, file in files.items()}
+    return {"Dockerfile": File(dockerfile), **compiled, **recipes, **code}
 
 
 def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str, turn: Turn) -> Files:

@@ -6,7 +6,7 @@ is the lock; which one is wanted is written on the Function before it is made.
 
 from dataclasses import replace
 
-from knative_lambda.builds import ends, record, sharing, source
+from knative_lambda.builds import dependencies, ends, record, sharing, source
 from knative_lambda.builds.choice import choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
@@ -130,7 +130,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     meta, spec = function["metadata"], function["spec"]
     chosen = choose(spec.get("builder", "auto"), inputs.auto, product.builder, "/spec/builder")
     entrypoint = source.entrypoint(spec)
-    return {
+    wanted = {
         "function": meta["name"],
         "functionUID": meta["uid"],
         "inputHash": names.input_hash(
@@ -150,6 +150,11 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
     }
+    if chosen.dependencies:
+        shaped_by = {**wanted, "dependencies": chosen.dependencies}
+        registry, platform = product.settings.registry, product.settings.platform
+        wanted["dependencies"] = dependencies.image(registry, meta["namespace"], shaped_by, platform)
+    return wanted
 
 
 def _is_news(build: Object, function: Object) -> bool:
@@ -177,6 +182,8 @@ def _renewed(before: Object | None, function: Object, inputs: Inputs) -> Object:
 
 def _made(spec: Object, inputs: Inputs, product: Product) -> str:
     """Return the digest of what the Job of a Build makes; "" where it has none, or makes it for this Build alone."""
+    if "dependencies" in spec:
+        return str(spec["dependencies"].rpartition(":")[2])
     is_shared = product.workshop.reuse is not None and spec["builder"] == "kaniko" and inputs.auto.pinned
     return str(spec["inputHash"]) if is_shared else ""
 

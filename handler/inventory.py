@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 
 from knative_lambda.builds import record
+from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, REVISION, Cluster, Object
 from knative_lambda.handler.expiry import Past, points_to
 from knative_lambda.storage import keys
@@ -99,6 +100,8 @@ class Marks:
     contexts: set[tuple[str, str]] = field(default_factory=set)
     """Function and hash."""
     builds: set[str] = field(default_factory=set)
+    dependencies: set[str] = field(default_factory=set)
+    """The images of installed dependencies that Builds name."""
     building: set[str] = field(default_factory=set)
     """Functions with a Build that has not ended: it may push what is there already, under another tag."""
     past: dict[str, list[Past]] = field(default_factory=lambda: defaultdict(list))
@@ -138,6 +141,7 @@ def marks(tenant: str, named: Named, cluster: Cluster) -> Marks:
     for build in cluster.list(BUILD, tenant):
         past = Past.of(build)
         found.builds.add(past.name)
+        found.dependencies.add(build["spec"].get("dependencies", ""))
         found.contexts.add((past.function, past.context))
         found.past[past.function_uid].append(past)
         named.built.update(_mentioned(build))
@@ -146,6 +150,12 @@ def marks(tenant: str, named: Named, cluster: Cluster) -> Marks:
     for kind in (KNATIVE_SERVICE, REVISION):
         named.run.update(*map(_mentioned, cluster.list(kind, tenant)))
     return found
+
+
+def digests(repository: str, tags: Iterable[str], registry: Registry) -> dict[str, str]:
+    """Return what each tag names; one that names nothing any more, though it is listed, is left out."""
+    found = ((tag, registry.digest(f"{repository}:{tag}")) for tag in tags)
+    return {tag: digest for tag, digest in found if digest is not None}
 
 
 def build_of(attempt: str) -> str:

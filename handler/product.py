@@ -52,11 +52,13 @@ class Product:
 
     def objects(self, tenant: str, *more: str) -> Objects:
         """Return which objects of the store a source of this tenant may name; `more` are further keys."""
-        return Objects(self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns)
+        return Objects(
+            self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns, self.settings.laid
+        )
 
     def automatic(self, context: Context) -> Choice:
         """Return what ``auto`` comes to for a source's context."""
-        return choice.automatic(context.job, layers=self.settings.layers, pinned=context.pinned)
+        return choice.automatic(context.job, context.dependencies, layers=self.settings.layers, pinned=context.pinned)
 
     def base(self, runtime: str) -> str:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""

@@ -17,9 +17,9 @@ left behind. Much that nothing names and nothing explains is a cluster that has 
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
-from knative_lambda.builds.registry import Registry
-from knative_lambda.handler import expiry, inventory
+from knative_lambda.handler import expiry, installed, inventory
 from knative_lambda.handler.inventory import (
     Marks,
     Named,
@@ -71,9 +71,15 @@ def collect(product: Product) -> None:
         marks = [inventory.marks(tenant, named, product.cluster) for tenant in tenants]
         for found, marked in zip(there, marks, strict=True):
             if not _is_suspicious(found, marked, product):
-                _collect(found, marked, named, product, lambda: product.now() >= began + WORKING)
+                is_late = partial(_is_over, began + WORKING, product)
+                _collect(found, marked, named, product, is_late)
+                installed.collect(found.tenant, marked, product, is_late)
     except ProductError as error:
         log.warning("what nobody needs any more stays for now: %s", error)
+
+
+def _is_over(end: datetime, product: Product) -> bool:
+    return product.now() >= end
 
 
 def _in_turn(words: Iterable[str], now: datetime) -> list[str]:
@@ -186,7 +192,9 @@ def _images_left(there: There, marks: Marks, named: Named, product: Product, is_
     left = {function: marks.orphans(tags) for function, tags in there.tags.items()}
     ripe = _ripe(there, marks, product)
     repositories = {function: _repository(there.tenant, function, product) for function, tags in ripe.items() if tags}
-    images = {one: _digests(place, there.tags[one], registry) for one, place in repositories.items() if not is_late()}
+    images = {
+        one: inventory.digests(place, there.tags[one], registry) for one, place in repositories.items() if not is_late()
+    }
     everything = named.run | named.built
     for function, found in images.items():
         again = store.list(f"{keys.contexts(there.tenant)}{function}/")
@@ -223,12 +231,6 @@ def _left(listed: Iterable[Stored], gone: set[str]) -> list[Stored]:
 
 def _repository(tenant: str, function: str, product: Product) -> str:
     return names.repository(product.settings.registry, tenant, function)
-
-
-def _digests(repository: str, tags: Iterable[str], registry: Registry) -> dict[str, str]:
-    """Return what each tag names; one that names nothing any more, though it is listed, is left out."""
-    found = ((tag, registry.digest(f"{repository}:{tag}")) for tag in tags)
-    return {tag: digest for tag, digest in found if digest is not None}
 
 
 def _before(moment: datetime, listed: Iterable[Stored]) -> list[Stored]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.layers import BOUNDS, Bounds
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
 from knative_lambda.schemas.names import PLATFORM
 
@@ -77,7 +78,12 @@ class Settings:
     fetch_image: str = ""
     """The product's own image, for the init container that reads the build context."""
     layers: bool = True
-    """Lay code without dependencies upon its base in the receiver itself; false makes a Job of every build."""
+    """Lay code upon its base, or its dependencies, in the receiver itself; false makes a Job of every build."""
+    layer_limit: int = BOUNDS.unpacked >> 20
+    """MiB of a build context, unpacked, that is laid so; packed it may have a quarter of them. Larger: a Job.
+
+    Two at once are held in memory packed, each with its layer: this default takes 32 MiB of it at most.
+    """
     platform: str = PLATFORM
     """Which image of a runtime base that has several is laid upon: ``os/architecture``."""
     builds_reuse: str = "tenant"
@@ -133,6 +139,11 @@ class Settings:
     """Bytes of a source once unpacked."""
     log_effects: bool = False
     """Log a line for each change that is made to cluster, store, registry and Brokers: to trace a fault."""
+
+    @property
+    def laid(self) -> Bounds:
+        """Return how large a context may be whose code is laid as a layer."""
+        return Bounds(self.layer_limit << 20)
 
     @property
     def bases(self) -> dict[str, str]:

@@ -151,7 +151,7 @@ def deploying(settings: Settings) -> DeploySettings:
 
 def builders(settings: Settings, ports: Ports) -> Builder:
     """Return the builder of a cluster: layers where a Build says so, Kaniko's Jobs otherwise."""
-    laid = Layered(ports.store, ports.registry, ports.pusher, settings.platform)
+    laid = Layered(ports.store, ports.registry, ports.pusher, settings.platform, settings.laid)
     return Builders(jobs=kaniko(settings, ports.cluster, ports.store), layers=laid)
 
 

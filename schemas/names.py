@@ -80,6 +80,11 @@ def repository(registry: str, tenant: str, function: str) -> str:
     return f"{registry}/{tenant}/{function}"
 
 
+def dependencies(registry: str, tenant: str, runtime: str) -> str:
+    """Return the repository of a tenant's installed dependencies: the dot keeps it from being a function's."""
+    return f"{registry}/{tenant}/dependencies.{runtime}"
+
+
 def trigger_name(function: str, attributes: dict[str, Any]) -> str:
     """Return the name of the Trigger for a filter of a function."""
     return f"{function[:NAME_KEPT].rstrip('-')}-{sha256([function, attributes])[7 : 7 + HASH_KEPT]}"

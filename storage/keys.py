@@ -47,6 +47,11 @@ def retirements(tenant: str) -> str:
     return _join("retired", tenant) + "/"
 
 
+def unnamed(tenant: str, runtime: str, digest_hex: str = "") -> str:
+    """Return the key that says since when no build names an image of installed dependencies; without it, the prefix."""
+    return _join("unnamed", tenant, runtime, digest_hex) if digest_hex else _join("unnamed", tenant, runtime) + "/"
+
+
 def tombstones(tenant: str) -> str:
     """Return the prefix of the keys of a tenant's marks; the next segment is the function's name."""
     return _join("tombstones", tenant) + "/"

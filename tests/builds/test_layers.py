@@ -187,8 +187,6 @@ def test_a_manifest_without_a_config_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("runtime", "path", "why"),
     [
-        ("python", "requirements.txt", "requirements.txt"),
-        ("node", "package.json", "package.json"),
         ("python", "data/.wh.main.py", "removal"),
         ("dockerfile", "Dockerfile", "Dockerfile"),
     ],
@@ -213,7 +211,7 @@ def test_a_context_is_believed_by_its_hash_alone() -> None:
 
 
 def test_a_context_that_unpacks_to_more_than_is_laid_is_refused_while_it_is_read() -> None:
-    packed = context(zeros=File(bytes(layers.UNPACKED)))
+    packed = context(zeros=File(bytes(layers.BOUNDS.unpacked)))
     assert len(packed.body) < 100_000
     with pytest.raises(Refused, match="32 MiB"):
         laid(packed)
@@ -222,14 +220,14 @@ def test_a_context_that_unpacks_to_more_than_is_laid_is_refused_while_it_is_read
 @pytest.mark.parametrize(
     ("packed", "unpacked", "why"),
     [
-        (layers.PACKED, layers.UNPACKED, ""),
-        (layers.PACKED + 1, 10, "8 MiB packed"),
-        (10, layers.UNPACKED + 1, "32 MiB"),
+        (layers.BOUNDS.packed, layers.BOUNDS.unpacked, ""),
+        (layers.BOUNDS.packed + 1, 10, "8 MiB packed"),
+        (10, layers.BOUNDS.unpacked + 1, "32 MiB"),
     ],
 )
 def test_the_sizes_of_what_is_laid(packed: int, unpacked: int, why: str) -> None:
-    assert why in layers.unfit(packed, unpacked)
-    assert bool(why) == bool(layers.unfit(packed, unpacked))
+    assert why in layers.BOUNDS.unfit(packed, unpacked)
+    assert bool(why) == bool(layers.BOUNDS.unfit(packed, unpacked))
 
 
 @settings(deadline=None, max_examples=60)

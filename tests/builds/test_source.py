@@ -34,11 +34,29 @@ def test_a_python_function_lies_below_function_beside_the_runtimes_dockerfile() 
     assert b"RUN" not in found["Dockerfile"].upper().split(), "nothing is run for a function without dependencies"
 
 
-def test_dependencies_are_installed_where_they_are_listed() -> None:
-    python = files(source={"inline": {"main.py": CODE, "requirements.txt": "x"}})["Dockerfile"]
-    node = files(runtime="node", source={"inline": {"index.js": "", "package.json": "{}"}})["Dockerfile"]
-    assert b"pip" in python
-    assert b"npm" in node
+@pytest.mark.parametrize(
+    ("spec", "package_manager"),
+    [
+        ({"source": {"inline": {"main.py": CODE, "requirements.txt": "x"}}}, b"pip"),
+        (
+            {"runtime": "node", "source": {"inline": {"index.js": "", "package.json": '{"dependencies": {"x": "1"}}'}}},
+            b"npm",
+        ),
+    ],
+)
+def test_dependencies_are_installed_where_they_are_listed(spec: dict[str, Any], package_manager: bytes) -> None:
+    """By a recipe of their own, and by the whole one, which has the one line more that lays the code."""
+    found = files(**spec)
+    assert package_manager in found["dependencies.Dockerfile"]
+    assert found["Dockerfile"] == found["dependencies.Dockerfile"] + b"COPY function/ /function/\n"
+
+
+def test_where_nothing_is_asked_for_there_is_no_recipe_for_dependencies() -> None:
+    assert sorted(files(source={"inline": {"main.py": CODE, "requirements.txt": "# none\n"}})) == [
+        "Dockerfile",
+        "function/main.py",
+        "function/requirements.txt",
+    ]
 
 
 def test_a_dockerfile_source_is_its_own_context() -> None:

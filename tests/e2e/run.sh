@@ -12,5 +12,6 @@ set +a
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 echo 'receiver: {logEffects: true}' >"$values" # one of the tests reads them
-TENANTS="${TENANTS:-demo neighbour}" VALUES=$values deploy/install.sh >&2
+export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them
+VALUES=$values deploy/install.sh >&2
 .venv/bin/pytest tests/e2e "$@"

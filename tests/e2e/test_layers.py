@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 from support.audit import Audit
-from support.images import check, files
+from support.images import check, files, sha256
 from support.live import TENANT, Live, within
 
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.deploy.conditions import condition
+from knative_lambda.deploy.cluster import Object
 from knative_lambda.schemas import names
 
 BUILDS = names.builds_namespace(TENANT)
-FUNCTION = "/function"
+CODE = "def handle(event, context): ...\n"
+NODE = "exports.handle = async () => null;\n"
 
 
 def greeting(version: str) -> dict[str, Any]:
@@ -37,34 +38,28 @@ def test_a_code_change_answers_with_the_new_version_and_no_job_was_made(live: Li
     live.delete("laid")
 
 
-def test_a_function_whose_code_gets_a_dependency_is_built_in_a_job_and_says_why(live: Live) -> None:
-    live.start("grows", runtime="python", source=greeting("one"))
-    before = live.ready("grows")
-    files = {**greeting("two")["inline"], "requirements.txt": "\n"}
-    live.start("grows", runtime="python", source={"inline": files})
-    live.ready("grows", image_other_than=before)
-    newest = (live.function("grows") or {})["status"]["latestBuild"]
-    [build] = [each for each in live.builds("grows") if each["metadata"]["name"] == newest]
-    assert build["spec"]["builder"] == "kaniko"
-    assert "requirements.txt" in condition(build, "BuilderChosen")["message"]
-    live.delete("grows")
-
-
-SOURCES = {
-    "python": {"main.py": "def handle(event, context): ...\n", "deep/er/data.json": "{}", "ümlaut.txt": "ü"},
-    "node": {"index.js": "exports.handle = async () => null;\n", "lib/help.js": "exports.help = 1;\n"},
+SOURCES: dict[str, tuple[str, dict[str, str]]] = {
+    "python": ("python", {"main.py": CODE, "deep/er/data.json": "{}", "ümlaut.txt": "ü"}),
+    "node": ("node", {"index.js": "exports.handle = async () => null;\n", "lib/help.js": "exports.help = 1;\n"}),
+    "python-installed": ("python", {"main.py": CODE, "requirements.txt": "inflection==0.5.1\n"}),
+    "node-installed": ("node", {"index.js": NODE, "package.json": '{"dependencies": {"ms": "2.1.3"}}'}),
 }
 
 
-@pytest.mark.parametrize("runtime", SOURCES)
-def test_both_builders_make_the_same_of_a_source(live: Live, runtime: str) -> None:
+@pytest.mark.parametrize("sort", SOURCES)
+def test_both_builders_make_the_same_of_a_source(live: Live, sort: str) -> None:
     """Same files, owners and modes; same user, environment, folder and entrypoint; upon the same layers of the base."""
-    name, pusher = f"both-{runtime}", HttpPusher(RegistrySettings(insecure=True))
+    name, pusher = f"both-{sort}", HttpPusher(RegistrySettings(insecure=True))
+    runtime, files = SOURCES[sort]
     seen, image = {}, ""
     for builder in ("kaniko", "layer"):
-        live.start(name, runtime=runtime, source={"inline": SOURCES[runtime]}, builder=builder)
-        image = built(live, name, image)
-        seen[builder] = look(pusher, image)
+        live.start(name, runtime=runtime, source={"inline": files}, builder=builder)
+        build = built(live, name, image)
+        image = build["status"]["image"]
+        seen[builder] = look(pusher, build["spec"]["base"], image)
+    one, other = (seen[builder].pop("files") for builder in ("layer", "kaniko"))
+    differ = {path: (one.get(path), other.get(path)) for path in one | other if one.get(path) != other.get(path)}
+    assert not differ
     assert seen["layer"] == seen["kaniko"]
     manifest = pusher.manifest(image)
     assert manifest is not None
@@ -75,31 +70,42 @@ def test_both_builders_make_the_same_of_a_source(live: Live, runtime: str) -> No
     live.delete(name)
 
 
-def built(live: Live, name: str, before: str) -> str:
-    """Return the image of a function's newest Build, once that is another one than before."""
+def built(live: Live, name: str, before: str) -> Object:
+    """Return a function's newest Build, once its image is another one than before."""
 
-    def newest() -> str:
+    def newest() -> Object | None:
         wanted = (live.function(name) or {}).get("status", {}).get("latestBuild")
-        images = [b.get("status", {}).get("image", "") for b in live.builds(name) if b["metadata"]["name"] == wanted]
-        return next((image for image in images if image != before), "")
+        found = next((build for build in live.builds(name) if build["metadata"]["name"] == wanted), {})
+        return found if found.get("status", {}).get("image", before) != before else None
 
-    return str(within(180, f"{name} is built", newest, every=1))
+    found: Object = within(180, f"{name} is built", newest, every=1)
+    return found
 
 
-def look(pusher: Pusher, image: str) -> dict[str, Any]:
-    """Return what is to be the same of two images: what they run, their base's layers, and the files of the code."""
-    repository = image.partition("@")[0]
+def look(pusher: Pusher, base: str, image: str) -> dict[str, Any]:
+    """Return what is to be the same of two images: what they run, their base's layers, and all files above these."""
+    (below, _), (manifest, config) = described(pusher, base), described(pusher, image)
+    entries: dict[str, Any] = {}
+    for layer in manifest["layers"][len(below["layers"]) :]:
+        place = f"{image.partition('@')[0]}@{layer['digest']}"
+        body = subprocess.run(["crane", "blob", "--insecure", place], capture_output=True, check=True).stdout
+        for name, *about, _, content in files(body):
+            assert ".wh." not in name, "nothing of the base is removed"
+            # what Python compiles says when its source was written
+            entries[name.strip("/")] = (*about, "" if name.endswith(".pyc") else sha256(content))
+    entries.pop("", None)  # Kaniko says of the root what the base has said
+    runs = {key: value for key, value in config["config"].items() if key != "Labels" and value}
+    return {
+        "runs": runs,
+        "platform": (config["os"], config["architecture"]),
+        "base": config["rootfs"]["diff_ids"][: len(below["layers"])],
+        "files": entries,
+    }
+
+
+def described(pusher: Pusher, image: str) -> tuple[Object, Object]:
+    """Return an image's manifest and its config."""
     manifest = pusher.manifest(image)
     assert manifest is not None
     said = json.loads(manifest.body)
-    config = json.loads(pusher.blob(repository, said["config"]["digest"]) or b"{}")
-    last = pusher.blob(repository, said["layers"][-1]["digest"])
-    assert last is not None
-    entries = {
-        entry[0].strip("/"): entry[1:4] + entry[5:]
-        for entry in files(last)
-        if entry[0].startswith(("function", FUNCTION))
-    }
-    runs = {key: value for key, value in config["config"].items() if key != "Labels" and value}
-    platform = (config["os"], config["architecture"])
-    return {"runs": runs, "platform": platform, "base": config["rootfs"]["diff_ids"][:-1], "files": entries}
+    return said, json.loads(pusher.blob(image.partition("@")[0], said["config"]["digest"]) or b"{}")

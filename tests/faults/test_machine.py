@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.estate import Estate
 from support.faults import Handler, Killed
-from support.stories import start
+from support.stories import listing, start
 
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, LEASE, TRIGGER, Object
@@ -32,7 +32,8 @@ DELIVERIES = 40
 Place = tuple[str, str]
 
 places = st.sampled_from((FUNCTIONS[0], *FUNCTIONS))
-WORDS = ("v1", "v2", "v1 again", "laid", "laid again", "image", types.BUILD_CANCEL, types.FUNCTION_DELETE)
+STARTS = ("v1", "v2", "v1 again", "laid", "laid again", "listed", "listed again", "image")
+WORDS = (*STARTS, types.BUILD_CANCEL, types.FUNCTION_DELETE)
 words = st.tuples(st.sampled_from(WORDS), places)
 queued = st.integers(0, 30)
 calls = st.integers(1, 60)
@@ -70,10 +71,12 @@ class Story(RuleBasedStateMachine):
             self._send(place, word, where)
             return
         version, _, again = word.partition(" ")
-        more: dict[str, Any] = {} if version == "laid" else {"builder": "kaniko"}
+        more: dict[str, Any] = {} if version in ("laid", "listed") else {"builder": "kaniko"}
         more |= {"source": {"image": IMAGE}} if version == "image" else {}
         more |= {"rebuild": True} if again else {}
-        made = start(version, **where, triggers=[{"type": version}], **more)(self.estate)
+        made = (listing if version == "listed" else start)(version, **where, triggers=[{"type": version}], **more)(
+            self.estate
+        )
         self._send(place, made.type, made.data)
 
     def _send(self, place: Place, kind: str, data: Object) -> None:
@@ -202,8 +205,7 @@ class Story(RuleBasedStateMachine):
         for build in (*self.estate.builds("acme"), *self.estate.builds("other")):
             number = build.get("status", {}).get("attempt", 0)
             if record.phase(build) == "Cancelled" and number:
-                tag = f"{build['spec']['destination']}:{build['metadata']['name']}-{number}"
-                self.estate.registry.known[tag] = "sha256:" + "9" * 64
+                self.estate.registry.known[record.attempt_of(build, number).destination] = "sha256:" + "9" * 64
         jobs = [job for tenant in ("acme", "other") for job in self.estate.cluster.list(JOB, f"{tenant}-builds")]
         if jobs:
             meta = jobs[which % len(jobs)]["metadata"]

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from support.wrappers import RUNTIMES
 
+from knative_lambda.builds import source
+from knative_lambda.builds.dependencies import RECIPE
+
 NUMERIC_USER = "USER 65532:65532"
 
 
@@ -23,17 +26,20 @@ class TestImages:
             "COPY function/ /function/",
         ]
 
-    def test_a_change_of_code_keeps_the_layer_of_dependencies(self, runtime: str) -> None:
-        """Only the lists of packages are there when they are installed, as root; the function runs as somebody else."""
-        steps = instructions(RUNTIMES / runtime / "function-dependencies.Dockerfile")
+    def test_dependencies_follow_from_their_lists_alone(self, runtime: str) -> None:
+        """Only the lists of packages are there when they are installed, as root; the function runs as somebody else.
+
+        Those that are copied are those whose hash is the key of what was installed.
+        """
+        steps = instructions(RUNTIMES / runtime / RECIPE)
+        assert steps[:2] == ["ARG BASE", "FROM ${BASE}"]
         [run] = [at for at, step in enumerate(steps) if step.startswith("RUN ")]
-        copied = [step.split()[1:-1] for step in steps[:run] if step.startswith("COPY ")]
-        assert [name for names in copied for name in names] == {
-            "python": ["function/requirements*.txt"],
-            "node": ["function/package*.json", "function/.npmrc*"],
-        }[runtime]
+        copied = [step.split()[1:-1] for step in steps if step.startswith("COPY ")]
+        lists = source.RUNTIMES[runtime].lists
+        assert lists is not None
+        assert [name for names in copied for name in names] == [source.CODE + name for name in lists.copied]
         assert "USER 0:0" in steps[:run]
-        assert steps[run + 1 :] == [NUMERIC_USER, "COPY function/ /function/"]
+        assert steps[run + 1 :] == [NUMERIC_USER]
 
     def test_the_base_image_holds_the_whole_wrapper_and_runs_it_as_a_user_with_a_number(self, runtime: str) -> None:
         steps = instructions(RUNTIMES / runtime / "Dockerfile")

@@ -18,6 +18,7 @@ def test_keys_have_the_layout_that_people_find_in_their_bucket() -> None:
     assert keys.tombstone("acme", "hello", "0f", deletes=True) == "tombstones/acme/hello/deleted-0f.json"
     assert keys.tombstone("acme", "hello", "0f", deletes=False) == "tombstones/acme/hello/cancelled-0f.json"
     assert keys.retired("acme", "hello", "hello-abc", "0f3c") == "retired/acme/hello/hello-abc.0f3c"
+    assert keys.unnamed("acme", "python", "0f3c") == "unnamed/acme/python/0f3c"
     assert keys.uploads("acme") == "uploads/acme/"
     assert keys.legacy_source("parser-001") == "global/parser/parser-001"
 

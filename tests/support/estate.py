@@ -172,7 +172,7 @@ class Estate(World):
             context = job["spec"]["template"]["spec"]["initContainers"][0]["args"][0]
             image = image_of(context)
             self.pusher.add(destination.rpartition(":")[0], image)
-            self.registry.known[destination] = image.digest
+            self.push(destination, image.digest)
         states = [{"name": "kaniko", "state": {"terminated": {"exitCode": code}}}]
         phase = "Failed" if code else "Succeeded"
         self.cluster.logs[(meta["namespace"], meta["name"], "kaniko")] = f"it went {fate}\n".encode()
@@ -270,14 +270,14 @@ class Estate(World):
 
     def laid(self, tenant: str, function: str, context: str) -> str:
         """Return the digest of the image that a function's code was laid into; every time into the same."""
-        tags = [
-            f"{spec['destination']}:{build['metadata']['name']}-1"
+        attempts = tuple(
+            f"{spec['destination']}:{build['metadata']['name']}-"
             for build in self.cluster.list(BUILD, tenant, {names.FUNCTION_LABEL: function})
             for spec in [build["spec"]]
             if (spec["builder"], spec["context"]) == ("layer", context)
-        ]
+        )
         known = {**self.vanished, **self.registry.known}
-        digests = {known[tag] for tag in tags if tag in known}
+        digests = {digest for tag, digest in known.items() if tag.startswith(attempts)}
         assert len(digests) == 1, digests
         return digests.pop()
 

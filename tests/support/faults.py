@@ -54,10 +54,11 @@ class Handler:
         self.effects.append(str(call))
         if self._at in [(one, "before") for one in which]:
             self._die()
-        done = do()
-        if self._at in [(one, "after") for one in which]:
-            self._die()
-        return done
+        try:
+            return do()
+        finally:  # an answer that says no is one after which it may die, too
+            if self._at in [(one, "after") for one in which]:
+                self._die()
 
     def _die(self) -> None:
         self._dead = True

@@ -77,6 +77,8 @@ def tarred(**files: str) -> bytes:
 
 
 BASE = made(tarred(wrapper="one"), tarred(wrapper="two"))
+INSTALLED = made(tarred(wrapper="one"), tarred(wrapper="two"), tarred(package="three"))
+"""The same, with dependencies installed."""
 
 
 def check(manifest: bytes, blob: Callable[[str], bytes | None]) -> dict[str, Any]:

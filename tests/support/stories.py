@@ -254,12 +254,27 @@ def aged(days: int) -> Callable[[Estate], None]:
     return do
 
 
+def uninstalled(estate: Estate) -> None:
+    """Leave installed dependencies that nobody names any more."""
+    live(listing())(estate)
+    estate.deliver(delete(estate))
+    estate.time = (estate.time + DAY).replace(minute=1)
+
+
 ONE_AT_A_TIME = {"builds_per_tenant": 1}
 LAYERS = {"layers": True}
 JOB_OF_IT = start(builder="kaniko")
 OTHER = start("other", name="other")
 REUSED = {"builds_reuse": "tenant"}
 OTHERS_SOURCE = start(name="other")
+
+
+def listing(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
+    """Return a build.start of a version with a dependency."""
+    code = {"main.py": f"def handle(event, context):\n    return {version!r}\n"}
+    return start(version, source={"inline": {**code, "requirements.txt": "inflection\n"}}, **given)
+
+
 STORIES = (
     Story("a new function", start(triggers=[{"type": "demo"}]), commit="cluster.create Function"),
     Story("a new version", start("two"), live(start()), "cluster.replace Function"),
@@ -393,6 +408,55 @@ STORIES = (
         "a sweep after a layer that was cut off",
         tick,
         cut_off(start(), "pusher.put"),
+        settings=LAYERS,
+    ),
+    Story("a new function with dependencies", listing(), commit="cluster.create Function", settings=LAYERS),
+    Story("the end of a Job that installs dependencies", ended("ok"), sent(listing()), settings=LAYERS),
+    Story("dependencies that cannot be installed", ended("user"), sent(listing()), settings=LAYERS),
+    Story("an eviction while dependencies are installed", ended("evicted"), sent(listing()), settings=LAYERS),
+    Story("a code change beside dependencies", listing("two"), live(listing()), "cluster.replace Function", LAYERS),
+    Story(
+        "a code change while dependencies are installed",
+        listing("two"),
+        sent(listing()),
+        "cluster.replace Function",
+        LAYERS,
+    ),
+    Story(
+        "a fresh build with dependencies", listing(rebuild=True), live(listing()), "cluster.replace Function", LAYERS
+    ),
+    Story("a cancel while dependencies are installed", cancel(), sent(listing()), "cluster.replace Function", LAYERS),
+    Story(
+        "another function with dependencies that are being installed",
+        listing("other", name="other"),
+        sent(listing()),
+        "cluster.create Function",
+        LAYERS,
+    ),
+    Story(
+        "the end of a Job that another function waits for",
+        ended("ok"),
+        sent(listing(), listing("other", name="other")),
+        settings=LAYERS,
+    ),
+    Story(
+        "a sweep after a layer upon dependencies that was cut off",
+        tick,
+        then(sent(listing()), cut_off(ended("ok"), "pusher.put")),
+        settings=LAYERS,
+    ),
+    Story(
+        "dependencies that wait for a slot",
+        ended("ok"),
+        sent(OTHER, listing()),
+        "",
+        {**LAYERS, **ONE_AT_A_TIME},
+    ),
+    Story("a sweep that finds dependencies which nobody names", tick, uninstalled, settings=LAYERS),
+    Story(
+        "a sweep that removes dependencies which nobody names",
+        tick,
+        then(uninstalled, Estate.collect, aged(2)),
         settings=LAYERS,
     ),
     Story("a start that waits for a slot", OTHER, sent(start()), "cluster.create Function", ONE_AT_A_TIME),

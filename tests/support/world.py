@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support.images import BASE, FakePusher
+from support.images import BASE, INSTALLED, FakePusher
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.builders import Builders
@@ -238,9 +238,17 @@ class World:
     def finish(self, name: str = "hello", *, digest: str = DIGEST) -> None:
         """Let the wanted Build's attempt push its image and end, and report its Pod."""
         attempt = self.attempt(name)
-        self.registry.known[f"registry/acme/{name}:{attempt}"] = digest
+        made = self.builder.started.get(attempt)
+        self.push(made.destination if made else f"registry/acme/{name}:{attempt}", digest)
         self.builder.ends[attempt] = Ended(0)
         self.report("Pod", "acme-builds", f"{attempt}-abcde")
+
+    def push(self, destination: str, digest: str) -> None:
+        """Push as a Job does; what it has installed can be laid upon, whatever it was."""
+        repository = destination.rpartition(":")[0]
+        if "/dependencies." in repository:
+            digest = self.pusher.add(repository, INSTALLED)
+        self.registry.known[destination] = digest
 
     def fail(self, end: Ended, log: bytes = b"", name: str = "hello") -> None:
         attempt = self.attempt(name)

@@ -1,4 +1,4 @@
-# A Python function without dependencies. Nothing is run: it is one layer more upon the base.
+# The code of a Python function, upon the base or its dependencies. Nothing is run: it is one layer more.
 ARG BASE
 FROM ${BASE}
 COPY function/ /function/

@@ -26,6 +26,7 @@ KNATIVE_LAMBDA_PYTHON_BASE: {{ required "runtimes.python: name the base image of
 KNATIVE_LAMBDA_NODE_BASE: {{ required "runtimes.node: name the base image of Node functions, by digest (deploy/images.sh builds it)" .Values.runtimes.node | quote }}
 KNATIVE_LAMBDA_GO_BASE: {{ .Values.runtimes.go | quote }}
 KNATIVE_LAMBDA_LAYERS: {{ .Values.builds.layers }}
+KNATIVE_LAMBDA_LAYER_LIMIT: {{ .Values.builds.layerLimit }}
 KNATIVE_LAMBDA_PLATFORM: {{ .Values.builds.platform | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}

@@ -1,4 +1,4 @@
-# A Python function with a requirements.txt, which alone decides whether the layer of dependencies is made anew.
+# The dependencies of a Python function, upon the base. Nothing but the lists of packages is there when they are installed.
 ARG BASE
 FROM ${BASE}
 USER 0:0
@@ -6,4 +6,3 @@ COPY function/requirements*.txt /dependencies/
 RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --no-input --root-user-action=ignore \
     --target /dependencies --requirement /dependencies/requirements.txt
 USER 65532:65532
-COPY function/ /function/
