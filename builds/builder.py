@@ -34,6 +34,8 @@ class Attempt:
     """The file of the context that says what is built."""
     keep: str = ""
     """A further name that the base of the image is to have before anything is laid upon it; "" for none."""
+    cache: str = ""
+    """Where layers of earlier builds are taken from, and kept for later ones: ``host/repository``; "" for nowhere."""
     inputs: str = ""
     """The hash of everything that shapes the image."""
 

@@ -49,6 +49,8 @@ class KanikoSettings:
     """Seconds without any output after which a build is ended; 0 never does that."""
     ttl: int = 86400
     """Seconds that a finished Job is kept."""
+    cache: int = 336
+    """Hours that a layer of one build serves others; 0 keeps none."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Requests and limits of the executor's container."""
 
@@ -243,6 +245,8 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--digest-file=/dev/termination-log",
         "--push-retry=2",
         "--log-format=text",
+        "--snapshot-mode=redo",
+        *_cache(attempt, settings),
         *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
         *(
@@ -276,6 +280,14 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
             ),
         ],
     }
+
+
+def _cache(attempt: Attempt, settings: KanikoSettings) -> list[str]:
+    """Return the options for layers that are kept: of what a RUN makes, uncompressed while they are held in memory."""
+    if not attempt.cache or not settings.cache:
+        return ["--cache=false"]
+    kept = [f"--cache-repo={attempt.cache}", f"--cache-ttl={settings.cache}h", "--compressed-caching=false"]
+    return ["--cache=true", *kept]
 
 
 def _secret_volumes(settings: KanikoSettings) -> list[Object]:

@@ -160,12 +160,13 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         build_args={"BASE": spec["base"]} if spec.get("base") else {},
         seconds=seconds,
         builder=spec["builder"],
+        cache="" if spec.get("fresh") else names.kept_layers(*spec["destination"].rsplit("/", 2)[:2]),
         inputs=spec["inputHash"],
     )
     if "dependencies" not in spec:
         return attempt
     place = f"{_repository(spec['dependencies'])}:{attempt.name}"
-    return replace(attempt, builder="kaniko", recipe=RECIPE, destination=place)
+    return replace(attempt, builder="kaniko", recipe=RECIPE, destination=place, cache="")
 
 
 def upon(build: Object, number: int, digest: str, *, keep: bool) -> Attempt:

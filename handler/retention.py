@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
-from knative_lambda.handler import expiry, installed, inventory
+from knative_lambda.handler import cached, expiry, installed, inventory
 from knative_lambda.handler.inventory import (
     Marks,
     Named,
@@ -74,6 +74,7 @@ def collect(product: Product) -> None:
                 is_late = partial(_is_over, began + WORKING, product)
                 _collect(found, marked, named, product, is_late)
                 installed.collect(found.tenant, marked, product, is_late)
+                cached.collect(found.tenant, product, is_late)
     except ProductError as error:
         log.warning("what nobody needs any more stays for now: %s", error)
 

@@ -109,6 +109,8 @@ class Settings:
     """Seconds without any output after which a build is ended; 0 never does that."""
     build_ttl: int = 86400
     """Seconds that a finished build Job is kept."""
+    build_cache: int = 336
+    """Hours that a layer which Kaniko has made serves later builds of its tenant; 0 keeps none."""
     builds_kept: int = 10
     """Ended Builds of a function that are kept, the newest; what is still used stays beside them."""
     builds_max_age: int = 30

@@ -166,6 +166,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         pending=settings.build_pending,
         silence=settings.build_silence,
         ttl=settings.build_ttl,
+        cache=settings.build_cache,
         resources=settings.build_resources,
     )
     return Kaniko(cluster, store, decided)

@@ -85,6 +85,11 @@ def dependencies(registry: str, tenant: str, runtime: str) -> str:
     return f"{registry}/{tenant}/dependencies.{runtime}"
 
 
+def kept_layers(registry: str, tenant: str) -> str:
+    """Return the repository of the layers that Kaniko keeps for a tenant: the dot keeps it from being a function's."""
+    return f"{registry}/{tenant}/layers.kaniko"
+
+
 def trigger_name(function: str, attributes: dict[str, Any]) -> str:
     """Return the name of the Trigger for a filter of a function."""
     return f"{function[:NAME_KEPT].rstrip('-')}-{sha256([function, attributes])[7 : 7 + HASH_KEPT]}"

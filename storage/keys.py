@@ -52,6 +52,16 @@ def unnamed(tenant: str, runtime: str, digest_hex: str = "") -> str:
     return _join("unnamed", tenant, runtime, digest_hex) if digest_hex else _join("unnamed", tenant, runtime) + "/"
 
 
+def kept_layers(tenant: str) -> str:
+    """Return the prefix of the keys that say since when Kaniko keeps a tenant's layers."""
+    return _join("kept", tenant) + "/"
+
+
+def kept_layer(tenant: str, tag: str) -> str:
+    """Return the key that says since when Kaniko keeps a layer under a tag."""
+    return _join("kept", tenant, tag)
+
+
 def tombstones(tenant: str) -> str:
     """Return the prefix of the keys of a tenant's marks; the next segment is the function's name."""
     return _join("tombstones", tenant) + "/"

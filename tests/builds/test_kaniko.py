@@ -607,3 +607,27 @@ def test_a_build_without_its_pod_is_looked_at_again_since_its_job_is_reported_by
     assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 5}
     bench.pod(phase="Running", containerStatuses=[running(START)])
     assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 0}
+
+
+# --- layers that are kept
+
+
+def options(settings: KanikoSettings, cache: str) -> list[str]:
+    [executor] = job(replace(ATTEMPT, cache=cache), "http://context", settings)["spec"]["template"]["spec"][
+        "containers"
+    ]
+    return [option for option in executor["args"] if "cach" in option]
+
+
+def test_layers_of_earlier_builds_are_taken_for_as_long_as_the_installation_says() -> None:
+    assert options(replace(SETTINGS, cache=48), "registry/acme/layers.kaniko") == [
+        "--cache=true",
+        "--cache-repo=registry/acme/layers.kaniko",
+        "--cache-ttl=48h",
+        "--compressed-caching=false",
+    ]
+
+
+@pytest.mark.parametrize(("hours", "place"), [(0, "registry/acme/layers.kaniko"), (48, "")])
+def test_none_are_taken_or_kept_where_that_is_off_or_a_build_is_to_be_fresh(hours: int, place: str) -> None:
+    assert options(replace(SETTINGS, cache=hours), place) == ["--cache=false"]

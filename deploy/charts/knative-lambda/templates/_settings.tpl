@@ -40,6 +40,7 @@ KNATIVE_LAMBDA_BUILD_PAUSE: {{ .Values.builds.pauseSeconds }}
 KNATIVE_LAMBDA_BUILD_PENDING: {{ .Values.builds.pendingSeconds }}
 KNATIVE_LAMBDA_BUILD_SILENCE: {{ .Values.builds.silenceSeconds }}
 KNATIVE_LAMBDA_BUILD_TTL: {{ .Values.builds.ttlSeconds }}
+KNATIVE_LAMBDA_BUILD_CACHE: {{ .Values.builds.cacheHours }}
 KNATIVE_LAMBDA_BUILDS_KEPT: {{ .Values.builds.kept }}
 KNATIVE_LAMBDA_BUILDS_MAX_AGE: {{ .Values.builds.maxAgeDays }}
 KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
