@@ -1,6 +1,10 @@
-"""What a run of all tests says at its end, beside what passed."""
+"""What holds for all tests, and what a run of them says at its end, beside what passed."""
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is slow, and nothing is wrong with that
+hypothesis.settings.load_profile("here")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
