@@ -1,10 +1,15 @@
 """What holds for all tests, and what a run of them says at its end, beside what passed."""
 
+import os
+
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is slow, and nothing is wrong with that
-hypothesis.settings.load_profile("here")
+if (
+    "CI" not in os.environ
+):  # where it is, hypothesis has a profile for that: no deadline, and the same examples each time
+    hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is slow, and nothing is wrong with it
+    hypothesis.settings.load_profile("here")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
