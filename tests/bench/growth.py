@@ -25,8 +25,9 @@ from bench.rounds import Chosen, Measured, attempt
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, Cluster, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Unavailable
 
-WRITERS = 8
+WRITERS, TRIES = 8, 3
 EVENTS = 10
 """Events of each sort in a round."""
 SERVING, CONTROLLER = "knative-serving", "controller"
@@ -153,7 +154,16 @@ class Template:
                 if done % 500 == 0:
                     say(f"{done:,} of {len(numbers):,} written")
 
-    def _write(self, number: int) -> None:
+    def _write(self, number: int, tries: int = TRIES) -> None:
+        """Write the records of one function; again where the API server was too busy for one of them."""
+        try:
+            self._write_once(number)
+        except (Unavailable, Conflict):
+            if tries == 1:
+                raise
+            self._write(number, tries - 1)
+
+    def _write_once(self, number: int) -> None:
         name = f"{self.name}-{number:05}"
         function = self._put(FUNCTION, name, None)
         self._put(BUILD, name, function)
@@ -170,7 +180,10 @@ class Template:
             if "functionUID" in found["spec"]:
                 found["spec"]["functionUID"] = owner["metadata"]["uid"]
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, "spec": found["spec"]}
-        made = self.cluster.create(kind, copy.deepcopy(body))
+        try:
+            made = self.cluster.create(kind, copy.deepcopy(body))
+        except AlreadyExists:  # written, and its answer lost
+            made = self.cluster.get(kind, meta["namespace"], name) or {}
         status = {key: value for key, value in found["status"].items() if key != "outbox"}
         if "observedGeneration" in status:
             status["observedGeneration"] = made["metadata"]["generation"]

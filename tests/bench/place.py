@@ -13,7 +13,7 @@ from typing import Any
 from bench.calls import PATIENCE, Line, NoAnswer, Ready, until_answer
 
 from knative_lambda.deploy.cluster import POD, Kind, Object
-from knative_lambda.deploy.kubernetes import KubernetesCluster
+from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import ProductError
 
@@ -60,7 +60,7 @@ class Place:
     """The cluster, as the rows of the run see it."""
 
     def __init__(self, broker_ingress: str, say: Callable[[str], None]) -> None:
-        self.cluster = KubernetesCluster()
+        self.cluster = KubernetesCluster(KubernetesSettings(timeout=60.0))  # patient: it is busy on purpose
         self.say = say
         self.ready = Ready(TENANT)
         self.routes = self.address("kourier-system", "kourier-internal")
