@@ -19,6 +19,7 @@ from typing import Any
 
 from knative_lambda.builds import archive
 from knative_lambda.builds.archive import File, Files
+from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.source import CODE, ENTRYPOINT
 from knative_lambda.schemas.errors import Refused
 
@@ -37,7 +38,7 @@ class Recipe:
     environment: tuple[str, ...]
     """``NAME=value``, as in an image's config."""
     lists: tuple[str, ...]
-    """The files that list dependencies; the first has them wanted."""
+    """The files that list dependencies."""
     install: tuple[str, ...]
     """Installs them, run in the folder of the code."""
     locked_install: tuple[str, ...]
@@ -48,8 +49,8 @@ class Recipe:
     """Whether it is a program that `install` makes, of all the code; it holds the wrapper."""
 
     def wanted(self, files: Files) -> bool:
-        """Say whether anything is to be installed: the code lists dependencies, or is compiled."""
-        return self.compiled or CODE + self.lists[0] in files
+        """Say whether anything is to be installed: the code asks for that, or is compiled."""
+        return self.compiled or RECIPE in files
 
     def installer(self, files: Files, folder: Path) -> tuple[str, ...]:
         """Return the command that installs it, where `folder` holds the context."""

@@ -5,6 +5,7 @@ Called by `serving.py`.
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +49,7 @@ def program(template: Object, place: tuple[str, str, str], images: Images, folde
     home = folder / "homes" / namespace / service
     home.mkdir(parents=True, exist_ok=True)
     environment = {
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "PATH": os.pathsep.join((str(_python(folder)), os.environ.get("PATH", os.defpath))),
         "HOME": str(home),
         "TMPDIR": str(home),
         **{name: os.environ[name] for name in INHERITED if name in os.environ},
@@ -65,6 +66,20 @@ def program(template: Object, place: tuple[str, str, str], images: Images, folde
         environment=environment,
         probe=container.get("readinessProbe", {}).get("httpGet", {}).get("path", ""),
     )
+
+
+def _python(folder: Path) -> Path:
+    """Return a folder with the `python3` that functions run with: ours, without the packages that it has for us.
+
+    Behind a link from elsewhere an interpreter is not in the virtual environment that this process runs in.
+    """
+    place, interpreter = folder / "bin" / "python3", Path(sys.executable).resolve()
+    if not (place.is_symlink() and place.readlink() == interpreter):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as new:
+            (Path(new) / "python3").symlink_to(interpreter)
+            (Path(new) / "python3").replace(place)
+    return place.parent
 
 
 def limits(template: Object, *, idle: float, start_timeout: float) -> Limits:

@@ -14,6 +14,7 @@ import pytest
 from knative_lambda.builds import archive, leash
 from knative_lambda.builds.archive import File
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
+from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.local import LocalBuilder
 from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.storage.memory import MemoryStore
@@ -41,6 +42,8 @@ class Bench:
     def attempt(self, number: int = 1, runtime: str = "python", **files: str) -> Attempt:
         code = {f"function/{name}": File(text.encode()) for name, text in (files or {"main.py": MAIN}).items()}
         around = {"Dockerfile": File(b"FROM base\n"), "entrypoint": File(b"handle.Handle")}
+        if files.keys() & {"requirements.txt", "package.json"}:
+            around[RECIPE] = File(b"FROM base\n")
         self.store.put(KEY, archive.pack({**around, **code}).body)
         destination = f"embedded.local/demo/hello:hello-{number}"
         return Attempt("demo", "hello", "hello-abc", "uid", number, runtime, KEY, destination)
@@ -88,6 +91,19 @@ def test_code_without_dependencies_becomes_an_image_with_its_wrapper(bench: Benc
     assert config is not None
     assert (root / config["WorkingDir"].lstrip("/") / config["Cmd"][1]).is_file()
     assert not (root / "Dockerfile").exists()
+
+
+def test_a_list_that_asks_for_nothing_installs_nothing(bench: Bench) -> None:
+    """Its context has nothing that installs: see `source.py`."""
+    attempt = bench.attempt(**{"main.py": MAIN, "requirements.txt": "# nothing yet\n"})
+    body = bench.store.get(KEY, limit=1 << 20)
+    assert body is not None
+    files = dict(archive.unpack(body, archive.Limits(), "/context"))
+    del files[RECIPE]
+    bench.store.put(KEY, archive.pack(files).body)
+    assert bench.run(attempt) == Ended(0)
+    assert b"pip" not in bench.builder.log(attempt, limit=2000)
+    assert not (bench.unpacked(attempt) / "dependencies").exists()
 
 
 def test_equal_contexts_become_equal_images(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,18 @@ def test_a_service_becomes_ready_as_its_first_revision_and_answers(bench: Bench)
     answer = json.loads(response.body)
     assert (answer["version"], answer["path"], answer["body"]) == ("one", "/a/b?c=d", "text")
     assert response.headers["x-answer"] == "yes"
+
+
+def test_a_python_function_has_none_of_the_products_packages(bench: Bench) -> None:
+    """What it does not list it would not have on a cluster either."""
+    bench.run(bench.image("one"))
+    path = bench.ask()["env"]["PATH"]
+    python = shutil.which("python3", path=path)
+    assert python
+    said = subprocess.run(
+        [python, "-c", "import knative_lambda"], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert "ModuleNotFoundError" in said.stderr
 
 
 def test_a_function_sees_its_own_environment_and_nothing_of_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
