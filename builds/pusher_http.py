@@ -7,14 +7,15 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#push
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
 
 import urllib3
 
 from knative_lambda.builds.pusher import Descriptor, Manifest
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, unexpected
+from knative_lambda.builds.registry_client import Body, Client, Place, RegistrySettings, unexpected
 from knative_lambda.builds.registry_http import ACCEPT
 from knative_lambda.schemas.errors import Refused, Unavailable
 
@@ -58,7 +59,7 @@ class HttpPusher:
         mount = {"mount": digest, "from": origin.repository} if origin.host == place.host else {}
         where = self._begin(place, mount)
         if where:
-            self._upload(place, where, digest, self._passed_on(origin, digest), int(blob["size"]))
+            self._upload(place, where, digest, partial(self._passed_on, origin, digest), int(blob["size"]))
 
     def put(self, repository: str, body: bytes) -> None:
         """See `Pusher.put`."""
@@ -95,7 +96,7 @@ class HttpPusher:
             return self._begin(place, {})
         raise _error(answer, place, "an upload", answer.data)
 
-    def _upload(self, place: Place, where: str, digest: str, body: bytes | Iterable[bytes], size: int) -> None:
+    def _upload(self, place: Place, where: str, digest: str, body: Body, size: int) -> None:
         """Send a blob in one request; the registry keeps it only where it has the digest."""
         joined = "&" if "?" in where else "?"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}

@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
@@ -25,6 +25,10 @@ from knative_lambda.schemas.errors import Unavailable, Untrusted
 REDIRECTS = 3
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _MOVED = (301, 302, 303, 307, 308)
+Body = bytes | Callable[[], Iterable[bytes]] | None
+"""What is sent: bytes, or what begins to give them, piece by piece, each time that it is called."""
+_Key = tuple[str, str, str, bool]
+"""What a token is for: host, repository, another that is read beside it (or ""), and whether it is written."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class _Request:
     method: str
     url: str
     headers: Mapping[str, str]
-    body: bytes | Iterable[bytes] | None = None
+    body: Body = None
     stream: bool = False
 
     def saying(self, headers: Mapping[str, str]) -> "_Request":
@@ -81,7 +85,7 @@ class Client:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
-        self._tokens: dict[tuple[str, str, str, bool], str] = {}
+        self._tokens: dict[_Key, str] = {}
 
     def send(
         self,
@@ -89,11 +93,11 @@ class Client:
         place: Place,
         path: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
+        body: Body = None,
     ) -> urllib3.BaseHTTPResponse:
         """Return the answer to a request about a repository; `path` follows its name, or is a whole URL.
 
-        A body that is no bytes is sent once only.
+        A body may be begun twice: where a registry asks for credentials only once it was sent one.
         """
         return self._send(_Request(method, self._url(place, path), headers or {}, body), place)
 
@@ -139,14 +143,21 @@ class Client:
         answer = self._answer(request.saying({"Authorization": f"Bearer {token}"} if token else basic))
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status != HTTPStatus.UNAUTHORIZED or not challenge.lower().startswith("bearer "):
+            self._keep(key, token)
             return answer
         self._tokens.pop(key, None)
         token = self._token(challenge, basic)
-        if not token or not (request.body is None or isinstance(request.body, bytes)):
+        if not token:
             return answer
         answer.drain_conn()
-        self._tokens[key] = token
+        self._keep(key, token)
         return self._answer(request.saying({"Authorization": f"Bearer {token}"}))
+
+    def _keep(self, key: _Key, token: str) -> None:
+        """Keep a token for requests to come: what lets mount a blob lets go on with the upload that it began."""
+        if token:
+            host, repository, _, writes = key
+            self._tokens[key] = self._tokens[host, repository, "", writes] = token
 
     def _answer(self, request: _Request) -> urllib3.BaseHTTPResponse:
         host = urllib.parse.urlsplit(request.url).netloc
@@ -155,7 +166,7 @@ class Client:
                 request.method,
                 request.url,
                 headers=dict(request.headers),
-                body=request.body,
+                body=request.body() if callable(request.body) else request.body,
                 redirect=False,
                 preload_content=not request.stream,
             )

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import urllib3
 from support.images import BASE, sha256
 from support.registry import BASIC, WRONG, Gate, config, gate, push
 
@@ -78,6 +79,49 @@ def test_a_token_that_has_had_its_time_is_got_anew(before: Gate, tmp_path: Path,
     before.token = "second"
     pusher.put(own, BODY + b"!")
     assert before.asked[-1][2] == "Bearer second"
+
+
+def asked_to_mount(before: Gate, own: str, status: int) -> str:
+    """Have a registry answer so to a mount, whether or not it begins an upload; return what may be mounted from."""
+    base, name = based(before.host, own), own.partition("/")[2]
+    begun = urllib3.request("POST", f"http://{before.behind}/v2/{name}/blobs/uploads/").headers["Location"]
+    location = {"Location": begun.replace(before.behind, before.host)} if status == 202 else {}
+    before.refuses[f"POST /v2/{name}/blobs/uploads/?mount"] = (status, location)
+    return base
+
+
+@pytest.mark.parametrize("status", [202, 403])
+def test_a_copy_piece_by_piece_has_its_token_at_the_first_try(
+    before: Gate, tmp_path: Path, own: str, status: int
+) -> None:
+    base = asked_to_mount(before, own, status)
+    before.token, before.basic = "t0ken", BASIC
+    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host))).bring(LAYER, base, own)
+    assert [said for method, _, said in before.asked if method == "PUT"][-1:] == ["Bearer t0ken"]
+    assert whole(before, own, str(LAYER["digest"]))
+
+
+def test_a_copy_whose_old_token_has_had_its_time_gets_another(before: Gate, tmp_path: Path, own: str) -> None:
+    base = asked_to_mount(before, own, 202)
+    before.token, before.basic = "first", BASIC
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher.put(own, BODY)
+    before.token = "second"
+    pusher.bring(LAYER, base, own)
+    before.token = ""
+    assert whole(before, own, str(LAYER["digest"]))
+
+
+def test_a_copy_is_begun_again_where_a_token_is_asked_for_only_then(before: Gate, tmp_path: Path, own: str) -> None:
+    """A token that ends between the beginning of an upload and what is sent."""
+    base = asked_to_mount(before, own, 202)
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    before.later = f"PUT /v2/{own.partition('/')[2]}/blobs", "t0ken"
+    before.basic = BASIC
+    pusher.bring(LAYER, base, own)
+    assert [said for method, _, said in before.asked if method == "PUT"][-2:] == [BASIC, "Bearer t0ken"]
+    before.token = ""
+    assert whole(before, own, str(LAYER["digest"]))
 
 
 def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, own: str) -> None:

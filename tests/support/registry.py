@@ -106,6 +106,8 @@ class Gate:
     token: str = ""
     """The token that every request needs, given to whoever has `basic`; "" needs none."""
     basic: str = ""
+    later: tuple[str, str] = ("", "")
+    """A request, told like those below, from which on a token is needed, and that."""
     refuses: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     """What is answered to a method instead, by its beginning with the path, such as ``POST /v2/acme``."""
     cuts: str = ""
@@ -126,6 +128,8 @@ class _Passing(http_server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         line, said = f"{self.command} {self.path}", self.headers.get("Authorization", "")
         self.kept.asked.append((self.command, self.path, said))
+        if self.kept.later[0] and line.startswith(self.kept.later[0]):
+            self.kept.token, self.kept.later = self.kept.later[1], ("", "")
         if length and self.kept.cuts and line.startswith(self.kept.cuts):
             self._cut(self.rfile.read(length // 2))
             return
