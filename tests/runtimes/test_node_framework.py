@@ -26,14 +26,19 @@ functions.http("plain", (req, res) => {
   res.end("two");
 });
 functions.http("fails", async () => { throw new RangeError("the password is 1234"); });
-functions.cloudEvent("helloEvent", (cloudEvent) => ({ hello: cloudEvent.data.name, id: cloudEvent.id }));
+functions.cloudEvent("helloEvent", (cloudEvent) => {
+  console.error(JSON.stringify({ hello: cloudEvent.data.name, id: cloudEvent.id }));
+  return { hello: cloudEvent.data.name };
+});
+functions.cloudEvent("function", async () => () => "no JSON");
+functions.cloudEvent("failsEvent", () => { throw new RangeError("no"); });
 """
 MODULE = """
 import * as functions from "@google-cloud/functions-framework";
 import framework, { cloudEvent } from "@google-cloud/functions-framework";
 functions.http("helloHttp", (req, res) => res.send("Hello module!"));
 framework.http("viaDefault", (req, res) => res.send("Hello default!"));
-cloudEvent("helloEvent", async (event) => ({ hello: event.data.name }));
+cloudEvent("helloEvent", async (event) => console.error(JSON.stringify({ hello: event.data.name })));
 """
 
 
@@ -89,20 +94,24 @@ def test_an_exception_is_a_500_that_keeps_its_secrets_and_a_line_in_the_log(node
     assert "the password is 1234" in line["traceback"]
 
 
-def test_an_event_function_is_served_as_one_of_ours(node: Runtime, folder: Path) -> None:
-    served = node.serve(folder, LAMBDA_ENTRYPOINT="index.helloEvent")
-    answer = served.send("demo", {"name": "Ada"}, id="7")
-    assert (answer.json(), answer.headers["ce-type"]) == (
-        {"hello": "Ada", "id": "7"},
-        "dev.knative-lambda.function.result",
-    )
+@pytest.mark.parametrize("name", ["helloEvent", "function"])
+def test_what_an_event_function_returns_is_dropped(node: Runtime, folder: Path, name: str) -> None:
+    """The framework makes no event of it either."""
+    answer = node.serve(folder, LAMBDA_ENTRYPOINT=f"index.{name}").send("demo", {"name": "Ada"})
+    assert (answer.status, answer.body, "ce-id" in answer.headers) == (202, b"", False)
+
+
+def test_what_an_event_function_throws_is_a_failure(node: Runtime, folder: Path) -> None:
+    answer = node.serve(folder, LAMBDA_ENTRYPOINT="index.failsEvent").send("demo")
+    assert (answer.status, answer.json()["detail"]) == (500, "RangeError")
 
 
 def test_a_module_may_import_it(node: Runtime, folder: Path) -> None:
     for name, hello in (("helloHttp", b"Hello module!"), ("viaDefault", b"Hello default!")):
         assert node.serve(folder, LAMBDA_ENTRYPOINT=f"module.{name}").request("GET", "/").body == hello
     served = node.serve(folder, LAMBDA_ENTRYPOINT="module.helloEvent")
-    assert served.send("demo", {"name": "Ada"}).json() == {"hello": "Ada"}
+    served.send("demo", {"name": "Ada"})
+    assert served.lines(hello="Ada")
 
 
 def test_without_the_package_events_are_served_and_http_functions_told_where_express_comes_from(
@@ -110,9 +119,27 @@ def test_without_the_package_events_are_served_and_http_functions_told_where_exp
 ) -> None:
     (tmp_path / "index.js").write_text(COMMON)
     served = node.serve(tmp_path, LAMBDA_ENTRYPOINT="index.helloEvent")
-    assert served.send("demo", {"name": "Ada"}).json() == {"hello": "Ada", "id": "1"}
+    served.send("demo", {"name": "Ada"}, id="7")
+    assert served.lines(hello="Ada", id="7")
     code, lines = node.fail(tmp_path, LAMBDA_ENTRYPOINT="index.helloHttp")
     assert (code, f"is {NAME} in package.json?" in lines[-1]) == (1, True)
+
+
+@pytest.mark.parametrize("kind", ["event", "typed"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("index.js", f'const functions = require("{NAME}");\nfunctions.%s("handle", () => 1);\n'),
+        ("index.mjs", f'import {{ %s as register }} from "{NAME}";\nregister("handle", () => 1);\n'),
+    ],
+)
+def test_what_the_stand_in_does_not_have_is_named(
+    node: Runtime, tmp_path: Path, file: str, text: str, kind: str
+) -> None:
+    (tmp_path / "package.json").write_text(json.dumps({"dependencies": {NAME: "^5.0.0"}}))
+    (tmp_path / file).write_text(text % kind)
+    code, lines = node.fail(tmp_path)
+    assert (code, f"functions-framework has no '{kind}' here" in lines[-1]) == (1, True)
 
 
 def test_the_stand_in_lies_where_the_base_image_has_it() -> None:

@@ -1,5 +1,6 @@
 """What only the Python wrapper promises: other people's signatures and events, and room for any package."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_a_function_for_functions_framework_runs_without_that_package(python: Runtime) -> None:
     """Its event is read as the SDK's first generation has it, and that SDK can write it."""
     served = python.serve(LAMBDA_ENTRYPOINT="sdk.framework")
-    seen = served.send("demo", {"a": 1}, subject="s").json()
+    served.send("demo", {"a": 1}, subject="s")
+    [line] = served.lines(logger="framework")
+    seen = json.loads(line["message"])
     attributes = {"specversion": "1.0", "id": "1", "source": "/tests", "type": "demo", "subject": "s"}
     attributes["datacontenttype"] = "application/json"
     assert seen == {
@@ -26,11 +29,30 @@ def test_a_function_for_functions_framework_runs_without_that_package(python: Ru
     }
 
 
+@pytest.mark.parametrize("entrypoint", ["sdk.framework", "sdk.framework_coroutine"])
+@pytest.mark.parametrize("kind", ["json", "set"])
+def test_what_an_event_function_of_functions_framework_returns_is_dropped(
+    python: Runtime, entrypoint: str, kind: str
+) -> None:
+    """As the framework does: it answers "OK" whatever that is, so nobody means it as an event for the broker."""
+    served = python.serve(LAMBDA_ENTRYPOINT=entrypoint)
+    answer = served.send(kind)
+    assert (answer.status, answer.body, "ce-id" in answer.headers) == (202, b"", False)
+    assert served.lines(logger="framework")
+
+
+def test_what_an_event_function_of_functions_framework_raises_is_a_failure(python: Runtime) -> None:
+    answer = python.serve(LAMBDA_ENTRYPOINT="sdk.framework_fails").send("demo")
+    assert (answer.status, answer.json()["detail"]) == (500, "LookupError")
+
+
 def test_a_functions_framework_among_the_dependencies_changes_nothing(python: Runtime, tmp_path: Path) -> None:
     """There is one server in the process, and it is the wrapper's: so its stand-in comes first."""
     (tmp_path / "functions_framework.py").write_text("1 / 0")
     served = python.serve(LAMBDA_ENTRYPOINT="sdk.framework", LAMBDA_DEPENDENCIES=str(tmp_path))
-    assert served.send("demo", {"a": 1}).json()["shim"] == str(RUNTIMES / "python" / "shims" / "functions_framework.py")
+    served.send("demo", {"a": 1})
+    [line] = served.lines(logger="framework")
+    assert json.loads(line["message"])["shim"] == str(RUNTIMES / "python" / "shims" / "functions_framework.py")
 
 
 def test_what_the_stand_in_for_functions_framework_does_not_have_is_named(python: Runtime, tmp_path: Path) -> None:

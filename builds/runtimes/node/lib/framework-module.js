@@ -2,5 +2,5 @@
 
 import standIn from "./framework.cjs";
 
-export const { http, cloudEvent } = standIn.framework;
+export const { http, cloudEvent, event, typed } = standIn.framework;
 export default standIn.framework;

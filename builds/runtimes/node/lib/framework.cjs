@@ -12,8 +12,21 @@ const registered = new Map();
 
 const framework = {
   http: (name, handler) => void registered.set(name, { kind: "http", handler }),
-  cloudEvent: (name, handler) => void registered.set(name, { kind: "cloudEvent", handler }),
+  cloudEvent: (name, handler) => void registered.set(name, { kind: "cloudEvent", handler: silent(handler) }),
+  event: () => missing("event"),
+  typed: () => missing("typed"),
 };
+
+/** Return `handler` with what it returns dropped: the framework sends no event of it. */
+function silent(handler) {
+  return async (event, context) => {
+    await handler(event, context);
+  };
+}
+
+function missing(name) {
+  throw new Error(`functions-framework has no '${name}' here: the wrapper stands in for it, with http and cloudEvent`);
+}
 
 /** Have `require` and, where package.json lists the package, `import` find the stand-in. */
 function standIn(folder) {

@@ -37,8 +37,10 @@ def load(entrypoint: str, folder: str) -> Function:
     if not callable(function):
         raise LoadError(f"{entrypoint!r} is no function but a {type(function).__name__}")
     settled = _settled(_with_two_parameters(function, entrypoint), EventLoop())
-    settled.__dict__["lambda_signature"] = getattr(function, "lambda_signature", "event")
-    return settled
+    signature = getattr(function, "lambda_signature", "event")
+    served = _silent(settled) if signature == "cloud_event" else settled
+    served.__dict__["lambda_signature"] = signature
+    return served
 
 
 def is_web(function: Function) -> bool:
@@ -90,6 +92,15 @@ def _settled(function: Function, loop: EventLoop) -> Function:
         return loop.run(value) if inspect.isawaitable(value) else value
 
     return settled
+
+
+def _silent(function: Function) -> Function:
+    """Return `function` with what it returns dropped: for functions-framework such a function only takes events."""
+
+    def silent(event: Event, context: Context) -> None:
+        function(event, context)
+
+    return silent
 
 
 class EventLoop:

@@ -15,7 +15,7 @@ from cloudevents.v1.http import to_structured
 
 @functions_framework.cloud_event
 def framework(cloud_event: Any) -> Any:
-    return {
+    seen = {
         "item": cloud_event["type"],
         "get": [cloud_event.get("subject"), cloud_event.get("nothing"), cloud_event.get("nothing", 5)],
         "in": ["type" in cloud_event, "nothing" in cloud_event],
@@ -25,6 +25,19 @@ def framework(cloud_event: Any) -> Any:
         "structured": json.loads(to_structured(cloud_event)[1]),
         "shim": functions_framework.__file__,
     }
+    logging.getLogger("framework").info(json.dumps(seen))
+    return cloud_event["type"] if cloud_event["type"] == "json" else {"no", "JSON"}
+
+
+@functions_framework.cloud_event
+async def framework_coroutine(cloud_event: Any) -> Any:
+    logging.getLogger("framework").info("awaited")
+    return {"a": 1}
+
+
+@functions_framework.cloud_event
+def framework_fails(cloud_event: Any) -> Any:
+    raise LookupError
 
 
 def second_generation(event: Any) -> Any:
