@@ -78,4 +78,4 @@ def _package(text: str) -> bool:
 
 
 PIP = Lists("requirements.txt", ("requirements*.txt",), _requirements)
-NPM = Lists("package.json", ("package*.json", ".npmrc*"), _package)
+NPM = Lists("package.json", ("package*.json", "npm-shrinkwrap*.json", ".npmrc*"), _package)

@@ -38,11 +38,11 @@ class Recipe:
     environment: tuple[str, ...]
     """``NAME=value``, as in an image's config."""
     lists: tuple[str, ...]
-    """The files that list dependencies."""
+    """The files that list dependencies, and those that say which versions."""
     install: tuple[str, ...]
     """Installs them, run in the folder of the code."""
     locked_install: tuple[str, ...]
-    """The same where the last of `lists` is there."""
+    """The same where one of `lists` but the first is there: a lock."""
     installed: str
     """Where they are then, beside the folder of the code or in it; the same place in the image."""
     compiled: bool = False
@@ -54,7 +54,7 @@ class Recipe:
 
     def installer(self, files: Files, folder: Path) -> tuple[str, ...]:
         """Return the command that installs it, where `folder` holds the context."""
-        command = self.locked_install if CODE + self.lists[-1] in files else self.install
+        command = self.locked_install if any(CODE + lock in files for lock in self.lists[1:]) else self.install
         entrypoint = str(files[ENTRYPOINT].body, "utf-8") if self.compiled else ""
         return tuple(part.format(folder=folder, entrypoint=entrypoint) for part in command)
 
@@ -88,7 +88,7 @@ RECIPES: Mapping[str, Recipe] = {
         program="npm",
         command=("node", "../runtime/serve.js"),
         environment=("LAMBDA_CODE=.", "NODE_ENV=production"),
-        lists=("package.json", "package-lock.json"),
+        lists=("package.json", "npm-shrinkwrap.json", "package-lock.json"),
         install=("npm", "install", *NPM_FLAGS, "--no-package-lock"),
         locked_install=("npm", "ci", *NPM_FLAGS),
         installed=CODE + "node_modules/",

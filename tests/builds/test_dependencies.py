@@ -70,11 +70,18 @@ def test_a_list_of_another_name_is_none() -> None:
         (PIP, {"requirements-more.txt": b"y"}),
         (PIP, {"requirements.d.txt/file": b"y"}),
         (NPM, {"package-lock.json": b"{}"}),
+        (NPM, {"npm-shrinkwrap.json": b"{}"}),
         (NPM, {".npmrc": b"registry=https://elsewhere.test"}),
     ],
 )
 def test_every_file_that_is_there_when_they_are_installed_decides(lists: Lists, more: Mapping[str, bytes]) -> None:
     assert listed(lists, b'{"dependencies": {"x": "1"}}', **more) != listed(lists, b'{"dependencies": {"x": "1"}}')
+
+
+def test_two_shrinkwraps_have_two_keys() -> None:
+    package = b'{"dependencies": {"x": "1"}}'
+    keys = {listed(NPM, package, **{"npm-shrinkwrap.json": body}) for body in (b'{"a": 1}', b'{"a": 2}')}
+    assert len(keys) == 2
 
 
 def test_code_decides_nothing() -> None:

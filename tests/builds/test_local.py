@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -308,3 +310,17 @@ def test_a_node_dependency_lies_where_node_looks_for_it(bench: Bench) -> None:
     needs_packages(outcome)
     assert outcome == Ended(0)
     assert '"2.1.3"' in (bench.unpacked(attempt) / "function" / "node_modules" / "ms" / "package.json").read_text()
+
+
+@pytest.mark.skipif(not (shutil.which("npm") or "CI" in os.environ), reason="npm is not on this machine")
+def test_a_shrinkwrap_says_which_versions_and_another_one_says_so_anew(bench: Bench) -> None:
+    root: dict[str, Any] = {"name": "hello", "version": "1.0.0", "dependencies": {"ms": "^2.1.0"}}
+    for number, version in enumerate(("2.1.1", "2.1.2"), 1):
+        lock = {**root, "lockfileVersion": 3, "packages": {"": root, "node_modules/ms": {"version": version}}}
+        listed = {"package.json": json.dumps(root), "npm-shrinkwrap.json": json.dumps(lock)}
+        attempt = bench.attempt(number, runtime="node", **{"index.js": "", **listed})
+        outcome = bench.run(attempt)
+        needs_packages(outcome)
+        assert outcome == Ended(0)
+        installed = bench.unpacked(attempt) / "function" / "node_modules" / "ms" / "package.json"
+        assert json.loads(installed.read_text())["version"] == version
