@@ -1,6 +1,7 @@
 """Functions with dependencies: a Job installs them once for a tenant, and all else is their code laid upon that."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support.world import DIGEST, PYTHON, World, versions
 from knative_lambda.builds.builder import Attempt, Ended
 from knative_lambda.deploy.cluster import BUILD, LEASE, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.schemas import types
+from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import Unavailable
 
 LIST = {"requirements.txt": "inflection==0.5.1\n"}
@@ -320,6 +321,25 @@ def test_what_has_waited_for_a_slot_needs_none_once_they_are_installed() -> None
     assert world.condition("Built")[:2] == ("True", "Built")
     assert world.builder.starts == 1
     assert not places(world)
+
+
+def test_those_that_wait_for_one_that_needs_no_job_any_more_are_looked_at_at_once() -> None:
+    """What it was to install is there: nobody is to make that now, and whoever waited for it need not wait longer."""
+    looks: list[str] = []
+    world = World(layers=True, builds_at_once=1)
+    later = replace(world.product.workshop, later=lambda _tenant, name, _moment: looks.append(name))
+    world.product = replace(world.product, workshop=later)
+    world.start("slow", builder="kaniko")
+    world.start(source=ONE)
+    world.start("other", source=TWO)
+    assert [steps(world, name)["Admitted"][1] for name in ("hello", "other")] == ["Waiting", "Shared"]
+    place, tag = world.build()["spec"]["dependencies"].split(":")
+    world.registry.known[f"{place}:{tag}"] = world.pusher.add(place, INSTALLED)
+    looks.clear()
+    world.start(source=ONE, env={"A": "1"})
+    assert world.condition("Built")[:2] == ("True", "Built")
+    assert looks == ["other"]
+    assert {lease["metadata"]["labels"][names.FUNCTION_LABEL] for lease in places(world)} == {"slow"}
 
 
 def test_a_cancel_while_they_are_installed_ends_the_job(world: World) -> None:

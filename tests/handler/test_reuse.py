@@ -142,11 +142,38 @@ def test_an_image_of_several_platforms_is_built_again(world: World) -> None:
 
 
 def test_what_a_build_says_of_an_image_elsewhere_is_not_believed(world: World) -> None:
+    """Even where there is one: what did not come to the Build's own destination, the Build has not made."""
     first = live(world, "a")
-    status = {**first["status"], "image": f"registry/acme/evil@{IMAGE.digest}"}
+    world.pusher.add("registry/acme/a-evil", IMAGE)
+    status = {**first["status"], "image": f"registry/acme/a-evil@{IMAGE.digest}"}
     world.cluster.replace_status(BUILD, {**first, "status": status})
     world.start("b")
     assert started(world) == ["acme/a", "acme/b"]
+
+
+def test_a_label_alone_does_not_make_a_build_one_of_the_same_input(world: World) -> None:
+    """It shows a part of the hash, and anybody who may label a Build can write it; the whole stands in the spec."""
+    first = live(world, "a", source=TWO)
+    apart = World(builds_reuse="tenant")
+    apart.start("b", source=ONE)
+    label = {names.MAKES_LABEL: apart.build("b")["metadata"]["labels"][names.MAKES_LABEL]}
+    meta = first["metadata"]
+    world.cluster.replace(BUILD, {**first, "metadata": {**meta, "labels": {**meta["labels"], **label}}})
+    world.start("b", source=ONE)
+    assert world.build("b")["metadata"]["labels"].items() >= label.items()
+    assert started(world) == ["acme/a", "acme/b"]
+
+
+@pytest.mark.parametrize(("lost", "served"), [("cd", True), ("bcd", False)])
+def test_three_images_are_looked_for_and_no_more(world: World, lost: str, served: bool) -> None:  # noqa: FBT001
+    """The newest first: a registry that has lost many is not asked for each of them, at every build."""
+    live(world, "a")
+    for name in "bcd":
+        world.start(name)
+    for name in lost:
+        del world.pusher.manifests[f"registry/acme/{name}"][IMAGE.digest]
+    world.start("e")
+    assert started(world) == (["acme/a"] if served else ["acme/a", "acme/e"])
 
 
 @pytest.mark.parametrize(("source", "served"), [(PINNED, True), (LOOSE, False)])
