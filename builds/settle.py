@@ -15,7 +15,7 @@ from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_
 from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.schemas.errors import Conflict, Refused
+from knative_lambda.schemas.errors import Conflict, Refused, Temporary
 from knative_lambda.storage import keys
 
 LOG_KEPT = 1024 * 1024
@@ -75,8 +75,13 @@ def _admit(build: Object, workshop: Workshop, now: datetime) -> Object:
 
 
 def _installed(build: Object, workshop: Workshop) -> str:
-    """Return the digest of the image with a Build's dependencies, "" where there is none that it may take."""
+    """Return the digest of the image with a Build's dependencies, "" where there is none that it may take.
+
+    Nor is there one of which parts were found missing: it is made once more, and pushed anew.
+    """
     wanted = build["spec"].get("dependencies", "")
+    if condition(build, "Retrying")["reason"] == "BaseRefused":
+        return ""
     return (workshop.registry.digest(wanted) or "") if wanted and not build["spec"].get("fresh") else ""
 
 
@@ -168,7 +173,16 @@ def _lay(build: Object, number: int, installed: str, workshop: Workshop, now: da
         attempt = record.upon(build, number, installed, keep=False)
         steps[INSTALLED] = ("True", "Cached", attempt.build_args["BASE"])
     had_place = condition(build, "Admitted")["reason"] not in ("", record.UNLIMITED[1])
-    build = _start(record.told(build, record.running(build, number, now), steps, now), attempt, workshop, now)
+    begun = record.told(build, record.running(build, number, now), steps, now)
+    if now >= record.ends(build, workshop.patience, now):
+        return finish(build, Outcome("Failed", LATE, condition(build, "Started")["message"]), workshop, now)
+    try:
+        build = _start(begun, attempt, workshop, now)
+    except Temporary as error:
+        if type(error) is Temporary and "startTime" not in build.get("status", {}):  # no outage: its time runs from now
+            late = {"Started": ("Unknown", "Delayed", str(error))}
+            write(build, {"startTime": now.strftime(record.MOMENT)}, late, workshop, now)
+        raise
     if had_place:
         give_back(attempt.tenant, attempt.build_uid, workshop, now)
     return build
@@ -217,7 +231,7 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
 def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
     """Record how an attempt ended: where it ended well, the registry is asked."""
     if end.exit_code != 0:
-        if end.reason == "BaseMissing" and "dependencies" in build["spec"]:  # gone since it was found: it is made again
+        if end.reason in ("BaseMissing", "BaseRefused") and "dependencies" in build["spec"]:  # gone: it is made again
             end = replace(end, whose="platform")
         return _failed(build, attempt, end, workshop, now)
     return _pushed(build, attempt, workshop.registry.digest(attempt.destination), workshop, now)

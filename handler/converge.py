@@ -93,7 +93,7 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     Raises `Refused` where its source cannot be taken, `Conflict` where a twin was faster.
     """
     meta, spec = function["metadata"], function["spec"]
-    recorded = prepare.recorded(meta.get("annotations", {}), spec)
+    recorded = product.believed(meta["namespace"], spec, prepare.recorded(meta.get("annotations", {}), spec))
     if recorded is not None:
         return function, recorded
     source.check(spec, "/spec")

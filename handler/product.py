@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import choice, prepare
+from knative_lambda.builds import choice, prepare, references
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
+from knative_lambda.builds.prepare import Inputs
 from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
@@ -64,6 +65,23 @@ class Product:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""
         return prepare.pin(self.settings.bases.get(runtime, ""), self.workshop.registry)
 
+    def believed(self, tenant: str, spec: Mapping[str, Any], recorded: Inputs | None) -> Inputs | None:
+        """Return what a Function's record says of its inputs, unless it says what only this product may decide.
+
+        Who may write Functions writes their annotations too: a base that is none of the installation's, or an image of
+        another tenant, would be read with the product's own credentials. Then the record is made anew.
+        """
+        if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")):
+            return None
+        bases = {references.repository(base) for base in self.settings.bases.values() if base}
+        return recorded if not recorded.base or references.repository(recorded.base) in bases else None
+
+    def _is_foreign(self, tenant: str, image: str) -> str:
+        """Return the tenant in whose place an image lies, where that is another one than this; "" otherwise."""
+        registry, place = references.whole(f"{self.settings.registry}/"), references.whole(image)
+        owner = place.removeprefix(registry).partition("/")[0] if image and place.startswith(registry) else tenant
+        return owner if owner in self.settings.tenants and owner != tenant else ""
+
     def is_tenant(self, name: str) -> bool:
         """Say whether a namespace is a tenant's."""
         found = self.cluster.get(NAMESPACE, "", name)
@@ -72,10 +90,9 @@ class Product:
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
         """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of another tenant."""
         faults = quantities.faults(spec.get("resources", {}), f"{where}/resources")
-        registry, image = f"{self.settings.registry}/", spec["source"].get("image", "")
-        place = image.removeprefix(registry).partition("/")[0]
-        if image.startswith(registry) and place in self.settings.tenants and place != tenant:
-            faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {place}"))
+        image = spec["source"].get("image", "")
+        if owner := self._is_foreign(tenant, image):
+            faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {owner}"))
         builds = not image and self.builder == "kaniko" and spec.get("builder") != "external"
         if builds and self.settings.bases.get(spec["runtime"]) == "":
             faults.append(

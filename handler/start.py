@@ -13,6 +13,7 @@ from typing import Any
 from knative_lambda.builds import prepare, source
 from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
@@ -90,10 +91,12 @@ def _prepared(event: Event, function: Object | None, product: Product) -> Prepar
 def _write(body: Object, spec: Object, prepared: Prepared, key: Key, product: Product) -> Object:
     """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
     annotations = body["metadata"].get("annotations", {})
-    before = prepare.recorded(annotations, spec)
+    before = product.believed(body["metadata"]["namespace"], spec, prepare.recorded(annotations, spec))
+    lost = builds.lost(body, product) if before is not None else ""
+    if lost or condition(body, "Built").get("reason") == "BaseMissing":
+        before = None  # the base that it was built upon may be gone too
     inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
-    if before is not None:
-        inputs = replace(inputs, lost=builds.lost(body, product))
+    inputs = replace(inputs, lost=lost)
     notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
     body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
     is_new = "resourceVersion" not in body["metadata"]

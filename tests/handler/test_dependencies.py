@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -305,6 +306,22 @@ def test_what_goes_from_the_registry_just_as_it_is_found_is_installed_again(worl
     world.finish()
     assert world.condition("Built")[:2] == ("True", "Built")
     assert not places(world)
+
+
+def test_dependencies_of_which_a_part_is_gone_are_installed_once_more(world: World) -> None:
+    """As when somebody has cleaned up in the registry by hand."""
+    world.start(source=ONE)
+    world.finish()
+    [config] = [digest for digest in world.pusher.blobs[PLACE] if digest == sha256(INSTALLED.blobs[-1])]
+    del world.pusher.blobs[PLACE][config]
+    world.start(source=TWO)
+    assert steps(world)["Retrying"] == ("True", "BaseRefused")
+    world.time += timedelta(minutes=1)
+    world.tick()
+    assert world.builder.starts == 2
+    world.finish()
+    assert world.condition("Built")[:2] == ("True", "Built")
+    assert steps(world)["DependenciesInstalled"] == ("True", "Built")
 
 
 # --- beside others

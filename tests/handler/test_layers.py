@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.images import RUNS, check, files
+from support.images import BASE, RUNS, check, files
 from support.world import DIGEST, PYTHON, World, versions
 
 from knative_lambda.builds import layered
@@ -353,9 +354,48 @@ def test_a_build_that_takes_too_long_is_given_up_before_its_event_is_and_goes_on
     object.__setattr__(world.product.workshop.builder, "layers", builder)
     with pytest.raises(Temporary, match="more than 10 seconds"):
         world.start()
-    assert "status" not in world.build()
+    assert steps(world)["Started"] == ("Unknown", "Delayed")
+    assert "attempt" not in world.build()["status"], "no attempt is used up"
     object.__setattr__(world.product.workshop.builder, "layers", replace(builder, clock=lambda: 0.0))
     world.tick()
+    assert world.condition("Built")[:2] == ("True", "Built")
+
+
+def test_a_build_that_always_takes_too_long_has_an_end(world: World) -> None:
+    world.pusher.breaks["bring"] = Temporary("a layer took more than 10 seconds")
+    with pytest.raises(Temporary):
+        world.start()
+    world.time += timedelta(minutes=20)
+    with pytest.raises(Temporary):
+        world.tick()
+    assert world.condition("Built")[0] == "Unknown"
+    world.time += timedelta(minutes=11)
+    world.tick()
+    assert world.condition("Built")[:2] == ("False", "DeadlineExceeded")
+    assert "a layer took more than" in world.condition("Built")[2]
+
+
+def test_the_same_source_heals_also_where_the_base_it_was_laid_upon_is_gone(world: World) -> None:
+    """The runtime's base has moved since; image and older base were removed from the registry."""
+    world.start()
+    world.registry.delete(HERE, world.service_image().partition("@")[2])
+    moved = "sha256:" + "9" * 64
+    world.pusher.manifests["registry/python"].clear()
+    world.registry.known["registry/python:1"] = moved
+    world.pusher.add("registry/python", BASE, moved)
+    world.start()
+    assert world.condition("Built")[:2] == ("True", "Built")
+    assert world.build()["spec"]["base"] == f"registry/python@{moved}"
+
+
+def test_so_does_source_whose_build_has_found_no_base(world: World) -> None:
+    world.pusher.manifests["registry/python"].clear()
+    world.start()
+    assert world.condition("Built")[:2] == ("False", "BaseMissing")
+    moved = "sha256:" + "9" * 64
+    world.registry.known["registry/python:1"] = moved
+    world.pusher.add("registry/python", BASE, moved)
+    world.start()
     assert world.condition("Built")[:2] == ("True", "Built")
 
 
