@@ -14,7 +14,7 @@ from knative_lambda.builds.archive import Packed
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import Refused, Unavailable
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
@@ -125,7 +125,10 @@ def pin(image: str, registry: Registry) -> str:
     """Return an image reference by digest; raise `Unavailable` ("registry") where it cannot be resolved."""
     if not image or "@" in image:
         return image
-    digest = registry.digest(image)
+    try:
+        digest = registry.digest(image)
+    except Refused as refused:  # nothing is wrong with the source
+        raise Unavailable("registry", refused.faults[0].message) from refused
     if digest is None:
         raise Unavailable("registry", f"there is no base image {image}")
     repository, _, tag = image.rpartition(":")

@@ -14,7 +14,10 @@ class Registry(Protocol):
     """
 
     def digest(self, reference: str) -> str | None:
-        """Return the digest that `reference` (``host/repository:tag`` or ``…@sha256:…``) names, or None."""
+        """Return the digest that `reference` (``host/repository:tag`` or ``…@sha256:…``) names, or None.
+
+        Raises `Refused` ("/registry") where the registry does not let us ask.
+        """
 
     def tags(self, repository: str) -> list[str]:
         """Return every tag of ``host/repository``, none where there is no such repository."""

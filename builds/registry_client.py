@@ -14,13 +14,13 @@ import ssl
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import urllib3
 
-from knative_lambda.schemas.errors import Unavailable, Untrusted
+from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
 
 REDIRECTS = 3
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
@@ -86,6 +86,7 @@ class Client:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._tokens: dict[_Key, str] = {}
+        self._pool: tuple[int, urllib3.PoolManager] | None = None
 
     def send(
         self,
@@ -111,18 +112,28 @@ class Client:
                 break
             answer.drain_conn()
             request = replace(request, url=urllib.parse.urljoin(request.url, where))
-            if not request.url.startswith(self._scheme):
-                raise Unavailable("registry", f"{place.host} refers to an address that is not safe")
             answer = self._send(request, place)
         return answer
 
-    @cached_property
+    @property
     def _http(self) -> urllib3.PoolManager:
-        """Make the connections' pool when the first one is needed: reading all certificates takes its time."""
-        trusted = None if self._settings.insecure else ssl.create_default_context()
-        if trusted is not None and self._settings.ca is not None:
-            trusted.load_verify_locations(self._settings.ca)
-        return urllib3.PoolManager(timeout=self._settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
+        """Return the connections' pool, made when it is needed: reading all certificates takes its time.
+
+        It is made anew where the bundle was written since, so that a rotation is seen.
+        """
+        ca, settings = self._settings.ca, self._settings
+        try:
+            written = 0 if ca is None or settings.insecure else ca.stat().st_mtime_ns
+            if self._pool is None or self._pool[0] != written:
+                trusted = None if settings.insecure else ssl.create_default_context()
+                if trusted is not None and ca is not None:
+                    trusted.load_verify_locations(ca)
+                pool = urllib3.PoolManager(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
+                self._pool = written, pool
+            return self._pool[1]
+        except OSError as error:  # as ssl's own are
+            why = f"the bundle of certificates {ca} cannot be read: {error.strerror or error}"
+            raise Unavailable("registry", why) from error
 
     def root(self, host: str) -> str:
         """Return the URL of a registry."""
@@ -136,10 +147,13 @@ class Client:
         return urllib.parse.urljoin(f"{self.root(place.host)}/v2/{place.repository}/", path)
 
     def _send(self, request: _Request, place: Place) -> urllib3.BaseHTTPResponse:
+        """Send a request, wherever a registry has referred to: what is private goes nowhere in clear text."""
+        if not request.url.startswith(self._scheme):
+            raise Unavailable("registry", f"{place.host} refers to an address that is not safe")
         if not request.url.startswith(f"{self.root(place.host)}/"):  # the credentials are for nobody else
             return self._answer(request)
         key = (place.host, place.repository, _other(request.url), request.method not in ("GET", "HEAD"))
-        basic, token = self._basic(place.host), self._tokens.get(key, "")
+        basic, token = self._basic(place), self._tokens.get(key, "")
         answer = self._answer(request.saying({"Authorization": f"Bearer {token}"} if token else basic))
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status != HTTPStatus.UNAUTHORIZED or not challenge.lower().startswith("bearer "):
@@ -195,18 +209,47 @@ class Client:
             host = urllib.parse.urlsplit(realm).netloc
             raise Unavailable("registry", f"{host} answered {answer.status} instead of a token") from error
 
-    def _basic(self, host: str) -> dict[str, str]:
-        """Return the header with the credentials that the config holds for a host; none is none."""
-        if self._settings.config is None:
+    def _basic(self, place: Place) -> dict[str, str]:
+        """Return the header with the credentials that the config holds for a repository; none is none."""
+        file = self._settings.config
+        if file is None:
             return {}
-        auths: dict[str, dict[str, str]] = json.loads(self._settings.config.read_bytes()).get("auths", {})
-        entry = next((entry for name, entry in auths.items() if _host_of(name) == host), {})
-        auth = entry.get("auth") or (
-            base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
-            if "username" in entry
-            else ""
-        )
+        try:
+            auth = _auth(json.loads(file.read_bytes()), place)
+        except OSError as error:
+            raise _unusable(file, f"cannot be read: {error.strerror}") from None
+        except ValueError:  # says what it has read, in part
+            raise _unusable(file, "is no JSON, or has an auth that is no base64") from None
+        except (AttributeError, TypeError):
+            raise _unusable(file, "is not of the form that docker gives it") from None
+        except KeyError as missing:
+            raise _unusable(file, f"has no {missing.args[0]} for {place.host}") from None
         return {"Authorization": f"Basic {auth}"} if auth else {}
+
+
+def _auth(config: Mapping[str, Any], place: Place) -> str:
+    """Return what a docker config says for a repository: by the longest path that it lies below, or by its host."""
+    parts = {name: _parts(name) for name in config.get("auths", {})}
+    fitting = [
+        name
+        for name, (host, path) in parts.items()
+        if host == place.host and f"{place.repository}/".startswith(f"{path}/" if path else "")
+    ]
+    entry = config["auths"][max(fitting, key=lambda name: len(parts[name][1]))] if fitting else {}
+    if auth := entry.get("auth"):
+        return base64.b64encode(base64.b64decode(auth)).decode()
+    if "username" not in entry:
+        return ""
+    return base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
+
+
+def _unusable(file: Path, why: str) -> Unavailable:
+    return Unavailable("registry", f"the docker config {file} {why}")
+
+
+def denied(answer: urllib3.BaseHTTPResponse, place: Place) -> Refused:
+    """Return the error for an answer that says who asks may not: it is the same next time, and no outage."""
+    return Refused.because("/registry", f"{place.host} answered {answer.status} for {place.repository}")
 
 
 def unexpected(answer: urllib3.BaseHTTPResponse, place: Place) -> Unavailable:
@@ -214,9 +257,11 @@ def unexpected(answer: urllib3.BaseHTTPResponse, place: Place) -> Unavailable:
     return Unavailable("registry", f"{place.host} answered {answer.status} for {place.repository}")
 
 
-def _host_of(name: str) -> str:
-    """Return the host of a key in a docker config, which may be a whole URL."""
-    return name.partition("://")[2].partition("/")[0] if "://" in name else name.partition("/")[0]
+def _parts(name: str) -> tuple[str, str]:
+    """Return the host and the path of a key in a docker config, which may be the URL of a whole registry."""
+    host, _, path = name.partition("://")[2 if "://" in name else 0].partition("/")
+    path = path.strip("/")
+    return host, "" if path in ("v1", "v2") else path
 
 
 def _other(url: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, unexpected
+from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, denied, unexpected
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 ACCEPT = ", ".join(
@@ -24,6 +24,7 @@ ACCEPT = ", ".join(
 )
 PAGES = 100
 """Pages of one list that are read."""
+DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
@@ -39,6 +40,8 @@ class HttpRegistry:
         answer = self._client.send("HEAD", place, f"manifests/{place.version}", headers={"Accept": ACCEPT})
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
+        if answer.status in DENIED:
+            raise denied(answer, place)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status != HTTPStatus.OK or not digest.startswith("sha256:"):
             raise unexpected(answer, place)
@@ -53,6 +56,8 @@ class HttpRegistry:
             answer = self._client.send("GET", place, url)
             if answer.status == HTTPStatus.NOT_FOUND:
                 return found
+            if answer.status in DENIED:
+                raise denied(answer, place)
             if answer.status != HTTPStatus.OK:
                 raise unexpected(answer, place)
             found += _tags(answer, place)
@@ -70,7 +75,7 @@ class HttpRegistry:
         answer = self._client.send("DELETE", place, f"manifests/{digest}")
         if answer.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return
-        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED):
+        if answer.status in (*DENIED, HTTPStatus.METHOD_NOT_ALLOWED):
             what = f"{place.repository}@{digest}"
             raise Refused.because("/image", f"{place.host} answered {answer.status} to the removal of {what}")
         raise unexpected(answer, place)

@@ -12,10 +12,11 @@ from knative_lambda.builds import record, sharing
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_idle, write
+from knative_lambda.builds.layered import REFUSALS
 from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.schemas.errors import Conflict, Refused, Temporary
+from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Untrusted
 from knative_lambda.storage import keys
 
 LOG_KEPT = 1024 * 1024
@@ -39,8 +40,18 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
         return _awaits(build, workshop, now)
     try:
         return _admit(build, workshop, now) if record.phase(build) == "Queued" else _judge(build, workshop, now)
-    except Refused as refused:  # the cluster does not take its Job
-        return finish(build, Outcome("Failed", "Refused", str(refused)), workshop, now)
+    except Untrusted as error:
+        return finish(build, Outcome("Failed", "RegistryUntrusted", str(error)), workshop, now)
+    except Refused as refused:
+        return finish(build, _refusal(refused), workshop, now)
+
+
+def _refusal(refused: Refused) -> Outcome:
+    """Return the end of a Build that was refused: by the registry, or by the cluster, which does not take its Job."""
+    fault = refused.faults[0]
+    if fault.where in REFUSALS:
+        return Outcome("Failed", REFUSALS[fault.where][1], fault.message)
+    return Outcome("Failed", "Refused", str(refused))
 
 
 def _awaits(build: Object, workshop: Workshop, now: datetime) -> Object:

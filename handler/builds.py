@@ -4,6 +4,7 @@ Called by `converge`, and by the use cases that end a build. Names are derived, 
 is the lock; which one is wanted is written on the Function before it is made.
 """
 
+import logging
 from dataclasses import replace
 
 from knative_lambda.builds import dependencies, ends, record, sharing, source
@@ -15,12 +16,13 @@ from knative_lambda.deploy.conditions import Saying, condition
 from knative_lambda.handler import status
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary, Untrusted
 
 CHAIN = 100
 """Rebuilds of one input that are followed."""
 TOLD = "Told"
 """The condition of a Build that ended while its Function did not point to it: whether the Function owes that."""
+log = logging.getLogger(__name__)
 
 
 def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, Object | None]:
@@ -165,9 +167,16 @@ def _is_news(build: Object, function: Object) -> bool:
 
 
 def _has_image(build: Object, product: Product) -> bool:
-    """Say whether the image of a Build is there, if it should be; raise `Unavailable` if the registry cannot say it."""
+    """Say whether the image of a Build is there, if it should be; raise `Unavailable` if the registry cannot say it.
+
+    Where the registry lets nobody ask, or is not believed, the image is taken to be there: it is not built anew for it.
+    """
     image = record.image_of(build)
-    return not image or product.workshop.registry.digest(image) is not None
+    try:
+        return not image or product.workshop.registry.digest(image) is not None
+    except (Refused, Untrusted) as error:
+        log.warning("%s is taken to be there: %s", image, error)
+        return True
 
 
 def _renewed(before: Object | None, function: Object, inputs: Inputs) -> Object:

@@ -16,7 +16,7 @@ from knative_lambda.handler.converge import converge
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names, types
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.errors import Refused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,10 @@ def _image(build: Object, reference: str, product: Product) -> str:
     repository = build["spec"]["destination"]
     if not re.fullmatch(re.escape(repository) + r"(:[^@/]+)?(@sha256:[0-9a-f]{64})?", reference):
         raise Refused.because("/data/image", f"the image of this function lies in {repository}")
-    digest = product.workshop.registry.digest(reference)
+    try:
+        digest = product.workshop.registry.digest(reference)
+    except Refused as refused:  # nothing is wrong with the event
+        raise Unavailable("registry", refused.faults[0].message) from refused
     if digest is None:
         raise Refused.because("/data/image", f"the registry does not know {reference}")
     return f"{repository}@{digest}"

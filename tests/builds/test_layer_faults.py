@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import pytest
-from support.images import BASE, Made, check
+from support.images import BASE, INSTALLED, Made, check
 from support.registry import WRONG, Gate, config
-from support.world import World
+from support.world import PYTHON, World
 
+from knative_lambda.builds.builder import Ended
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.deploy.cluster import KNATIVE_SERVICE
+from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE
 from knative_lambda.deploy.conditions import condition
+from knative_lambda.schemas.errors import Unavailable
 
+DEPENDING = {"inline": {**PYTHON, "requirements.txt": "x\n"}}
 Gated = tuple[Gate, RegistrySettings, World, str]
 
 
@@ -124,3 +127,85 @@ def test_a_manifest_that_is_cut_off_is_no_image(gated: Gated) -> None:
     kept.cuts = ""
     later(made)
     assert is_built(made, settings)
+
+
+# --- the same where the registry is asked before anything is laid
+
+
+def refused(guarded: str, tmp_path: Path) -> tuple[World, Path]:
+    """Return a world whose password is right until a test writes another one into that folder."""
+    right = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    return world(right, f"{guarded}/{tmp_path.name.lower()}", based(right, guarded)), tmp_path
+
+
+def test_a_wrong_password_ends_a_build_with_dependencies_too(guarded: str, tmp_path: Path) -> None:
+    made, folder = refused(guarded, tmp_path)
+    config(folder, guarded, WRONG)
+    made.start(source=DEPENDING)
+    assert made.condition("Built")[:2] == ("False", "RegistryRefused")
+    assert "answered 401" in made.condition("Built")[2]
+    assert not made.builder.started
+
+
+def test_a_certificate_of_nobody_ends_a_build_with_dependencies_too(secure: tuple[str, Path]) -> None:
+    host, ca = secure
+    made = world(RegistrySettings(), f"{host}/depending", based(RegistrySettings(ca=ca), host))
+    made.start(source=DEPENDING)
+    assert made.condition("Built")[:2] == ("False", "RegistryUntrusted")
+    assert "certificate that is not trusted" in made.condition("Built")[2]
+    assert not made.builder.started
+
+
+@pytest.mark.parametrize("fault", ["full", "cut"])
+def test_a_registry_that_fails_under_installed_dependencies_is_tried_again(
+    before: Gate, tmp_path: Path, fault: str
+) -> None:
+    settings, place = RegistrySettings(insecure=True), f"{before.host}/{tmp_path.name.lower()}"
+    made = world(settings, place, based(settings, before.host))
+    made.start(source=DEPENDING)
+    [attempt] = made.builder.started.values()
+    pusher, repository = HttpPusher(settings), attempt.destination.rpartition(":")[0]
+    for body in INSTALLED.blobs:
+        pusher.put(repository, body)
+    pusher.tag(attempt.destination, INSTALLED.manifest)
+    made.builder.ends[attempt.name] = Ended(0)
+    path = f"/v2/{place.partition('/')[2]}/acme/hello/blobs"
+    if fault == "full":
+        before.refuses[f"POST {path}"] = (507, {})
+    else:
+        before.cuts = f"PUT {path}"
+    made.tick()
+    assert condition(made.build(), "Retrying")["status"] == "True"
+    assert ("answered 507" if fault == "full" else "did not answer") in condition(made.build(), "Retrying")["message"]
+    assert nothing_is_used(made, settings)
+    before.refuses.clear()
+    before.cuts = ""
+    later(made)
+    assert is_built(made, settings)
+
+
+def test_a_source_that_comes_again_keeps_its_image_where_the_registry_lets_nobody_ask(
+    guarded: str, tmp_path: Path
+) -> None:
+    made, folder = refused(guarded, tmp_path)
+    made.start()
+    image, build = made.service_image(), made.build()["metadata"]["name"]
+    config(folder, guarded, WRONG)
+    made.start()
+    assert (made.service_image(), made.build()["metadata"]["name"]) == (image, build)
+    assert made.condition("Built")[:2] == ("True", "Built")
+
+
+def test_a_base_that_may_not_be_asked_for_is_no_fault_of_the_sender_and_nothing_is_written(
+    guarded: str, tmp_path: Path
+) -> None:
+    right = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    tagged = based(right, guarded).partition("@")[0] + ":1"
+    made = world(right, f"{guarded}/{tmp_path.name.lower()}", tagged)
+    config(tmp_path, guarded, WRONG)
+    with pytest.raises(Unavailable, match="answered 401"):
+        made.start()
+    assert made.cluster.get(FUNCTION, "acme", "hello") is None
+    config(tmp_path, guarded)
+    made.start()
+    assert is_built(made, right)

@@ -1,5 +1,7 @@
 """Pushing to real registries: who is let in, whom we believe, and what happens when it breaks in the middle."""
 
+import json
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -53,10 +55,50 @@ def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: P
         HttpPusher(reached).manifest(f"{guarded}/acme/wrong:1")
 
 
-@pytest.mark.parametrize("name", ["https://{}/v1/", "http://{}", "{}/acme"])
+@pytest.mark.parametrize("name", ["https://{}/v1/", "http://{}", "{}/v2/"])
 def test_a_config_may_name_a_registry_by_an_url(before: Gate, tmp_path: Path, name: str, own: str) -> None:
     HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, name.format(before.host)))).put(own, BODY)
     assert {said for _, _, said in before.asked} == {BASIC}
+
+
+def test_of_several_credentials_those_of_the_longest_path_are_used(before: Gate, tmp_path: Path, own: str) -> None:
+    """What is for another repository is shown to nobody in its place."""
+    file, wrong = tmp_path / "config.json", {"auth": WRONG.removeprefix("Basic ")}
+    names = [f"{before.host}/other", own[:-1], before.host, own.rpartition("/")[0]]
+    file.write_text(json.dumps({"auths": {**dict.fromkeys(names, wrong), own: {"auth": BASIC.removeprefix("Basic ")}}}))
+    pusher = HttpPusher(RegistrySettings(insecure=True, config=file))
+    pusher.put(own, BODY)
+    assert {said for _, _, said in before.asked} == {BASIC}
+    before.asked.clear()
+    pusher.put(own.replace("own", "beside"), BODY)
+    assert {said for _, _, said in before.asked} == {WRONG}
+    before.asked.clear()
+    file.write_text(json.dumps({"auths": dict.fromkeys(names[:2], wrong)}))
+    pusher.put(own.replace("own", "alone"), BODY)
+    assert {said for _, _, said in before.asked} == {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "is no JSON"),
+        ('{"auths": null}', "not of the form"),
+        ('{"auths": {"HOST": null}}', "not of the form"),
+        ('{"auths": {"HOST": {"auth": "s3cret!"}}}', "no base64"),
+        ('{"auths": {"HOST": {"username": "s3cret"}}}', "no password for HOST"),
+        (None, "No such file"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_named_and_tells_no_secret(
+    before: Gate, tmp_path: Path, own: str, text: str | None, why: str
+) -> None:
+    file = tmp_path / "broken.json"
+    if text is not None:
+        file.write_text(text.replace("HOST", before.host))
+    with pytest.raises(Unavailable, match=why.replace("HOST", before.host)) as told:
+        HttpPusher(RegistrySettings(insecure=True, config=file)).put(own, BODY)
+    assert "broken.json" in str(told.value)
+    assert "s3cret" not in str(told.value)
 
 
 def test_a_token_is_got_with_the_password_once_and_used_from_then_on(before: Gate, tmp_path: Path, own: str) -> None:
@@ -173,6 +215,34 @@ def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> Non
     assert pusher.blob(f"{host}/acme/hello", sha256(BODY)) == BODY
 
 
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named_and_read_once_they_can(
+    secure: tuple[str, Path], tmp_path: Path, text: str | None
+) -> None:
+    host, ca = secure
+    file = tmp_path / "bundle.pem"
+    if text is not None:
+        file.write_text(text)
+    pusher = HttpPusher(RegistrySettings(ca=file))
+    with pytest.raises(Unavailable, match=r"bundle\.pem cannot be read"):
+        pusher.put(f"{host}/acme/hello", BODY)
+    file.write_bytes(ca.read_bytes())
+    pusher.put(f"{host}/acme/hello", BODY)
+
+
+def test_certificates_that_are_written_anew_are_read_anew(secure: tuple[str, Path], tmp_path: Path) -> None:
+    host, ca = secure
+    file = tmp_path / "bundle.pem"
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(tmp_path / "key.pem")]
+    command = ["openssl", "req", "-x509", "-subj", "/CN=another", *key, "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    pusher = HttpPusher(RegistrySettings(ca=file))
+    with pytest.raises(Untrusted):
+        pusher.put(f"{host}/acme/hello", BODY)
+    file.write_bytes(ca.read_bytes())
+    pusher.put(f"{host}/acme/hello", BODY)
+
+
 def test_a_certificate_of_nobody_is_not_and_the_error_says_so(secure: tuple[str, Path]) -> None:
     host, _ = secure
     with pytest.raises(Untrusted, match="certificate that is not trusted"):
@@ -192,6 +262,18 @@ def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str,
     pusher = HttpPusher(RegistrySettings(ca=ca, config=config(tmp_path, host)))
     with pytest.raises(Unavailable, match="not safe"):
         pusher._client._token('Bearer realm="http://127.0.0.1/token"', {"Authorization": BASIC})
+
+
+def test_a_registry_may_not_have_a_blob_sent_over_plain_http(
+    secure: tuple[str, Path], server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, ca = secure
+    with gate(server) as plain:
+        pusher = HttpPusher(RegistrySettings(ca=ca))
+        monkeypatch.setattr(pusher, "_begin", lambda *_: f"http://{plain.host}/upload")
+        with pytest.raises(Unavailable, match="not safe"):
+            pusher.put(f"{host}/acme/hello", BODY + b" to be kept")
+        assert plain.asked == []
 
 
 # --- what is sent

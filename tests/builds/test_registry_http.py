@@ -47,7 +47,7 @@ def script() -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
-        do_DELETE = do_GET  # noqa: N815 - the library calls it by the method's name
+        do_HEAD = do_DELETE = do_GET  # noqa: N815 - the library calls them by the methods' names
 
         def log_message(self, *_: object) -> None:
             pass
@@ -121,4 +121,15 @@ def test_a_delete_that_fails_is_told(script: Script, registry: HttpRegistry) -> 
 def test_a_list_whose_pages_never_end_is_given_up(script: Script, registry: HttpRegistry) -> None:
     script.says(LIST, {"tags": ["a"]}, Link=f'<{LIST}>; rel="next"')
     with pytest.raises(Unavailable, match="more tags"):
+        registry.tags(script.repository)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_registry_that_does_not_let_us_ask_refuses(script: Script, registry: HttpRegistry, status: int) -> None:
+    """It answers well here too: others, who may, are to get through its breaker."""
+    script.says(f"/v2/acme/hello/manifests/{DIGEST}", {}, status=status)
+    script.says(LIST, {}, status=status)
+    with pytest.raises(Refused, match=str(status)):
+        registry.digest(f"{script.repository}@{DIGEST}")
+    with pytest.raises(Refused, match=str(status)):
         registry.tags(script.repository)
