@@ -29,6 +29,7 @@ def test_eight_starts_at_once_run_no_more_jobs_than_slots_and_in_order(live: Liv
     assert [job.build.rpartition("-")[0] for job in jobs] == FUNCTIONS, "in the order in which they came"
     assert audit.most_at_once(jobs) == SLOTS
     queued = {event["subject"].rpartition("-")[0] for event in live.told(types.BUILD_QUEUED)}
+    queued = {name for name in queued if name.startswith("queue-")}  # other stories have told theirs
     assert {*FUNCTIONS[-2:]} <= queued <= {*FUNCTIONS[SLOTS:]}, "those that had to wait were told so"
     for name in FUNCTIONS:
         live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": name})
