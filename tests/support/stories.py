@@ -261,6 +261,13 @@ def uninstalled(estate: Estate) -> None:
     estate.time = (estate.time + DAY).replace(minute=1)
 
 
+def kept(estate: Estate) -> None:
+    """Have Kaniko keep a layer for the tenant's later builds."""
+    live(start())(estate)
+    estate.registry.known[f"{names.kept_layers('registry', 'acme')}:{'ab' * 32}"] = "sha256:" + "e" * 64
+    estate.time = (estate.time + DAY).replace(minute=1)
+
+
 ONE_AT_A_TIME = {"builds_per_tenant": 1}
 LAYERS = {"layers": True}
 JOB_OF_IT = start(builder="kaniko")
@@ -459,6 +466,8 @@ STORIES = (
         then(uninstalled, Estate.collect, aged(2)),
         settings=LAYERS,
     ),
+    Story("a sweep that finds a layer which Kaniko keeps", tick, kept),
+    Story("a sweep that removes a layer whose time is over", tick, then(kept, Estate.collect, aged(15))),
     Story("a start that waits for a slot", OTHER, sent(start()), "cluster.create Function", ONE_AT_A_TIME),
     Story("an end that lets another build", ended("ok"), sent(start(), OTHER), "", ONE_AT_A_TIME),
     Story(
