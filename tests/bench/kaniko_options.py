@@ -1,4 +1,4 @@
-"""Kaniko's options side by side in one run: seconds from the Job's creation to its Pod's end, and bytes pushed.
+"""Kaniko's options side by side in one run: seconds from the Job's creation to its Pod's end.
 
     . tests/cluster/env.sh; set -a; . "$CLUSTER_RUN/env"; . .knative-lambda/images.env
     .venv/bin/python tests/bench/kaniko_options.py [variant...]
