@@ -38,7 +38,7 @@ _LAYERS = {
 class Bounds:
     """How large a context may be whose code is laid here."""
 
-    unpacked: int = 32 * 1024 * 1024
+    unpacked: int = 50 * 1024 * 1024
     """Bytes: they pass by, and cost time."""
 
     @property

@@ -82,7 +82,7 @@ class Settings:
     layer_limit: int = BOUNDS.unpacked >> 20
     """MiB of a build context, unpacked, that is laid so; packed it may have a quarter of them. Larger: a Job.
 
-    Two at once are held in memory packed, each with its layer: this default takes 32 MiB of it at most.
+    Two at once are held in memory packed, each with its layer: this default takes 50 MiB of it at most.
     """
     platform: str = PLATFORM
     """Which image of a runtime base that has several is laid upon: ``os/architecture``."""

@@ -213,7 +213,7 @@ def test_a_context_is_believed_by_its_hash_alone() -> None:
 def test_a_context_that_unpacks_to_more_than_is_laid_is_refused_while_it_is_read() -> None:
     packed = context(zeros=File(bytes(layers.BOUNDS.unpacked)))
     assert len(packed.body) < 100_000
-    with pytest.raises(Refused, match="32 MiB"):
+    with pytest.raises(Refused, match="50 MiB"):
         laid(packed)
 
 
@@ -221,8 +221,8 @@ def test_a_context_that_unpacks_to_more_than_is_laid_is_refused_while_it_is_read
     ("packed", "unpacked", "why"),
     [
         (layers.BOUNDS.packed, layers.BOUNDS.unpacked, ""),
-        (layers.BOUNDS.packed + 1, 10, "8 MiB packed"),
-        (10, layers.BOUNDS.unpacked + 1, "32 MiB"),
+        (layers.BOUNDS.packed + 1, 10, "12.5 MiB packed"),
+        (10, layers.BOUNDS.unpacked + 1, "50 MiB"),
     ],
 )
 def test_the_sizes_of_what_is_laid(packed: int, unpacked: int, why: str) -> None:
