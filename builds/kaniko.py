@@ -49,6 +49,8 @@ class KanikoSettings:
     """Seconds without any output after which a build is ended; 0 never does that."""
     ttl: int = 86400
     """Seconds that a finished Job is kept."""
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Where the images of a registry are pulled from instead: its host to another's."""
     cache: int = 336
     """Hours that a layer of one build serves others; 0 keeps none."""
     resources: Mapping[str, Any] = field(default_factory=dict)
@@ -248,6 +250,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--snapshot-mode=redo",
         *_cache(attempt, settings),
         *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
+        *(f"--registry-map={host}={mirror}" for host, mirror in sorted(settings.mirrors.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
         *(
             [f"--registry-certificate={attempt.destination.partition('/')[0]}={CA}/ca.crt"]

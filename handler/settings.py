@@ -75,6 +75,8 @@ class Settings:
     """The runtime base image of Go functions; "" where there is none: they are refused then."""
     kaniko_image: str = ""
     """The Kaniko executor."""
+    build_mirrors: Mapping[str, Any] = field(default_factory=dict)
+    """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""
     """The product's own image, for the init container that reads the build context."""
     layers: bool = True

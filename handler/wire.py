@@ -163,6 +163,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
         registry_ca=settings.registry_ca_secret,
+        mirrors=settings.build_mirrors,
         pending=settings.build_pending,
         silence=settings.build_silence,
         ttl=settings.build_ttl,

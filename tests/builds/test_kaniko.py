@@ -198,6 +198,14 @@ def test_the_executor_is_told_where_to_push_and_what_to_build_on() -> None:
     assert "--insecure" not in secure["args"]
 
 
+def test_images_of_a_registry_are_pulled_from_its_mirror_where_it_has_one() -> None:
+    mirrors = {"docker.io": "mirror.test:5000", "quay.io": "mirror.test:5001"}
+    args = containers(job(ATTEMPT, "", replace(SETTINGS, mirrors=mirrors)))[1]["args"]
+    said = [arg for arg in args if arg.startswith("--registry-map=")]
+    assert said == ["--registry-map=docker.io=mirror.test:5000", "--registry-map=quay.io=mirror.test:5001"]
+    assert "--registry-map" not in str(containers(job(ATTEMPT, "", SETTINGS))[1]["args"])
+
+
 def test_a_push_secret_is_mounted_where_the_executor_looks() -> None:
     made = job(ATTEMPT, "", replace(SETTINGS, registry_secret="push"))
     assert made["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "push"

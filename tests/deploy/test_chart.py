@@ -356,3 +356,22 @@ def test_layers_can_be_turned_off_and_their_platform_be_named() -> None:
     )
     assert (given.layers, given.platform) == (False, "linux/arm64")
     assert settings.read(environment(one(render(), "Service", "receiver"))).layers
+
+
+def test_what_builds_and_functions_begin_with_is_kept_on_every_node() -> None:
+    """A Pod that a function or a build waits for pulls at most what is its own."""
+    objects = render(registry={"prefix": "r.test", "secret": "push"}, imagePullSecrets=["pull"])
+    pod = one(objects, "DaemonSet", "warm-images")["spec"]["template"]["spec"]
+    kept = {each["image"] for each in pod["initContainers"] + pod["containers"]}
+    known = environment(one(objects, "Service", "receiver"))
+    images = ("PYTHON_BASE", "NODE_BASE", "GO_BASE", "KANIKO_IMAGE", "FETCH_IMAGE")
+    assert kept == {known[f"KNATIVE_LAMBDA_{name}"] for name in images}
+    assert [each["name"] for each in pod["imagePullSecrets"]] == ["pull", "push"]
+    assert pod["automountServiceAccountToken"] is False
+    assert not of(render(warmNodes=False), "DaemonSet")
+
+
+def test_a_runtime_that_is_not_there_is_not_kept() -> None:
+    without = {**REQUIRED["runtimes"], "go": ""}
+    pod = one(render(runtimes=without), "DaemonSet", "warm-images")["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["initContainers"]] == ["kaniko", "python", "node"]

@@ -11,7 +11,10 @@ set -a # what the tests need to know of the cluster
 set +a
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
-echo 'receiver: {logEffects: true}' >"$values" # one of the tests reads them
+cat >"$values" <<Y
+receiver: {logEffects: true} # one of the tests reads them
+builds: {mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
+Y
 export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them
 VALUES=$values deploy/install.sh >&2
 .venv/bin/pytest tests/e2e "$@"

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from support.live import TENANT, Live, within
 
-from knative_lambda.deploy.cluster import DEAD_LETTER, TRIGGER
+from knative_lambda.deploy.cluster import DEAD_LETTER, TRIGGER, Kind
 from knative_lambda.schemas import names, types
 
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
@@ -108,6 +109,25 @@ def test_a_dockerfile_function_answers(live: Live) -> None:
         "dockerfile-hello", {"name": "e2e dockerfile"}, lambda data: "e2e dockerfile" in json.dumps(data).lower()
     )
     live.delete("dockerfile-hello")
+
+
+def test_a_base_of_a_registry_that_cannot_be_reached_comes_from_its_cache(live: Live) -> None:
+    """The installation names this cluster's registry as the cache of a registry that does not exist."""
+    _, _, base = os.environ["PYTHON_BASE"].partition("/")
+    recipe = f'FROM elsewhere.test/{base}\nCOPY serve.py /app/serve.py\nUSER 65532\nCMD ["python3", "/app/serve.py"]\n'
+    served = example("dockerfile-hello")["inline"]["serve.py"]
+    live.start("mirrored", runtime="dockerfile", source={"inline": {"Dockerfile": recipe, "serve.py": served}})
+    live.ready("mirrored")
+    live.delete("mirrored")
+
+
+def test_the_images_that_builds_and_functions_begin_with_are_on_every_node(live: Live) -> None:
+    def warmed() -> bool:
+        found = live.cluster.get(DAEMON_SET, "knative-lambda", "warm-images")
+        status = found["status"] if found else {}
+        return 0 < status.get("desiredNumberScheduled", 0) == status.get("numberReady", 0)
+
+    assert within(120, "the images are on every node", warmed, every=1)
 
 
 def test_a_new_version_replaces_the_old_and_no_event_is_lost(live: Live) -> None:
