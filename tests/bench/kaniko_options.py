@@ -24,6 +24,7 @@ from botocore.config import Config
 
 from knative_lambda.builds import kaniko
 from knative_lambda.builds.builder import Attempt
+from knative_lambda.builds.diagnosis import EXECUTOR
 from knative_lambda.deploy.cluster import JOB
 from knative_lambda.deploy.kubernetes import KubernetesCluster
 
@@ -115,7 +116,7 @@ def watch(namespace: str, job: str) -> float:
             if status.state.terminated:
                 now = time.monotonic()
                 if status.state.terminated.exit_code:
-                    print(api.read_namespaced_pod_log(event["object"].metadata.name, namespace, container="executor"))
+                    print(api.read_namespaced_pod_log(event["object"].metadata.name, namespace, container=EXECUTOR))
                     sys.exit(f"{job} failed")
                 return now
     sys.exit(f"{job} has not ended")
