@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knative_lambda.deploy.cluster import KINDS, KNATIVE_SERVICE, REVISION, TRIGGER, Cluster, Object
+from knative_lambda.deploy.cluster import (
+    KINDS,
+    KNATIVE_SERVICE,
+    REVISION,
+    SERVICE_ACCOUNT,
+    TRIGGER,
+    Cluster,
+    Object,
+)
 from knative_lambda.deploy.conditions import condition, owned_by
-from knative_lambda.deploy.manifests import DeploySettings, children
+from knative_lambda.deploy.manifests import DeploySettings, children, knative_service, service_account
 from knative_lambda.schemas.errors import Refused, Temporary
 from knative_lambda.schemas.names import FUNCTION_LABEL
 
@@ -49,6 +57,18 @@ def deploy(function: Object, image: str, entrypoint: str, cluster: Cluster, sett
         cluster.delete(TRIGGER, meta["namespace"], name, uid=found["metadata"]["uid"])
     [service] = [body for body in stored if body["kind"] == KNATIVE_SERVICE.kind]
     return _seen(service, [body for body in stored if body["kind"] == TRIGGER.kind], cluster)
+
+
+def standing(function: Object, image: str, entrypoint: str, cluster: Cluster, settings: DeploySettings) -> Seen | None:
+    """Return how a Function's Service is; None where it or its account are not as they should be with this image."""
+    meta, found = function["metadata"], None
+    wanted = service_account(function, settings), knative_service(function, image, entrypoint, settings)
+    for kind, body in zip((SERVICE_ACCOUNT, KNATIVE_SERVICE), wanted, strict=True):
+        found = cluster.get(kind, meta["namespace"], meta["name"])
+        is_mine = found is not None and owned_by(found, meta["uid"]) and not found["metadata"].get("deletionTimestamp")
+        if not (is_mine and _holds(body, found)):
+            return None
+    return _seen(found, [], cluster) if found else None
 
 
 def observe(function: Object, cluster: Cluster) -> Seen:

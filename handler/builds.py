@@ -31,7 +31,7 @@ def wanted(function: Object, inputs: Inputs, product: Product) -> tuple[Object, 
     An older Build that still runs is superseded. One that has ended serves again if the registry has its image, which
     it is asked when the source comes again. Raises `Conflict` where a twin was faster.
     """
-    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    latest = latest_of(function, product)
     if not inputs.context:
         if latest is not None:
             latest = supersede(latest, f"an image was given, by {inputs.cause}", product)
@@ -60,10 +60,14 @@ def is_wanted(build: Object, function: Object, inputs: Inputs, product: Product)
     return same and _serves(build, function, inputs)
 
 
-def lost(function: Object, product: Product) -> str:
-    """Return the Build that a Function points to where the registry has its image no more, else ""."""
-    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
-    return "" if latest is None or _has_image(latest, product) else str(latest["metadata"]["name"])
+def lost(build: Object | None, product: Product) -> str:
+    """Return a Build's name where the registry has its image no more, else ""."""
+    return "" if build is None or _has_image(build, product) else str(build["metadata"]["name"])
+
+
+def latest_of(function: Object, product: Product) -> Object | None:
+    """Return the Build that a Function points to."""
+    return named(function, function.get("status", {}).get("latestBuild", ""), product)
 
 
 def named(function: Object, name: str, product: Product) -> Object | None:
@@ -79,7 +83,7 @@ def supersede(build: Object, message: str, product: Product) -> Object:
 
 def give_up(function: Object, product: Product) -> Object | None:
     """End the Build of a source that was replaced by one that cannot be taken; return it as it is then."""
-    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    latest = latest_of(function, product)
     if latest is not None:
         generation = function["metadata"].get("generation", 1)
         latest = supersede(latest, f"its source was replaced, by generation {generation}", product)
@@ -110,7 +114,7 @@ def is_owed(build: Object) -> bool:
 
 def last_notes(function: Object, product: Product) -> list[Object]:
     """Return what is owed for the wanted Build of a Function that is about to be deleted, which ends what runs."""
-    latest = named(function, function.get("status", {}).get("latestBuild", ""), product)
+    latest = latest_of(function, product)
     if latest is None:
         return []
     if record.phase(latest) not in record.TERMINAL:

@@ -35,6 +35,25 @@ def converge(tenant: str, name: str, product: Product) -> None:
         queue.admit(product, bring_forward)
 
 
+def rests(function: Object, inputs: Inputs, build: Object | None, product: Product) -> bool:
+    """Say whether a Function that was written just now is what it should be already: then nothing is left to converge.
+
+    `build` is the one that it points to, if the registry has its image. Nothing is written here, so whoever changes the
+    Function meanwhile is in nobody's way. Triggers are not looked at: their changes are reported, and the sweep counts.
+    """
+    state = function.get("status", {})
+    if build is None or not record.image_of(build) or state.get("outbox"):
+        return False
+    told, entrypoint = Told.of(function, build), _entrypoint(function, inputs)
+    try:
+        if not builds.is_wanted(build, function, inputs, product):
+            return False
+    except Refused:  # as converge says it
+        return False
+    seen = children.standing(function, told.image, entrypoint, product.cluster, product.deploying)
+    return seen is not None and status.status(function, replace(told, seen=seen), product.now()) == state
+
+
 def bring_forward(tenant: str, name: str, product: Product) -> bool:
     """Bring a Function forward and no other; say whether its Build left a slot, or waits though there is room."""
     for _ in range(TRIES):
@@ -72,7 +91,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
             )
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
-        if seen and seen.reason in UNPULLED and (lost := builds.lost(function, product)) not in ("", inputs.lost):
+        if seen and seen.reason in UNPULLED and (lost := builds.lost(build, product)) not in ("", inputs.lost):
             _record(function, replace(inputs, lost=lost), product)
             raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)

@@ -12,10 +12,11 @@ from typing import Any
 
 from knative_lambda.builds import prepare, source
 from knative_lambda.builds.choice import Choice, choose
+from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, order
-from knative_lambda.handler.converge import converge
+from knative_lambda.handler.converge import converge, rests
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import Key
 from knative_lambda.handler.product import Product
@@ -53,10 +54,12 @@ def start_build(event: Event, product: Product) -> None:
         if stands == "newer":
             prepared = prepared or _prepared(event, found, product)
             try:
-                written = _write(found or _new(tenant, name), wanted(data, prepared[0], key), prepared, key, product)
+                body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared[0], key)}
+                inputs, build = _inputs(body, prepared, key, product)
+                written = _write(body, inputs, key, product)
             except (Conflict, AlreadyExists):
                 continue
-            if found is None and _is_late(written, key, product):
+            if (found is None and _is_late(written, key, product)) or rests(written, inputs, build, product):
                 return
         converge(tenant, name, product)
         return
@@ -88,18 +91,27 @@ def _prepared(event: Event, function: Object | None, product: Product) -> Prepar
     return prepare.put_context(plain, place, product.workshop.store, product.now(), known), auto
 
 
-def _write(body: Object, spec: Object, prepared: Prepared, key: Key, product: Product) -> Object:
-    """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
-    annotations = body["metadata"].get("annotations", {})
-    before = product.believed(body["metadata"]["namespace"], spec, prepare.recorded(annotations, spec))
-    lost = builds.lost(body, product) if before is not None else ""
+def _inputs(body: Object, prepared: Prepared, key: Key, product: Product) -> tuple[Inputs, Object | None]:
+    """Return what a Function's spec is prepared into, and the Build that it points to where that was made of the same.
+
+    The registry is asked for the image of that one.
+    """
+    meta, spec = body["metadata"], body["spec"]
+    before = product.believed(meta["namespace"], spec, prepare.recorded(meta.get("annotations", {}), spec))
+    build = builds.latest_of(body, product) if before is not None else None
+    lost = builds.lost(build, product)
     if lost or condition(body, "Built").get("reason") == "BaseMissing":
         before = None  # the base that it was built upon may be gone too
     inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
-    inputs = replace(inputs, lost=lost)
+    return replace(inputs, lost=lost), build
+
+
+def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:
+    """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
+    meta = body["metadata"]
     notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
-    body = {**body, "metadata": {**body["metadata"], "annotations": {**annotations, **notes}}, "spec": spec}
-    is_new = "resourceVersion" not in body["metadata"]
+    body = {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **notes}}}
+    is_new = "resourceVersion" not in meta
     return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)
 
 

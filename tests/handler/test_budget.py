@@ -30,10 +30,7 @@ SAME_AGAIN = (
     ("cluster.get Build", "which image it has"),
     ("registry.digest", "whether that is there still"),
     ("cluster.replace Function", "the order"),
-    ("cluster.get Function", "converge believes nothing but what is there"),
-    ("cluster.get Build", "the one that serves"),
-    ("cluster.list Trigger", "whether anything is no more wanted"),
-    ("cluster.get ServiceAccount", "whether it is as it should be"),
+    ("cluster.get ServiceAccount", "whether it is as it should be, which no report and no sweep tells"),
     ("cluster.get Service", "the same"),
 )
 REGISTRY = (

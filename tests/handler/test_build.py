@@ -64,6 +64,45 @@ def test_the_same_source_again_writes_only_the_order(world: World) -> None:
     assert after["metadata"]["annotations"] != before["metadata"]["annotations"]
 
 
+@pytest.mark.parametrize("kind", [KNATIVE_SERVICE, SERVICE_ACCOUNT, BUILD], ids=lambda kind: kind.kind)
+def test_the_same_source_again_brings_back_what_was_deleted(world: World, kind: Kind) -> None:
+    """Whether anything is missing is looked at by the event itself, which otherwise ends there."""
+    world.live()
+    name = "hello" if kind is not BUILD else world.build()["metadata"]["name"]
+    world.cluster.delete(kind, "acme", name)
+    world.start()
+    assert world.cluster.get(kind, "acme", name)
+
+
+def test_the_same_source_again_puts_right_what_was_changed_by_hand(world: World) -> None:
+    world.live()
+    service = world.cluster.get(KNATIVE_SERVICE, "acme", "hello")
+    assert service is not None
+    service["spec"]["template"]["spec"]["containers"][0]["image"] = "registry/of/somebody:else"
+    world.cluster.replace(KNATIVE_SERVICE, service)
+    world.start()
+    assert world.service_image() == f"registry/acme/hello@{DIGEST}"
+
+
+def test_the_same_source_again_says_that_what_ran_is_broken(world: World) -> None:
+    """Its report was lost: the Function still says that it is ready."""
+    world.live()
+    service = world.cluster.get(KNATIVE_SERVICE, "acme", "hello")
+    assert service is not None
+    told = [{"type": "Ready", "status": "False", "reason": "RevisionFailed", "message": "it does not start"}]
+    world.cluster.replace_status(KNATIVE_SERVICE, {**service, "status": {**service["status"], "conditions": told}})
+    world.start()
+    assert world.condition("Ready")[:2] == ("False", "RevisionFailed")
+
+
+def test_the_same_source_again_sends_what_is_owed(world: World) -> None:
+    world.broker = 503
+    world.live()
+    world.broker = 202
+    world.start()
+    assert world.outbox() == []
+
+
 def test_a_new_version_replaces_the_old_once_it_is_built(world: World) -> None:
     one, two = versions("one", "two")
     world.live(source=one)
