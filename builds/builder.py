@@ -87,5 +87,8 @@ class Builder(Protocol):
     def stop(self, attempt: Attempt) -> None:
         """End the attempt and remove it with all that belongs to it; already gone is success."""
 
+    def revoke(self, attempt: Attempt) -> None:
+        """Take from an attempt that has ended what it was given to push with; already gone is success."""
+
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         """Say whether nothing of a Build of this UID runs any more, or will by itself."""

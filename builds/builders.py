@@ -31,6 +31,10 @@ class Builders:
         """See `Builder.stop`."""
         self._of(attempt).stop(attempt)
 
+    def revoke(self, attempt: Attempt) -> None:
+        """See `Builder.revoke`."""
+        self._of(attempt).revoke(attempt)
+
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         """See `Builder.is_idle`. A Build has one builder: the other one knows nothing of it."""
         return self.layers.is_idle(tenant, build_uid) and self.jobs.is_idle(tenant, build_uid)

@@ -2,21 +2,23 @@
 
 Called by `settle.py` through the `Builder` port. What a Dockerfile runs is a stranger's code, in the Pod that holds the
 push credential: so the Pod has no API token and no storage credential (an init container reads this one context by a
-presigned URL), and neither its termination message nor its log is believed.
+presigned URL), what it may push is a token for this attempt's own repositories where there is an `Issuer`, and neither
+its termination message nor its log is believed.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds import diagnosis
+from knative_lambda.builds import diagnosis, push_token
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
+from knative_lambda.builds.issuer import Issuer
 from knative_lambda.deploy import conditions
-from knative_lambda.deploy.cluster import EVENT, JOB, POD, Cluster, Object
+from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, ProductError, Temporary
 from knative_lambda.storage.store import Store
@@ -40,7 +42,11 @@ class KanikoSettings:
     insecure: bool = False
     """Speak plain HTTP to the registry: for a registry inside the cluster, in tests."""
     registry_secret: str = ""
-    """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials."""
+    """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials, or by a token."""
+    registry: str = ""
+    """Below which every tenant has its repositories: nothing outside of ``<this>/<tenant>/`` is ever granted."""
+    reads: tuple[str, ...] = ()
+    """What every build may pull, ``host/repository``: the bases, and what else Dockerfiles may name of it."""
     registry_ca: str = ""
     """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
     pending: int = 300
@@ -65,15 +71,30 @@ class Kaniko:
     store: Store
     settings: KanikoSettings
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    issuer: Issuer | None = None
+    """Who mints what an attempt pushes with; None leaves it with `KanikoSettings.registry_secret`."""
 
     def start(self, attempt: Attempt) -> None:
-        """Create the attempt's Job; already there is success where it is this Build's, and stays."""
-        url = self.store.presign(attempt.context, seconds=attempt.seconds)
+        """Create the attempt's Job; already there is success where it is this Build's, and stays.
+
+        What it pushes with comes after it, so that it belongs to it, and goes with it: the Pod waits for that.
+        """
+        url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings
+        token = ""
+        if self.issuer is not None:
+            token = self.issuer.token(
+                push_token.grants(attempt, self.issuer.host, settings.registry, settings.reads), seconds=attempt.seconds
+            )
+            settings = replace(settings, registry_secret=attempt.name)
         try:
-            self.cluster.create(JOB, job(attempt, url, self.settings))
+            made = self.cluster.create(JOB, job(attempt, url, settings))
         except AlreadyExists as taken:
-            if not _stays(self._job(attempt)):
+            found = self._job(attempt)
+            if found is None or not _stays(found):
                 raise Temporary(f"the Job {attempt.name} is being deleted, or another Build's") from taken
+            made = found
+        if self.issuer is not None:
+            self._hand_over(push_token.secret(made, self.issuer.host, token))
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:
         """Read the Pod first: its container's state tells an end seconds before the Job's condition does."""
@@ -111,6 +132,12 @@ class Kaniko:
     def stop(self, attempt: Attempt) -> None:
         """Delete the Job, and its Pod with it."""
         self.cluster.delete(JOB, names.builds_namespace(attempt.tenant), attempt.name)
+        self.revoke(attempt)
+
+    def revoke(self, attempt: Attempt) -> None:
+        """Delete what the attempt was to push with; who has read it keeps it until the Build's time is over."""
+        if self.issuer is not None:
+            self.cluster.delete(SECRET, names.builds_namespace(attempt.tenant), attempt.name)
 
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         """Ask for the Pods themselves: one whose Job is deleted runs on for as long as its grace period."""
@@ -121,6 +148,15 @@ class Kaniko:
         ended = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])}
         jobs = self.cluster.list(JOB, namespace, labels)
         return all(one["metadata"]["uid"] in ended or diagnosis.job_ended(one) or not _stays(one) for one in jobs)
+
+    def _hand_over(self, secret: Object) -> None:
+        """Create an attempt's Secret; one that is there may be of a Job that is gone, and nobody may read it."""
+        try:
+            self.cluster.create(SECRET, secret)
+        except AlreadyExists:
+            meta = secret["metadata"]
+            self.cluster.delete(SECRET, meta["namespace"], meta["name"])
+            self.cluster.create(SECRET, secret)
 
     def _job(self, attempt: Attempt) -> Object | None:
         """Return the attempt's Job; one of that name that another Build has made is none."""

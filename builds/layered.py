@@ -88,6 +88,9 @@ class Layered:
     def stop(self, attempt: Attempt) -> None:
         """Do nothing: it has ended. An image that nothing names goes like any other."""
 
+    def revoke(self, attempt: Attempt) -> None:
+        """Do nothing: it was given nothing."""
+
     def is_idle(self, tenant: str, build_uid: str) -> bool:  # noqa: ARG002 - the port's
         """Say yes: an attempt beside another does the same, and comes to the same end."""
         return True

@@ -126,6 +126,9 @@ class LocalBuilder:
             run.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
+    def revoke(self, attempt: Attempt) -> None:
+        """Do nothing: it was given nothing."""
+
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         """Say whether no attempt of the Build waits or is under way."""
         with self._lock:

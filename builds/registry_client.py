@@ -20,9 +20,13 @@ from typing import Any
 
 import urllib3
 
+from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
 from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
 
 REDIRECTS = 3
+LIFE = 300
+"""Seconds that a token of ours holds: longer than any request takes."""
+_ACTIONS: Mapping[str, tuple[str, ...]] = {"GET": PULL, "HEAD": PULL, "DELETE": DELETE}
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _MOVED = (301, 302, 303, 307, 308)
 Body = bytes | Callable[[], Iterable[bytes]] | None
@@ -45,6 +49,8 @@ class RegistrySettings:
     """A bundle of certificates, PEM, to trust beside the system's."""
     copying: float = 15.0
     """Seconds that one blob may take which no registry hands over by itself."""
+    issuer: Issuer | None = None
+    """Who mints tokens for its registry, in the place of credentials: each is for one request's repository alone."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ class Client:
             raise Unavailable("registry", f"{place.host} refers to an address that is not safe")
         if not request.url.startswith(f"{self.root(place.host)}/"):  # the credentials are for nobody else
             return self._answer(request)
+        if minted := self._minted(request, place):
+            return self._answer(request.saying(minted))
         key = (place.host, place.repository, _other(request.url), request.method not in ("GET", "HEAD"))
         basic, token = self._basic(place), self._tokens.get(key, "")
         answer = self._answer(request.saying({"Authorization": f"Bearer {token}"} if token else basic))
@@ -166,6 +174,14 @@ class Client:
         answer.drain_conn()
         self._keep(key, token)
         return self._answer(request.saying({"Authorization": f"Bearer {token}"}))
+
+    def _minted(self, request: _Request, place: Place) -> dict[str, str]:
+        """Return the header with a token of our own for just this request; none is none."""
+        issuer, other = self._settings.issuer, _other(request.url)
+        if issuer is None or issuer.host != place.host:
+            return {}
+        grants = [Grant(place.repository, _ACTIONS.get(request.method, PUSH)), *([Grant(other)] if other else [])]
+        return {"Authorization": f"Bearer {issuer.token(grants, seconds=LIFE)}"}
 
     def _keep(self, key: _Key, token: str) -> None:
         """Keep a token for requests to come: what lets mount a blob lets go on with the upload that it began."""

@@ -155,7 +155,9 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     over = now - record.ends(build, workshop.patience, now)
     attempt = record.attempt_of(build, build["status"]["attempt"], record.left(build, workshop.patience, now))
     seen = workshop.builder.look(attempt)
-    if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # started, and killed then
+    if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # killed while it started
+        if isinstance(seen, Running):
+            workshop.builder.start(attempt)
         build = write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
     if isinstance(seen, Running):
         if over < timedelta(seconds=workshop.patience.overtime):
@@ -241,6 +243,7 @@ def _has_ended(build: Object, workshop: Workshop, number: int = 0) -> bool:
 
 def _decide(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
     """Record how an attempt ended: where it ended well, the registry is asked."""
+    workshop.builder.revoke(attempt)
     if end.exit_code != 0:
         if end.reason in ("BaseMissing", "BaseRefused") and "dependencies" in build["spec"]:  # gone: it is made again
             end = replace(end, whose="platform")

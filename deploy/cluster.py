@@ -33,6 +33,7 @@ BUILD = Kind("knative-lambda.dev", "v1alpha1", "Build", "builds")
 DEAD_LETTER = Kind("knative-lambda.dev", "v1alpha1", "DeadLetter", "deadletters")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+SECRET = Kind("", "v1", "Secret", "secrets")
 POD = Kind("", "v1", "Pod", "pods")
 EVENT = Kind("", "v1", "Event", "events")
 JOB = Kind("batch", "v1", "Job", "jobs")
@@ -48,6 +49,7 @@ KINDS = (
     DEAD_LETTER,
     NAMESPACE,
     SERVICE_ACCOUNT,
+    SECRET,
     POD,
     EVENT,
     JOB,

@@ -58,7 +58,19 @@ class Settings:
     registry_insecure: bool = False
     """Speak plain HTTP to the registry."""
     registry_secret: str = ""
-    """A kubernetes.io/dockerconfigjson Secret in each builds namespace, for build Pods to push with."""
+    """A kubernetes.io/dockerconfigjson Secret in each builds namespace, for build Pods to push with.
+
+    Not used where `registry_tokens` has each get a token of its own. Where all tenants' builds hold the same, each of
+    them can push to the others' repositories.
+    """
+    registry_tokens: str = ""
+    """A folder with ``tls.crt`` and ``tls.key``: tokens signed with it are what the registry believes; "" for none."""
+    registry_tokens_issuer: str = "knative-lambda"
+    """What the registry's configuration calls ``auth.token.issuer``."""
+    registry_tokens_service: str = ""
+    """What it calls ``auth.token.service``; "" is the registry's host."""
+    registry_reads: tuple[str, ...] = ()
+    """Repositories, ``host/repository``, that every build may pull by its token, beside the runtimes' bases."""
     registry_pull_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, for functions to be pulled with."""
     registry_config: str = ""

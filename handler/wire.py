@@ -12,13 +12,15 @@ from pathlib import Path
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.ends import Workshop
+from knative_lambda.builds.issuer import Issuer
+from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_client import Place, RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.builds.reuse import Reuse
 from knative_lambda.builds.slots import SlotLimits, Slots
@@ -162,6 +164,8 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         fetch_image=settings.fetch_image,
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
+        registry=settings.registry,
+        reads=(*filter(None, settings.bases.values()), *settings.registry_reads),
         registry_ca=settings.registry_ca_secret,
         mirrors=settings.build_mirrors,
         pending=settings.build_pending,
@@ -170,12 +174,20 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         cache=settings.build_cache,
         resources=settings.build_resources,
     )
-    return Kaniko(cluster, store, decided)
+    return Kaniko(cluster, store, decided, issuer=issuer(settings))
+
+
+def issuer(settings: Settings) -> Issuer | None:
+    """Return who mints tokens for the registry that is pushed to; None where it has its credentials otherwise."""
+    if not settings.registry_tokens:
+        return None
+    folder, host = Path(settings.registry_tokens), Place.of(settings.registry).host
+    return JwtIssuer(IssuerSettings(host, folder, settings.registry_tokens_issuer, settings.registry_tokens_service))
 
 
 def _registry(settings: Settings) -> RegistrySettings:
     config, ca = (Path(name) if name else None for name in (settings.registry_config, settings.registry_ca))
-    return RegistrySettings(insecure=settings.registry_insecure, config=config, ca=ca)
+    return RegistrySettings(insecure=settings.registry_insecure, config=config, ca=ca, issuer=issuer(settings))
 
 
 def _store(settings: Settings) -> StoreSettings:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.registry import HTPASSWD, Gate, gate, real_registry
+from support.tokens import SERVICE, keys, trusting
+
+from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,12 @@ def secure(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> I
     tls = {"certificate": str(home / "ca.pem"), "key": str(home / "key.pem")}
     with real_registry(registry_program, home, http={"tls": tls}) as host:
         yield host, home / "ca.pem"
+
+
+@pytest.fixture(scope="module")
+def tokened(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JwtIssuer]:
+    """Yield the issuer of a registry that believes its tokens alone; its host is the registry's."""
+    home = tmp_path_factory.mktemp("tokened")
+    keys(home)
+    with real_registry(registry_program, home, auth=trusting(home / "tls.crt")) as host:
+        yield JwtIssuer(IssuerSettings(host, home, service=SERVICE))

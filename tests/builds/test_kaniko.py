@@ -1,19 +1,22 @@
 """The Kaniko builder over a fake cluster: the Job it makes, and what it reads from Pods, Jobs and Events."""
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.tokens import FakeIssuer
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.kaniko import Kaniko, KanikoSettings, job
 from knative_lambda.deploy import conditions
-from knative_lambda.deploy.cluster import EVENT, JOB, POD, Kind, Object
+from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Temporary, Unavailable
+from knative_lambda.schemas.errors import Refused, Temporary, Unavailable
 from knative_lambda.storage.memory import MemoryStore
 
 SETTINGS = KanikoSettings(
@@ -211,6 +214,72 @@ def test_a_push_secret_is_mounted_where_the_executor_looks() -> None:
     assert made["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "push"
     assert containers(made)[1]["volumeMounts"][1]["mountPath"] == "/kaniko/.docker"
     assert len(containers(made)[0]["volumeMounts"]) == 1, "the init container does not get it"
+
+
+@pytest.fixture
+def tokened(bench: Bench) -> Bench:
+    """Return a bench whose builder mints, before anything was started on it."""
+    bench.kaniko.stop(ATTEMPT)
+    settings = replace(SETTINGS, registry="registry", reads=("registry/python@sha256:2", "elsewhere/node:1"))
+    bench.kaniko = replace(bench.kaniko, settings=settings, issuer=FakeIssuer())
+    return bench
+
+
+def handed_over(bench: Bench) -> list[Object]:
+    return bench.cluster.list(SECRET, "acme-builds")
+
+
+def test_an_attempt_pushes_with_a_token_for_its_own_places_in_a_secret_that_its_job_owns(tokened: Bench) -> None:
+    tokened.kaniko.start(replace(ATTEMPT, cache="registry/acme/layers.kaniko"))
+    [secret] = handed_over(tokened)
+    assert conditions.owned_by(secret, tokened.job["metadata"]["uid"])
+    mounted = tokened.job["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"]
+    assert (secret["metadata"]["name"], secret["type"]) == (mounted, "kubernetes.io/dockerconfigjson")
+    said = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+    assert json.loads(said["auths"]["registry"]["registrytoken"]) == {
+        "acme/hello": "pull,push",
+        "acme/layers.kaniko": "pull,push",
+        "python": "pull",
+    }
+
+
+def test_the_token_is_gone_with_the_attempts_end_and_with_its_job(tokened: Bench) -> None:
+    for end in (tokened.kaniko.revoke, tokened.kaniko.stop):
+        tokened.kaniko.start(ATTEMPT)
+        end(ATTEMPT)
+        assert not handed_over(tokened)
+    tokened.kaniko.start(ATTEMPT)
+    tokened.cluster.delete(JOB, "acme-builds", ATTEMPT.name)
+    assert not handed_over(tokened)
+
+
+def test_a_start_that_was_cut_off_before_the_token_hands_it_over_when_it_is_repeated(tokened: Bench) -> None:
+    tokened.kaniko.start(ATTEMPT)
+    tokened.cluster.delete(SECRET, "acme-builds", ATTEMPT.name)
+    tokened.kaniko.start(ATTEMPT)
+    assert len(handed_over(tokened)) == 1
+
+
+def test_a_token_that_was_left_by_a_job_that_is_gone_is_replaced(tokened: Bench) -> None:
+    tokened.kaniko.start(ATTEMPT)
+    [old] = handed_over(tokened)
+    strange = {**old["metadata"], "ownerReferences": []}
+    tokened.kaniko.stop(ATTEMPT)
+    bare = {key: strange[key] for key in ("name", "namespace", "labels")}
+    tokened.cluster.create(SECRET, {**old, "metadata": bare})
+    tokened.kaniko.start(ATTEMPT)
+    [new] = handed_over(tokened)
+    assert conditions.owned_by(new, tokened.job["metadata"]["uid"])
+
+
+@pytest.mark.parametrize(
+    "place", ["registry/other/hello", "registry/acmes/hello", "registry/acme/../other/hello", "elsewhere/acme/hello"]
+)
+@pytest.mark.parametrize("which", ["destination", "cache"])
+def test_no_token_is_minted_for_a_place_outside_of_the_tenants(which: str, place: str, tokened: Bench) -> None:
+    with pytest.raises(Refused, match="not a place of the tenant acme"):
+        tokened.kaniko.start(replace(ATTEMPT, **{which: f"{place}:1"}))
+    assert not tokened.cluster.list(JOB, "acme-builds")
 
 
 def test_a_certificate_of_the_registrys_own_is_mounted_and_named() -> None:

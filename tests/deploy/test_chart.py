@@ -98,7 +98,42 @@ def test_nobody_gets_rights_on_the_whole_cluster_on_everything_or_on_secrets(obj
     for role in of(objects, "Role"):
         for rule in role["rules"]:
             assert "*" not in {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}
-            assert "secrets" not in rule["resources"]
+            assert "secrets" not in rule["resources"] or rule["verbs"] == ["create", "delete"], "nobody reads one"
+
+
+def pushing(**registry: Any) -> tuple[str, Object, list[Object]]:
+    """Return what builds push with, the Service of the receiver, and all objects."""
+    objects = render(tenants=["demo"], registry={"prefix": "r.test", **registry})
+    service = one(objects, "Service", "receiver")
+    return settings.read(environment(service)).registry_secret, service, objects
+
+
+def test_builds_push_with_a_token_each_or_their_tenants_secret_or_the_one_that_all_share() -> None:
+    everything = {"tokens": {"secret": "key"}, "tenantSecret": "own", "secret": "all"}
+    for registry, wanted in (
+        (everything, ""),
+        ({key: everything[key] for key in ("tenantSecret", "secret")}, "own"),
+        ({"secret": "all"}, "all"),
+        ({}, ""),
+    ):
+        pushed_with, _, objects = pushing(**registry)
+        assert pushed_with == wanted
+        pulled = one(objects, "ServiceAccount", "builder", "demo-builds").get("imagePullSecrets", [])
+        assert [each["name"] for each in pulled] == ([wanted] if wanted else [])
+
+
+def test_the_right_to_hand_a_token_over_is_given_where_tokens_are_and_in_builds_namespaces_alone() -> None:
+    _, service, objects = pushing(tokens={"secret": "key", "service": "s", "reads": ["r.test/a", "r.test/b/c"]})
+    for namespace in (PRODUCT, "demo"):
+        assert "secrets" not in granted(objects, "receiver", namespace)
+    assert granted(objects, "receiver", "demo-builds")["secrets"] == {"create", "delete"}
+    assert "secrets" not in granted(pushing(secret="all")[2], "receiver", "demo-builds")
+    given = settings.read(environment(service))
+    assert (given.registry_tokens_service, given.registry_reads) == ("s", ("r.test/a", "r.test/b/c"))
+    volumes = {each["name"]: each for each in service["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["registry-tokens"]["secret"]["secretName"] == "key"
+    mounts = {each["name"]: each["mountPath"] for each in container(service)["volumeMounts"]}
+    assert mounts["registry-tokens"] == given.registry_tokens
 
 
 def test_no_secret_is_rendered_and_none_comes_through_the_environment(objects: list[Object]) -> None:

@@ -18,6 +18,7 @@ from support.faults import Killed
 from support.stories import STORIES, Story, tick
 
 from knative_lambda.builds.builder import Builder
+from knative_lambda.builds.issuer import Issuer
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import Cluster
@@ -35,6 +36,7 @@ NO_PORTS = {
     Door: "what the HTTP door calls: the handler itself",
     ReadModel: "reads for people, through the same Cluster and Store",
     Images: "what the embedded mode runs functions from",
+    Issuer: "signs, and asks nobody",
     Readable: "the body of an answer",
 }
 """Protocols of the service through which no use case changes the world."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from support.faults import Handler
 from support.images import Made, made, tarred
+from support.tokens import FakeIssuer
 from support.world import World
 
 from knative_lambda.builds import record, source
@@ -29,6 +30,7 @@ from knative_lambda.deploy.cluster import (
     LEASE,
     NAMESPACE,
     POD,
+    SECRET,
     SERVICE_ACCOUNT,
     TRIGGER,
     Kind,
@@ -44,7 +46,7 @@ from knative_lambda.handler.router import handle
 from knative_lambda.handler.wire import reuse, workshop
 from knative_lambda.schemas import names, types
 
-KINDS = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, JOB, POD, LEASE, DEAD_LETTER)
+KINDS = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, JOB, SECRET, POD, LEASE, DEAD_LETTER)
 PLACES = ("acme", "acme-builds", "other", "other-builds", "knative-lambda")
 ROUNDS = 40
 STEP = timedelta(seconds=45)
@@ -92,7 +94,8 @@ class Estate(World):
     def process(self, handler: Handler) -> tuple[Ports, Product]:
         """Return what another process of the product is joined from, and its product, every call through `handler`."""
         ports = watched(Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher), handler.around)
-        kaniko = Kaniko(ports.cluster, ports.store, KanikoSettings("kaniko", "fetch"), now=lambda: self.time)
+        decided = KanikoSettings("kaniko", "fetch", registry=self.settings.registry)
+        kaniko = Kaniko(ports.cluster, ports.store, decided, lambda: self.time, FakeIssuer())
         builders = Builders(kaniko, Layered(ports.store, ports.registry, ports.pusher))
         touched = workshop(self.settings, ports.cluster, builders, ports.registry, ports.store)
         touched = replace(touched, reuse=reuse(self.settings, ports.cluster, ports.pusher))

@@ -89,6 +89,9 @@ class FakeBuilder:
     def stop(self, attempt: Attempt) -> None:
         self.started.pop(attempt.name, None)
 
+    def revoke(self, attempt: Attempt) -> None:
+        pass
+
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         if self.lingering:
             return False

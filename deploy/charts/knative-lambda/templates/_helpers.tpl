@@ -54,6 +54,11 @@ capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* The Secret in <tenant>-builds that builds push with; none where each gets a token of its own. */}}
+{{- define "pushSecret" -}}
+{{- with .Values.registry }}{{ if not .tokens.secret }}{{ .tenantSecret | default .secret }}{{ end }}{{ end }}
+{{- end }}
+
 {{/* A Role and its binding to a ServiceAccount of the product: (dict "root" $ "account" … "namespace" … "rules" …). */}}
 {{- define "grant" -}}
 apiVersion: rbac.authorization.k8s.io/v1

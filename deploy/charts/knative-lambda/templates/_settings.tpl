@@ -13,7 +13,15 @@ KNATIVE_LAMBDA_STORE_CREDENTIALS: /var/run/secrets/knative-lambda/store
 {{- end }}
 KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
-KNATIVE_LAMBDA_REGISTRY_SECRET: {{ .Values.registry.secret | quote }}
+KNATIVE_LAMBDA_REGISTRY_SECRET: {{ include "pushSecret" . | quote }}
+{{- with .Values.registry.tokens }}
+{{- if .secret }}
+KNATIVE_LAMBDA_REGISTRY_TOKENS: /var/run/secrets/knative-lambda/registry-tokens
+KNATIVE_LAMBDA_REGISTRY_TOKENS_ISSUER: {{ .issuer | quote }}
+KNATIVE_LAMBDA_REGISTRY_TOKENS_SERVICE: {{ .service | quote }}
+KNATIVE_LAMBDA_REGISTRY_READS: {{ join "," .reads | quote }}
+{{- end }}
+{{- end }}
 KNATIVE_LAMBDA_REGISTRY_PULL_SECRET: {{ .Values.registry.pullSecret | quote }}
 {{- if .Values.registry.caSecret }}
 KNATIVE_LAMBDA_REGISTRY_CA: /var/run/secrets/knative-lambda/registry-ca/ca.crt
