@@ -43,15 +43,15 @@ def maker(build: Object, cluster: Cluster, now: datetime) -> str:
         return ""
     place = slots.place_of(build, now)
     namespace, name = names.builds_namespace(place.tenant), f"{MAKING}-{key}"
-    found = cluster.get(LEASE, namespace, name)
-    if found is not None:
-        return "" if slots.holder(found) == place.uid else str(found["metadata"]["labels"][names.BUILD_LABEL])
     lease = slots.lease(namespace, name, MAKING, place)
     lease["metadata"]["labels"][names.MAKES_LABEL] = key
     try:
         cluster.create(LEASE, lease)
     except AlreadyExists:
-        raise Conflict(f"what {place.build} makes was begun at this moment") from None
+        found = cluster.get(LEASE, namespace, name)
+        if found is None:
+            raise Conflict(f"what {place.build} makes was given back at this moment") from None
+        return "" if slots.holder(found) == place.uid else str(found["metadata"]["labels"][names.BUILD_LABEL])
     return ""
 
 

@@ -53,13 +53,15 @@ class Slots:
 
     def take(self, build: Object, now: datetime) -> str:
         """Return the slots that a Build holds, taken now if it is its turn and there are some; "" otherwise."""
-        place = place_of(build, now)
-        everywhere = self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT})
-        mine = [slot for slot in everywhere if holder(slot) == place.uid]
-        if not mine and not self._is_turn(place, everywhere):
-            return ""
+        place, everywhere = place_of(build, now), None
         local = names.builds_namespace(place.tenant)
-        first = self._hold(local, place, self.limits.tenant, self.cluster.list(LEASE, local, {names.QUEUE_LABEL: SLOT}))
+        # the tenant's slot comes first: who has none has none of all
+        mine = self.cluster.list(LEASE, local, {names.QUEUE_LABEL: SLOT, names.BUILD_UID_LABEL: place.uid})
+        if mine or self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: TICKET}, most=1):
+            everywhere = self._taken(self.namespace)
+            if place.uid not in map(holder, everywhere) and not self._is_turn(place, everywhere):
+                return ""
+        first = self._hold(local, place, self.limits.tenant, mine or None)
         if not first:
             return ""
         # the tenant's slot is kept where there is none of all: a twin of this call may be at work with it
@@ -87,7 +89,7 @@ class Slots:
 
     def next(self) -> Place | None:
         """Return the Build whose turn it is, if a slot is free for one."""
-        return self._first(self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT}))
+        return self._first(self._taken(self.namespace))
 
     def places(self, tenant: str, build: str = "") -> list[Place]:
         """Return each Build of a tenant, or the one of this name, that holds a slot or has a ticket."""
@@ -120,7 +122,10 @@ class Slots:
 
     def has_room(self, tenant: str) -> bool:
         """Say whether a tenant may have one slot more now: what a Build looks for that has just got its ticket."""
-        return self._has_room(tenant, self.cluster.list(LEASE, self.namespace, {names.QUEUE_LABEL: SLOT}))
+        return self._has_room(tenant, self._taken(self.namespace))
+
+    def _taken(self, namespace: str) -> list[Object]:
+        return self.cluster.list(LEASE, namespace, {names.QUEUE_LABEL: SLOT})
 
     def _has_room(self, tenant: str, everywhere: list[Object]) -> bool:
         mine = [slot for slot in everywhere if _place(slot).tenant == tenant]
@@ -142,20 +147,25 @@ class Slots:
         waiting = [one for one in tickets if one.uid not in holders and held[one.tenant] < self.limits.tenant]
         return min(waiting, key=lambda one: (held[one.tenant], one.since, one.uid), default=None)
 
-    def _hold(self, namespace: str, place: Place, limit: int, slots: list[Object]) -> str:
-        """Return the name of the slot that a Build holds in a namespace, created if need be; "" where all are taken."""
-        for slot in slots:
+    def _hold(self, namespace: str, place: Place, limit: int, taken: list[Object] | None) -> str:
+        """Return the name of the slot that a Build holds in a namespace, created if need be; "" where all are taken.
+
+        Which ones are taken is looked at once the first is, where it is not known: there may be thousands.
+        """
+        for slot in taken or ():
             if holder(slot) == place.uid:
                 return str(slot["metadata"]["name"])
-        taken = {slot["metadata"]["name"] for slot in slots}
+        names_taken = {slot["metadata"]["name"] for slot in taken or ()}
         # those who come at once begin at different ones, or each would be in the way of all others; twins at the same
         first = int(names.sha256([place.tenant, place.function])[-8:], 16)
         for name in (f"slot-{(first + number) % limit}" for number in range(limit)):
-            if name in taken:
+            if name in names_taken:
                 continue
             try:
                 self.cluster.create(LEASE, lease(namespace, name, SLOT, place))
             except AlreadyExists:  # somebody was faster: a twin of ours, or another Build
+                if taken is None:
+                    return self._hold(namespace, place, limit, self._taken(namespace))
                 found = self.cluster.get(LEASE, namespace, name)
                 if found is None or holder(found) != place.uid:
                     continue

@@ -76,8 +76,10 @@ class Cluster(Protocol):
     def heads(self, kind: Kind, namespace: str) -> list[Object]:
         """Return the objects of a namespace by name, of each its kind and metadata alone."""
 
-    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Return the objects of a namespace whose labels include `labels`, by name."""
+    def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
+    ) -> list[Object]:
+        """Return the objects of a namespace whose labels include `labels`, by name: the first `most`, all for 0."""
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object and return it as stored; raise `AlreadyExists` where the name is taken.

@@ -39,9 +39,11 @@ class GuardedCluster:
         """See `Cluster.heads`."""
         return self._guard.call(self._cluster.heads, kind, namespace)
 
-    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+    def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
+    ) -> list[Object]:
         """See `Cluster.list`."""
-        return self._guard.call(self._cluster.list, kind, namespace, labels)
+        return self._guard.call(self._cluster.list, kind, namespace, labels, most=most)
 
     def create(self, kind: Kind, body: Object) -> Object:
         """See `Cluster.create`."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,7 +26,7 @@ from knative_lambda.schemas.errors import Conflict, Unavailable
 _HEADERS = {"User-Agent": "knative-lambda", "Accept": "application/json", "Content-Type": "application/json"}
 _WRITE = {"fieldManager": "knative-lambda", "fieldValidation": "Strict"}
 _HEADS_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_PAGE = "500"
+_PAGE = 500
 _CHUNK_BYTES = 64 * 1024
 # the first: nothing was written yet; the second: the container has not started
 _NO_LOG = (HTTPStatus.NO_CONTENT, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
@@ -66,13 +67,16 @@ class KubernetesCluster:
 
     def heads(self, kind: Kind, namespace: str) -> list[Object]:
         """Return the objects of a namespace by name, of each its kind and metadata alone."""
-        return list(self._items(kind, namespace, "", {"Accept": _HEADS_ALONE}))
+        return list(self._items(kind, namespace, "", {"Accept": _HEADS_ALONE}, _PAGE))
 
-    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Return the objects of a namespace whose labels include `labels`, by name."""
+    def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
+    ) -> list[Object]:
+        """Return the objects of a namespace whose labels include `labels`, by name: the first `most`, all for 0."""
         labels = labels or {}
         check_labels(labels)
-        return list(self._items(kind, namespace, ",".join(f"{key}={value}" for key, value in labels.items()), {}))
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return list(islice(self._items(kind, namespace, selector, {}, most or _PAGE), most or None))
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object and return it as stored; raise `AlreadyExists` where the name is taken."""
@@ -118,8 +122,10 @@ class KubernetesCluster:
                 del tail[: max(0, len(tail) - limit)]
             return bytes(tail)
 
-    def _items(self, kind: Kind, namespace: str, selector: str, headers: Mapping[str, str]) -> Iterator[Object]:
-        query = {"limit": _PAGE, "labelSelector": selector}
+    def _items(
+        self, kind: Kind, namespace: str, selector: str, headers: Mapping[str, str], page_size: int
+    ) -> Iterator[Object]:
+        query = {"limit": str(page_size), "labelSelector": selector}
         while True:
             page = self._send("GET", _path(kind, namespace), query, headers=headers).object()
             # an item of a list does not say what it is, and one without its content calls itself something else

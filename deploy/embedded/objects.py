@@ -70,12 +70,14 @@ class SQLiteCluster:
         with self._rows() as rows:
             return rows.heads(kind, namespace)
 
-    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Return the objects of a namespace whose labels include `labels`, by name."""
+    def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
+    ) -> list[Object]:
+        """Return the objects of a namespace whose labels include `labels`, by name: the first `most`, all for 0."""
         objects.check_address(kind, namespace)
         objects.check_labels(labels or {})
         with self._rows() as rows:
-            return rows.select(kind, namespace, labels or {})
+            return rows.select(kind, namespace, labels or {}, most)
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object and return it as stored; raise `AlreadyExists` where the name is taken."""

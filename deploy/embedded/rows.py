@@ -7,6 +7,7 @@ power cut may take the last writes with it, but leaves no half one.
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Literal, cast
 
@@ -53,11 +54,11 @@ class Rows:
         """Return the object, or None."""
         return next(self._found("kind = ? AND namespace = ? AND name = ?", _column(kind), namespace, name), None)
 
-    def select(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
-        """Return the objects of a namespace with these labels, by name."""
+    def select(self, kind: Kind, namespace: str, labels: Mapping[str, str], most: int = 0) -> list[Object]:
+        """Return the objects of a namespace with these labels, by name: the first `most`, all for 0."""
         pairs = (part for label in labels.items() for part in label)
         where = "kind = ? AND namespace = ?" + _LABELLED * len(labels)
-        return list(self._found(where, _column(kind), namespace, *pairs))
+        return list(islice(self._found(where, _column(kind), namespace, *pairs), most or None))
 
     def heads(self, kind: Kind, namespace: str) -> list[Object]:
         """Return what `select` does, of each object its kind and metadata alone."""

@@ -144,6 +144,18 @@ def test_a_list_has_what_bears_all_of_the_labels(
     assert names({"knative-lambda.dev/a": "3"}) == []
 
 
+def test_a_list_may_end_after_so_many(cluster: Cluster, service: Callable[..., Object], namespace: str) -> None:
+    for name in ("b", "c", "a"):
+        cluster.create(KNATIVE_SERVICE, service(name, labels={"app": "a" if name == "a" else "other"}))
+
+    def names(most: int, labels: dict[str, str] | None = None) -> list[str]:
+        return [each["metadata"]["name"] for each in cluster.list(KNATIVE_SERVICE, namespace, labels, most=most)]
+
+    assert names(2) == ["a", "b"]
+    assert names(1, {"app": "other"}) == ["b"]
+    assert names(0) == names(3) == names(9) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("labels", [{"a": "1,b!=2"}, {"a": "x" * 64}, {"a,b": "1"}])
 def test_what_is_no_label_selects_nothing(cluster: Cluster, namespace: str, labels: dict[str, str]) -> None:
     with pytest.raises(Refused):

@@ -289,20 +289,43 @@ def test_the_slots_of_a_tenant_that_is_served_no_more_are_given_back() -> None:
     assert building(world) == ["a"]
 
 
-def test_one_tenants_burst_costs_a_start_no_look_at_the_whole_queue() -> None:
-    world = World(builds_per_tenant=2, builds_at_once=10)
-    for number in range(50):
-        world.start(f"f{number}")
+def leases_read(world: World) -> int:
+    """Return how many Leases one more start reads."""
     listed, find = list[int](), world.cluster.list
 
-    def counted(kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
-        found = find(kind, namespace, labels)
+    def counted(kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0) -> list[Object]:
+        found = find(kind, namespace, labels, most=most)
         listed.append(len(found) if kind == LEASE else 0)
         return found
 
     world.cluster.list = counted  # type: ignore[method-assign]
     world.start("last")
-    assert sum(listed) < 20
+    return sum(listed)
+
+
+def test_one_tenants_burst_costs_a_start_no_look_at_the_whole_queue() -> None:
+    world = World(builds_per_tenant=2, builds_at_once=10)
+    for number in range(50):
+        world.start(f"f{number}")
+    assert leases_read(world) < 20
+
+
+def test_a_start_for_which_there_is_room_looks_at_none_of_the_slots_that_others_hold() -> None:
+    world = World(builds_per_tenant=10**6, builds_at_once=10**6)
+    for number in range(50):
+        world.start(f"f{number}")
+    assert leases_read(world) == 0
+    assert len(building(world)) == 51
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_where_the_slot_that_is_tried_first_is_taken_another_is_found(number: int) -> None:
+    """The last free one too, of the tenant's and of all."""
+    world = World(builds_per_tenant=5, builds_at_once=5)
+    for each in range(4):
+        world.start(f"f{each}")
+    world.start(f"last-{number}")
+    assert len(building(world)) == 5
 
 
 def test_however_many_race_no_more_than_the_limit_get_a_slot(world: World) -> None:
