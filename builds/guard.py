@@ -5,7 +5,7 @@ Wrapped around the registry's two ports, once, by whoever joins the service: the
 
 from dataclasses import dataclass
 
-from knative_lambda.builds.pusher import Descriptor, Manifest, Pusher
+from knative_lambda.builds.pusher import Blob, Descriptor, Manifest, Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas.guard import Guard, GuardSettings
 
@@ -52,9 +52,9 @@ class GuardedPusher:
         """See `Pusher.bring`."""
         self.guard.call(self.pusher.bring, blob, source, target)
 
-    def put(self, repository: str, body: bytes) -> None:
+    def put(self, repository: str, blob: Blob) -> None:
         """See `Pusher.put`."""
-        self.guard.call(self.pusher.put, repository, body)
+        self.guard.call(self.pusher.put, repository, blob)
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         """See `Pusher.tag`. A tag is one attempt's alone, so this too names one thing only."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from knative_lambda.builds import layers, source
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.layers import BOUNDS, INDEXES, Base, Bounds, Layer
-from knative_lambda.builds.pusher import Manifest, Pusher
+from knative_lambda.builds.pusher import Blob, Manifest, Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Refused, Temporary, TooLarge, Unavailable, Untrusted
@@ -146,10 +146,10 @@ class Layered:
         labels = {TITLE: attempt.function, names.INPUT_LABEL: attempt.inputs}
         image = layers.upon(base, layer, labels, CREATED_BY)
         repository = attempt.destination.rpartition(":")[0]
-        for blob in base.blobs:
-            ask(self.pusher.bring, blob, base.repository, repository)
-        for body in (image.layer, image.config):
-            ask(self.pusher.put, repository, body)
+        for below in base.blobs:
+            ask(self.pusher.bring, below, base.repository, repository)
+        for blob in (image.layer, Blob.of(image.config)):
+            ask(self.pusher.put, repository, blob)
         ask(self.pusher.tag, attempt.destination, image.manifest)
 
     def _ask(self, end: float, call: Ask, *args: object) -> Any:

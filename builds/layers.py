@@ -11,13 +11,13 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from knative_lambda.builds import tar_reader
-from knative_lambda.builds.pusher import Descriptor, Manifest
+from knative_lambda.builds.pusher import Blob, Descriptor, Manifest
 from knative_lambda.builds.tar_reader import Damaged
 from knative_lambda.schemas.errors import Refused
 
@@ -26,6 +26,7 @@ MANIFEST, INDEX, CONFIG = (f"{OCI}{kind}.v1+json" for kind in ("manifest", "inde
 LAYER = f"{OCI}layer.v1.tar+gzip"
 INDEXES = (INDEX, f"{DOCKER}distribution.manifest.list.v2+json")
 MANIFESTS = (MANIFEST, f"{DOCKER}distribution.manifest.v2+json")
+_PIECE = 64 * 1024
 _LAYERS = {
     f"{DOCKER}image.rootfs.diff.tar.gzip": LAYER,
     f"{DOCKER}image.rootfs.diff.tar": f"{OCI}layer.v1.tar",
@@ -39,11 +40,11 @@ class Bounds:
     """How large a context may be whose code is laid here."""
 
     unpacked: int = 50 * 1024 * 1024
-    """Bytes: they pass by, and cost time."""
+    """Bytes: they pass by twice, and cost time."""
 
     @property
     def packed(self) -> int:
-        """Return the bytes that it may have packed: of two at once they are held in memory, and the layers of them."""
+        """Return the bytes that it may have packed: of two at once they are held in memory."""
         return self.unpacked // 4
 
     def unfit(self, packed: int, unpacked: int) -> str:
@@ -57,7 +58,7 @@ class Bounds:
 class Layer:
     """A layer, packed."""
 
-    body: bytes
+    blob: Blob
     diff_id: str
     """``sha256:…`` of its tar."""
 
@@ -89,7 +90,7 @@ class Base:
 class Image:
     """What is to be pushed beside the base's own layers, in this order."""
 
-    layer: bytes
+    layer: Blob
     config: bytes
     manifest: Manifest
 
@@ -99,24 +100,26 @@ def code_layer(
 ) -> Layer:
     """Return the layer that ``COPY folder /folder`` makes of a context: root's files, as executable as they were.
 
-    The context is a gzip of a canonical tar whose hash is `digest`; `why_not` says of the path of a file below `folder`
+    It is made twice, once to be named and once to be sent, and never held: of a large one there is the context alone.
+    That is a gzip of a canonical tar whose hash is `digest`; `why_not` says of the path of a file below `folder`
     why it cannot just be laid there, or "". Raises `Refused` for such a file, where it is another context, or where
     that holds more than is laid here.
     """
-    out, tar, seen = io.BytesIO(), hashlib.sha256(), hashlib.sha256()
+
+    def laid(seen: "hashlib._Hash", tar: "hashlib._Hash") -> Iterator[bytes]:
+        with gzip.GzipFile(fileobj=io.BytesIO(context)) as packed:
+            yield from _packed(_noted(_relaid(_bounded(packed, seen, bounds), folder, why_not), tar))
+
+    seen, tar, whole, size = hashlib.sha256(), hashlib.sha256(), hashlib.sha256(), 0
     try:
-        with (
-            gzip.GzipFile(fileobj=io.BytesIO(context)) as source,
-            gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as sink,
-        ):
-            for piece in _relaid(_bounded(source, seen, bounds), folder, why_not):
-                tar.update(piece)
-                sink.write(piece)
+        for piece in _noted(laid(seen, tar), whole):
+            size += len(piece)
     except (Damaged, OSError, EOFError, zlib.error) as error:
         raise Refused.because("/context", f"the build context is damaged: {error}") from error
     if f"sha256:{seen.hexdigest()}" != digest:
         raise Refused.because("/context", "the build context is not the one that was asked for")
-    return Layer(out.getvalue(), f"sha256:{tar.hexdigest()}")
+    blob = Blob(f"sha256:{whole.hexdigest()}", size, lambda: laid(hashlib.sha256(), hashlib.sha256()))
+    return Layer(blob, f"sha256:{tar.hexdigest()}")
 
 
 def chosen(index: Manifest, platform: str) -> str:
@@ -163,20 +166,24 @@ def upon(base: Base, layer: Layer, labels: Mapping[str, str], created_by: str) -
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": descriptor(CONFIG, config),
-        "layers": [*map(_as_oci, base.manifest["layers"]), descriptor(LAYER, layer.body)],
+        "layers": [*map(_as_oci, base.manifest["layers"]), _described(LAYER, layer.blob)],
         "annotations": told,
     }
-    return Image(layer.body, config, Manifest(MANIFEST, canonical(manifest)))
+    return Image(layer.blob, config, Manifest(MANIFEST, canonical(manifest)))
 
 
 def descriptor(media_type: str, body: bytes) -> dict[str, Any]:
     """Return what a manifest says of a blob."""
-    return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(body).hexdigest()}", "size": len(body)}
+    return _described(media_type, Blob.of(body))
 
 
 def canonical(value: object) -> bytes:
     """Return a JSON value in its one form."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _described(media_type: str, blob: Blob) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size}
 
 
 def _mib(size: int) -> str:
@@ -207,6 +214,25 @@ def _relaid(read: Callable[[int], bytes], folder: str, why_not: Callable[[str], 
         yield (padding := bytes(-entry.size % tarfile.BLOCKSIZE))
         written += len(header) + entry.size + len(padding)
     yield bytes(2 * tarfile.BLOCKSIZE + -(written + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE)
+
+
+def _packed(tar: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the gzip of a tar, equal for equal ones, as it comes."""
+    out = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as sink:
+        for piece in tar:
+            sink.write(piece)
+            if out.tell() >= _PIECE:
+                yield out.getvalue()
+                out.seek(0)
+                out.truncate()
+    yield out.getvalue()
+
+
+def _noted(pieces: Iterable[bytes], seen: "hashlib._Hash") -> Iterator[bytes]:
+    for piece in pieces:
+        seen.update(piece)
+        yield piece
 
 
 def _header(path: str, mode: int, size: int = 0, *, folder: bool = False) -> bytes:

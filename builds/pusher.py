@@ -3,8 +3,9 @@
 Called by `layered.py` alone. It is apart from `registry.py`, which everybody may ask: whoever holds this one can write.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 Descriptor = Mapping[str, Any]
@@ -17,6 +18,23 @@ class Manifest:
 
     media_type: str
     body: bytes
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes for a registry that are never held whole: they are made each time that they are sent."""
+
+    digest: str
+    """``sha256:…``"""
+    size: int
+    """Bytes."""
+    pieces: Callable[[], Iterable[bytes]] = field(compare=False)
+    """Begins to give them."""
+
+    @classmethod
+    def of(cls, body: bytes) -> "Blob":
+        """Return the blob of bytes that are there."""
+        return cls(f"sha256:{hashlib.sha256(body).hexdigest()}", len(body), lambda: (body,))
 
 
 class Pusher(Protocol):
@@ -35,8 +53,8 @@ class Pusher(Protocol):
     def bring(self, blob: Descriptor, source: str, target: str) -> None:
         """Have a blob of the repository `source` in `target` too: there already, mounted, or copied piece by piece."""
 
-    def put(self, repository: str, body: bytes) -> None:
-        """Put a blob into ``host/repository``; there already is success."""
+    def put(self, repository: str, blob: Blob) -> None:
+        """Put a blob into ``host/repository``, piece by piece; there already is success, and none of it is made."""
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         """Put a manifest, all of whose blobs are there, under ``host/repository:tag``: from then on there is an image.

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from knative_lambda.builds.pusher import Descriptor, Manifest
-from knative_lambda.builds.registry_client import Body, Client, Place, RegistrySettings, unexpected
+from knative_lambda.builds.pusher import Blob, Descriptor, Manifest
+from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, unexpected
 from knative_lambda.builds.registry_http import ACCEPT
 from knative_lambda.schemas.errors import Refused, Unavailable
 
@@ -59,13 +59,13 @@ class HttpPusher:
         mount = {"mount": digest, "from": origin.repository} if origin.host == place.host else {}
         where = self._begin(place, mount)
         if where:
-            self._upload(place, where, digest, partial(self._passed_on, origin, digest), int(blob["size"]))
+            self._upload(place, where, Blob(digest, int(blob["size"]), partial(self._passed_on, origin, digest)))
 
-    def put(self, repository: str, body: bytes) -> None:
+    def put(self, repository: str, blob: Blob) -> None:
         """See `Pusher.put`."""
-        place, digest = Place.of(repository), _digest(body)
-        if not self._has(place, digest):
-            self._upload(place, self._begin(place, {}), digest, body, len(body))
+        place = Place.of(repository)
+        if not self._has(place, blob.digest):
+            self._upload(place, self._begin(place, {}), blob)
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         """See `Pusher.tag`."""
@@ -96,12 +96,12 @@ class HttpPusher:
             return self._begin(place, {})
         raise _error(answer, place, "an upload", answer.data)
 
-    def _upload(self, place: Place, where: str, digest: str, body: Body, size: int) -> None:
+    def _upload(self, place: Place, where: str, blob: Blob) -> None:
         """Send a blob in one request; the registry keeps it only where it has the digest."""
         joined = "&" if "?" in where else "?"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        url = f"{where}{joined}{urlencode({'digest': digest})}"
-        answer = self._client.send("PUT", place, url, headers=headers, body=body)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
+        url = f"{where}{joined}{urlencode({'digest': blob.digest})}"
+        answer = self._client.send("PUT", place, url, headers=headers, body=blob.pieces)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.OK, HTTPStatus.NO_CONTENT):
             raise _error(answer, place, "a blob", answer.data)
 
@@ -163,11 +163,7 @@ def _why(body: bytes) -> str:
         return ""
 
 
-def _digest(body: bytes) -> str:
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
 def _check(body: bytes, digest: str, place: Place) -> bytes:
-    if _digest(body) != digest:
+    if Blob.of(body).digest != digest:
         raise Unavailable("registry", f"{place.host} sent something else than {digest}")
     return body

@@ -8,6 +8,7 @@ from support.registry import WRONG, Gate, config
 from support.world import PYTHON, World
 
 from knative_lambda.builds.builder import Ended
+from knative_lambda.builds.pusher import Blob
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -23,7 +24,7 @@ def based(settings: RegistrySettings, host: str, image: Made = BASE) -> str:
     """Push a runtime's base into a registry and return its reference."""
     pusher = HttpPusher(settings)
     for body in image.blobs:
-        pusher.put(f"{host}/runtime", body)
+        pusher.put(f"{host}/runtime", Blob.of(body))
     pusher.tag(f"{host}/runtime:1", image.manifest)
     return f"{host}/runtime@{image.digest}"
 
@@ -156,7 +157,7 @@ def test_a_registry_that_fails_under_installed_dependencies_is_tried_again(
     [attempt] = made.builder.started.values()
     pusher, repository = HttpPusher(settings), attempt.destination.rpartition(":")[0]
     for body in INSTALLED.blobs:
-        pusher.put(repository, body)
+        pusher.put(repository, Blob.of(body))
     pusher.tag(attempt.destination, INSTALLED.manifest)
     made.builder.ends[attempt.name] = Ended(0)
     path = f"/v2/{place.partition('/')[2]}/acme/hello/blobs"

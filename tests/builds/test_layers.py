@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import tracemalloc
 from importlib import resources
 from typing import Any
 
@@ -13,7 +15,7 @@ from support.images import BASE, RUNS, Made, check, files, made, sha256, tarred
 from knative_lambda.builds import archive, layers, source
 from knative_lambda.builds.archive import File
 from knative_lambda.builds.layers import Base, Image, Layer
-from knative_lambda.builds.pusher import Manifest
+from knative_lambda.builds.pusher import Blob, Manifest
 from knative_lambda.builds.source import CODE
 from knative_lambda.schemas.errors import Refused
 
@@ -44,15 +46,19 @@ def upon(image: Made = BASE, code: bytes = b"code") -> Image:
     return layers.upon(base(image), laid(context(main=File(code))), LABELS, "COPY function/ /function/")
 
 
+def body_of(blob: Blob) -> bytes:
+    return b"".join(blob.pieces())
+
+
 def blobs(image: Image, below: Made) -> Any:
-    there = {sha256(body): body for body in (*below.blobs, image.layer, image.config)}
+    there = {sha256(body): body for body in (*below.blobs, body_of(image.layer), image.config)}
     return there.get
 
 
 def test_the_layer_is_what_copy_makes_of_the_context() -> None:
     """Root's, as executable as it was, each folder before its files, without a time; the Dockerfile stays out."""
     packed = context(main=File(b"code"), bin__run=File(b"#!", executable=True), bin__deep__data=File(b""))
-    assert files(laid(packed).body) == [
+    assert files(body_of(laid(packed).blob)) == [
         ("function/", 0o755, 0, 0, 0, b""),
         ("function/bin/", 0o755, 0, 0, 0, b""),
         ("function/bin/deep/", 0o755, 0, 0, 0, b""),
@@ -60,6 +66,18 @@ def test_the_layer_is_what_copy_makes_of_the_context() -> None:
         ("function/bin/run", 0o755, 0, 0, 0, b"#!"),
         ("function/main", 0o644, 0, 0, 0, b"code"),
     ]
+
+
+def test_a_large_layer_is_never_held() -> None:
+    """Neither while it is named nor while it is sent; nor is what it was made of, beside the context."""
+    packed = context(data=File(os.urandom(12 << 20)))
+    tracemalloc.start()
+    try:
+        blob = laid(packed).blob
+        assert sum(map(len, blob.pieces())) == blob.size > 12 << 20
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("runtime", ["python", "node"])
@@ -74,8 +92,8 @@ def test_equal_input_is_an_equal_image() -> None:
     """Written down, so that a release that changes them is seen: every function would be built anew with its next."""
     first, second = upon(), upon()
     assert first == second
-    assert gzip.decompress(first.layer)[:9] == b"function/"
-    assert [sha256(first.config), sha256(gzip.decompress(first.layer))] == [
+    assert gzip.decompress(body_of(first.layer))[:9] == b"function/"
+    assert [sha256(first.config), sha256(gzip.decompress(body_of(first.layer)))] == [
         "sha256:08946c2b0c7d92ff4721ff7fa2a832c1755f9a24ad6052053a502933b832eac0",
         "sha256:e57fa50fbf6c0716053a37bb0630360c5c52f16bb55ff4c67dac28731810c37c",
     ]
@@ -199,7 +217,7 @@ def test_what_takes_a_job_is_not_laid_even_where_somebody_asks(runtime: str, pat
 
 
 def test_a_list_of_another_runtimes_dependencies_is_a_file_like_any() -> None:
-    names = [name for name, *_ in files(laid(context(**{"package.json": File(b"{}")})).body)]
+    names = [name for name, *_ in files(body_of(laid(context(**{"package.json": File(b"{}")})).blob))]
     assert names == ["function/", "function/package.json"]
 
 
@@ -241,5 +259,5 @@ def test_every_file_of_any_source_is_in_the_layer(bodies: dict[str, bytes]) -> N
     if list(archive.clashes(code, "")) or any(source.needs_job("python", path) for path in code):
         return
     packed = archive.pack({CODE + path: file for path, file in code.items()})
-    found = {name: body for name, *_, body in files(laid(packed).body) if not name.endswith("/")}
+    found = {name: body for name, *_, body in files(body_of(laid(packed).blob)) if not name.endswith("/")}
     assert found == {CODE + path: body for path, body in bodies.items()}

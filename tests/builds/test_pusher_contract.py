@@ -10,7 +10,7 @@ from support.world import FakeRegistry
 
 from knative_lambda.builds import layers
 from knative_lambda.builds.guard import GuardedPusher
-from knative_lambda.builds.pusher import Pusher
+from knative_lambda.builds.pusher import Blob, Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -48,7 +48,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def pushed(place: Place, image: Made) -> None:
     for body in image.blobs:
-        place.pusher.put(place.base, body)
+        place.pusher.put(place.base, Blob.of(body))
     place.pusher.tag(f"{place.base}:1", image.manifest)
 
 
@@ -74,7 +74,7 @@ def test_a_base_with_one_more_layer_is_an_image_of_its_own(place: Place) -> None
         for blob in base.blobs:
             place.pusher.bring(blob, base.repository, place.own)
         place.pusher.put(place.own, image.layer)
-        place.pusher.put(place.own, image.config)
+        place.pusher.put(place.own, Blob.of(image.config))
         place.pusher.tag(f"{place.own}:{tag}", image.manifest)
     assert place.digest(f"{place.own}:one-1") == place.digest(f"{place.own}:one-2") == sha256(image.manifest.body)
     check(image.manifest.body, lambda digest: place.pusher.blob(place.own, digest))
@@ -86,6 +86,6 @@ def test_a_manifest_whose_blobs_are_missing_is_refused(place: Place) -> None:
     assert place.digest(f"{place.own}:1") is None
 
 
-def packed(code: str) -> tuple[bytes, str]:
+def packed(code: str) -> tuple[Blob, str]:
     [layer, _], tar = made(tarred(code=code)).blobs, tarred(code=code)
-    return layer, sha256(tar)
+    return Blob.of(layer), sha256(tar)

@@ -10,6 +10,7 @@ import urllib3
 from support.images import BASE, sha256
 from support.registry import BASIC, WRONG, Gate, config, gate, push
 
+from knative_lambda.builds.pusher import Blob
 from knative_lambda.builds.pusher_http import SMALL, HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -33,7 +34,7 @@ def own(before: Gate, tmp_path: Path) -> str:
 def based(host: str, own: str) -> str:
     """Push the base's first layer into a repository beside, and return that."""
     name = f"{own.partition('/')[2]}-base"
-    HttpPusher(RegistrySettings(insecure=True)).put(f"{host}/{name}", BASE.blobs[0])
+    HttpPusher(RegistrySettings(insecure=True)).put(f"{host}/{name}", Blob.of(BASE.blobs[0]))
     return f"{host}/{name}"
 
 
@@ -42,7 +43,7 @@ def based(host: str, own: str) -> str:
 
 def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
     reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
-    HttpPusher(reached).put(f"{guarded}/acme/hello", BODY)
+    HttpPusher(reached).put(f"{guarded}/acme/hello", Blob.of(BODY))
     assert HttpPusher(reached).blob(f"{guarded}/acme/hello", sha256(BODY)) == BODY
 
 
@@ -50,14 +51,16 @@ def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
 def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: Path, auth: str) -> None:
     reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded, auth))
     with pytest.raises(Refused, match="answered 401"):
-        HttpPusher(reached).put(f"{guarded}/acme/wrong", BODY)
+        HttpPusher(reached).put(f"{guarded}/acme/wrong", Blob.of(BODY))
     with pytest.raises(Refused, match="answered 401"):
         HttpPusher(reached).manifest(f"{guarded}/acme/wrong:1")
 
 
 @pytest.mark.parametrize("name", ["https://{}/v1/", "http://{}", "{}/v2/"])
 def test_a_config_may_name_a_registry_by_an_url(before: Gate, tmp_path: Path, name: str, own: str) -> None:
-    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, name.format(before.host)))).put(own, BODY)
+    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, name.format(before.host)))).put(
+        own, Blob.of(BODY)
+    )
     assert {said for _, _, said in before.asked} == {BASIC}
 
 
@@ -67,14 +70,14 @@ def test_of_several_credentials_those_of_the_longest_path_are_used(before: Gate,
     names = [f"{before.host}/other", own[:-1], before.host, own.rpartition("/")[0]]
     file.write_text(json.dumps({"auths": {**dict.fromkeys(names, wrong), own: {"auth": BASIC.removeprefix("Basic ")}}}))
     pusher = HttpPusher(RegistrySettings(insecure=True, config=file))
-    pusher.put(own, BODY)
+    pusher.put(own, Blob.of(BODY))
     assert {said for _, _, said in before.asked} == {BASIC}
     before.asked.clear()
-    pusher.put(own.replace("own", "beside"), BODY)
+    pusher.put(own.replace("own", "beside"), Blob.of(BODY))
     assert {said for _, _, said in before.asked} == {WRONG}
     before.asked.clear()
     file.write_text(json.dumps({"auths": dict.fromkeys(names[:2], wrong)}))
-    pusher.put(own.replace("own", "alone"), BODY)
+    pusher.put(own.replace("own", "alone"), Blob.of(BODY))
     assert {said for _, _, said in before.asked} == {""}
 
 
@@ -96,7 +99,7 @@ def test_a_config_that_cannot_be_used_is_named_and_tells_no_secret(
     if text is not None:
         file.write_text(text.replace("HOST", before.host))
     with pytest.raises(Unavailable, match=why.replace("HOST", before.host)) as told:
-        HttpPusher(RegistrySettings(insecure=True, config=file)).put(own, BODY)
+        HttpPusher(RegistrySettings(insecure=True, config=file)).put(own, Blob.of(BODY))
     assert "broken.json" in str(told.value)
     assert "s3cret" not in str(told.value)
 
@@ -104,22 +107,22 @@ def test_a_config_that_cannot_be_used_is_named_and_tells_no_secret(
 def test_a_token_is_got_with_the_password_once_and_used_from_then_on(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "t0ken", BASIC
     pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
-    pusher.put(own, BODY)
-    pusher.put(own, BODY + b"!")
+    pusher.put(own, Blob.of(BODY))
+    pusher.put(own, Blob.of(BODY + b"!"))
     assert [path for _, path, said in before.asked if path.startswith("/token")] == [
         "/token?service=tests&scope=repository%3Ax%3Apull%2Cpush"
     ] * 2, "one to read, one to write"
     before.asked.clear()
-    pusher.put(own, BODY + b"?")
+    pusher.put(own, Blob.of(BODY + b"?"))
     assert {said for _, _, said in before.asked} == {"Bearer t0ken"}
 
 
 def test_a_token_that_has_had_its_time_is_got_anew(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "first", BASIC
     pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
-    pusher.put(own, BODY)
+    pusher.put(own, Blob.of(BODY))
     before.token = "second"
-    pusher.put(own, BODY + b"!")
+    pusher.put(own, Blob.of(BODY + b"!"))
     assert before.asked[-1][2] == "Bearer second"
 
 
@@ -147,7 +150,7 @@ def test_a_copy_whose_old_token_has_had_its_time_gets_another(before: Gate, tmp_
     base = asked_to_mount(before, own, 202)
     before.token, before.basic = "first", BASIC
     pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
-    pusher.put(own, BODY)
+    pusher.put(own, Blob.of(BODY))
     before.token = "second"
     pusher.bring(LAYER, base, own)
     before.token = ""
@@ -170,7 +173,7 @@ def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, ow
     before.token, before.basic = "t0ken", BASIC
     pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host, WRONG)))
     with pytest.raises(Refused, match="answered 401"):
-        pusher.put(own, BODY)
+        pusher.put(own, Blob.of(BODY))
 
 
 def test_reading_learns_a_token_too(before: Gate, tmp_path: Path, own: str) -> None:
@@ -185,7 +188,7 @@ def test_credentials_and_tokens_go_nowhere_else(before: Gate, server: str, tmp_p
     """A blob may lie elsewhere, and an upload go on there: neither is told who we are."""
     with gate(server) as elsewhere:
         name, digest = own.partition("/")[2], sha256(BODY)
-        HttpPusher(RegistrySettings(insecure=True)).put(f"{server}/{name}", BODY)
+        HttpPusher(RegistrySettings(insecure=True)).put(f"{server}/{name}", Blob.of(BODY))
         there = f"http://{elsewhere.host}/v2/{name}/blobs/{digest}"
         before.token, before.basic = "t0ken", BASIC
         before.refuses[f"GET /v2/{name}/blobs"] = (307, {"Location": there})
@@ -193,7 +196,7 @@ def test_credentials_and_tokens_go_nowhere_else(before: Gate, server: str, tmp_p
         elsewhere.refuses["PUT /upload"] = (201, {})
         pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
         assert pusher.blob(own, digest) == BODY
-        pusher.put(own, BODY + b"!")
+        pusher.put(own, Blob.of(BODY + b"!"))
         assert [method for method, _, _ in elsewhere.asked] == ["GET", "PUT"]
         assert {said for _, _, said in elsewhere.asked} == {""}
 
@@ -211,7 +214,7 @@ def test_redirections_without_end_are_given_up(before: Gate, pusher: HttpPusher,
 def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:
     host, ca = secure
     pusher = HttpPusher(RegistrySettings(ca=ca))
-    pusher.put(f"{host}/acme/hello", BODY)
+    pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     assert pusher.blob(f"{host}/acme/hello", sha256(BODY)) == BODY
 
 
@@ -225,9 +228,9 @@ def test_certificates_that_cannot_be_read_are_named_and_read_once_they_can(
         file.write_text(text)
     pusher = HttpPusher(RegistrySettings(ca=file))
     with pytest.raises(Unavailable, match=r"bundle\.pem cannot be read"):
-        pusher.put(f"{host}/acme/hello", BODY)
+        pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     file.write_bytes(ca.read_bytes())
-    pusher.put(f"{host}/acme/hello", BODY)
+    pusher.put(f"{host}/acme/hello", Blob.of(BODY))
 
 
 def test_certificates_that_are_written_anew_are_read_anew(secure: tuple[str, Path], tmp_path: Path) -> None:
@@ -238,22 +241,22 @@ def test_certificates_that_are_written_anew_are_read_anew(secure: tuple[str, Pat
     subprocess.run(command, check=True, capture_output=True)
     pusher = HttpPusher(RegistrySettings(ca=file))
     with pytest.raises(Untrusted):
-        pusher.put(f"{host}/acme/hello", BODY)
+        pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     file.write_bytes(ca.read_bytes())
-    pusher.put(f"{host}/acme/hello", BODY)
+    pusher.put(f"{host}/acme/hello", Blob.of(BODY))
 
 
 def test_a_certificate_of_nobody_is_not_and_the_error_says_so(secure: tuple[str, Path]) -> None:
     host, _ = secure
     with pytest.raises(Untrusted, match="certificate that is not trusted"):
-        HttpPusher(RegistrySettings()).put(f"{host}/acme/hello", BODY)
+        HttpPusher(RegistrySettings()).put(f"{host}/acme/hello", Blob.of(BODY))
     with pytest.raises(Unavailable, match="certificate that is not trusted"):
         HttpRegistry(RegistrySettings()).digest(f"{host}/acme/hello:1")
 
 
 def test_plain_http_is_spoken_only_where_that_is_allowed(server: str) -> None:
     with pytest.raises(Unavailable):
-        HttpPusher(RegistrySettings()).put(f"{server}/acme/plain", BODY)
+        HttpPusher(RegistrySettings()).put(f"{server}/acme/plain", Blob.of(BODY))
 
 
 def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str, Path], tmp_path: Path) -> None:
@@ -272,7 +275,7 @@ def test_a_registry_may_not_have_a_blob_sent_over_plain_http(
         pusher = HttpPusher(RegistrySettings(ca=ca))
         monkeypatch.setattr(pusher, "_begin", lambda *_: f"http://{plain.host}/upload")
         with pytest.raises(Unavailable, match="not safe"):
-            pusher.put(f"{host}/acme/hello", BODY + b" to be kept")
+            pusher.put(f"{host}/acme/hello", Blob.of(BODY + b" to be kept"))
         assert plain.asked == []
 
 
@@ -280,9 +283,9 @@ def test_a_registry_may_not_have_a_blob_sent_over_plain_http(
 
 
 def test_what_is_there_is_not_sent_again(before: Gate, pusher: HttpPusher, own: str) -> None:
-    pusher.put(own, BODY)
+    pusher.put(own, Blob.of(BODY))
     before.asked.clear()
-    pusher.put(own, BODY)
+    pusher.put(own, Blob.of(BODY))
     assert [method for method, _, _ in before.asked] == ["HEAD"]
 
 
@@ -318,10 +321,10 @@ def whole(before: Gate, own: str, digest: str) -> bool:
 def test_a_connection_cut_in_the_middle_of_a_blob_leaves_no_blob(before: Gate, pusher: HttpPusher, own: str) -> None:
     before.cuts = f"PUT /v2/{own.partition('/')[2]}/blobs"
     with pytest.raises(Unavailable, match="did not answer"):
-        pusher.put(own, BODY * 1000)
+        pusher.put(own, Blob.of(BODY * 1000))
     assert not whole(before, own, sha256(BODY * 1000))
     before.cuts = ""
-    pusher.put(own, BODY * 1000)
+    pusher.put(own, Blob.of(BODY * 1000))
     assert whole(before, own, sha256(BODY * 1000))
 
 
@@ -368,7 +371,11 @@ def test_each_answer_that_is_none_is_told_by_its_status(
     """A full registry, one that is overrun, one that does not take it: tried again, or not."""
     (method, path), pusher = step, HttpPusher(RegistrySettings(insecure=True))
     before.refuses[f"{method} /v2/{own.partition('/')[2]}/{path}"] = (status, {})
-    call = partial(pusher.tag, f"{own}:1", BASE.manifest) if path == "manifests" else partial(pusher.put, own, BODY)
+    call = (
+        partial(pusher.tag, f"{own}:1", BASE.manifest)
+        if path == "manifests"
+        else partial(pusher.put, own, Blob.of(BODY))
+    )
     with pytest.raises(error, match=str(status)) as told:
         call()
     assert method == "HEAD" or "WHY because" in str(told.value)
@@ -376,7 +383,7 @@ def test_each_answer_that_is_none_is_told_by_its_status(
 
 def test_an_answer_that_is_larger_than_any_config_is_not_read(before: Gate, pusher: HttpPusher, own: str) -> None:
     large = bytes(SMALL + 1)
-    pusher.put(own, large)
+    pusher.put(own, Blob.of(large))
     with pytest.raises(Refused, match="more than"):
         pusher.blob(own, sha256(large))
     assert pusher.blob(own, sha256(BODY)) is None, "the connection is not used on with what was not read"

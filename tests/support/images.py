@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from knative_lambda.builds.layers import CONFIG, LAYER, MANIFEST, canonical, descriptor
-from knative_lambda.builds.pusher import Descriptor, Manifest
+from knative_lambda.builds.pusher import Blob, Descriptor, Manifest
 from knative_lambda.schemas.errors import Refused
 
 MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -175,11 +175,13 @@ class FakePusher:
         if blob["digest"] not in there:
             there[blob["digest"]] = self.blobs[source][blob["digest"]]
 
-    def put(self, repository: str, body: bytes) -> None:
+    def put(self, repository: str, blob: Blob) -> None:
         self._break("put")
-        if sha256(body) not in self.blobs.setdefault(repository, {}):
-            self.blobs[repository][sha256(body)] = body
-            self.sent.append(sha256(body))
+        if blob.digest not in self.blobs.setdefault(repository, {}):
+            body = b"".join(blob.pieces())
+            assert (sha256(body), len(body)) == (blob.digest, blob.size)
+            self.blobs[repository][blob.digest] = body
+            self.sent.append(blob.digest)
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         self._break("tag")
