@@ -14,6 +14,7 @@ from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
 from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, queue, status
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.status import Told
@@ -77,7 +78,8 @@ def _bring_forward(function: Object, product: Product) -> bool:
         _require_room(read, product)
         _tell(function, Told.refused(refused, given_up), product)
         return True
-    moves = latest not in ("", function.get("status", {}).get("latestBuild", ""))
+    was_building = latest and condition(read, "Built")["status"] == "Unknown"
+    moves = bool(was_building) and latest != function.get("status", {}).get("latestBuild", "")
     if build is not None:
         before, build = record.phase(build), _settled(build, inputs, product)
         moves |= before == "Running" and record.phase(build) != "Running"
