@@ -104,6 +104,8 @@ def _follow(tenant: str, name: str, product: Product) -> Object | None:
     if build is None:
         return None
     converge(tenant, build["spec"]["function"], product)
+    if record.is_over(build) and not builds.is_owed(build):
+        return build
     build = product.cluster.get(BUILD, tenant, name)
     return retire(build, product) if build is not None else None
 
