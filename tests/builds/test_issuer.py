@@ -14,6 +14,7 @@ from support.tokens import RSA, SERVICE, keys, trusting
 
 from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant
 from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
+from knative_lambda.builds.pusher import Blob
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -74,7 +75,7 @@ def test_a_token_of_another_issuer_for_another_service_or_by_another_key_opens_n
 
 def pushed(pusher: HttpPusher, repository: str, image: Made) -> None:
     for body in image.blobs:
-        pusher.put(repository, body)
+        pusher.put(repository, Blob.of(body))
     pusher.tag(f"{repository}:1", image.manifest)
 
 

@@ -56,6 +56,7 @@ JOB = (
     ("builder.start", "the attempt"),
     ("store.presign contexts", "what its Pod may read: no request"),
     ("cluster.create Job", "what all of this is for"),
+    ("cluster.create Secret", "what its Pod pushes with, where tokens are minted: owned by the Job"),
     ("cluster.replace_status Build", "that it has begun"),
     ("cluster.get Service", "what runs until then"),
     ("cluster.replace_status Function", "what people read, and what is owed"),
