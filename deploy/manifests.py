@@ -39,6 +39,8 @@ class DeploySettings:
     """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, to pull functions' images with."""
     progress_deadline: str = "120s"
     """How long a new version may take to be ready before Knative calls it failed; Knative's default is 10 minutes."""
+    read_only_root: bool = True
+    """No image can be written by what it runs; false leaves that to images which the runtimes did not make."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """Requests and limits of a function that gives none."""
 
@@ -79,15 +81,15 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
             "runAsNonRoot": True,
             "runAsUser": USER,  # said, since of an image with a named user or none nobody knows that it is not root
             "runAsGroup": USER,
+            "readOnlyRootFilesystem": settings.read_only_root or bool(entrypoint),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the container's own)
     }
     if secrets := spec.get("secrets"):  # an empty list would not stay in the object, and be written again and again
         container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
     if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
         container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
-        container["securityContext"]["readOnlyRootFilesystem"] = True
-        container["volumeMounts"] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 (the container's own)
     return {
         **_head(KNATIVE_SERVICE, function),
         "spec": {
@@ -100,7 +102,7 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
                     "containerConcurrency": scale.get("concurrency", 0),
                     "timeoutSeconds": seconds(spec.get("timeout", "60s")),
                     "containers": [container],
-                    **({"volumes": [{"name": "tmp", "emptyDir": {}}]} if entrypoint else {}),
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
                 },
             }
         },

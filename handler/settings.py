@@ -133,6 +133,8 @@ class Settings:
     """Requests and limits of the executor, JSON."""
     function_resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """Requests and limits of a function that gives none, JSON."""
+    function_read_only_root: bool = True
+    """Run images that the runtimes did not make, too, on a root file system that cannot be written; ``/tmp`` can."""
     broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"
     """Where Brokers take events."""
     dead_letter_url: str = ""

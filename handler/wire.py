@@ -147,6 +147,7 @@ def deploying(settings: Settings) -> DeploySettings:
         retry=settings.delivery_retry,
         backoff_policy=settings.delivery_backoff_policy,
         backoff_delay=settings.delivery_backoff_delay,
+        read_only_root=settings.function_read_only_root,
         resources=settings.function_resources,
     )
 

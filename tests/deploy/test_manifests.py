@@ -1,5 +1,6 @@
 """The objects that a Function owns, compared whole."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,9 +123,20 @@ def test_an_image_of_ones_own_is_asked_for_nothing_that_only_a_wrapper_answers()
     pod = service["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert "readinessProbe" not in container
-    assert container["securityContext"] == SECURITY
-    assert "volumes" not in pod
     assert "LAMBDA_ENTRYPOINT" not in {entry["name"] for entry in container["env"]}
+
+
+def test_no_image_can_be_written_by_what_it_runs_unless_the_installation_lets_images_of_ones_own() -> None:
+    def root(entrypoint: str, *, read_only: bool) -> tuple[bool, list[str]]:
+        _, service, _ = children(FUNCTION, IMAGE, entrypoint, replace(SETTINGS, read_only_root=read_only))
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        return container["securityContext"]["readOnlyRootFilesystem"], [
+            v["mountPath"] for v in container["volumeMounts"]
+        ]
+
+    assert root("", read_only=True) == (True, ["/tmp"])  # noqa: S108 (the container's own)
+    assert root("", read_only=False)[0] is False
+    assert root("main.handle", read_only=False)[0] is True
 
 
 def test_a_private_registrys_images_are_pulled_with_the_secret_of_the_installation() -> None:

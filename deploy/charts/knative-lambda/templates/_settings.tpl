@@ -54,6 +54,7 @@ KNATIVE_LAMBDA_BUILDS_KEPT: {{ .Values.builds.kept }}
 KNATIVE_LAMBDA_BUILDS_MAX_AGE: {{ .Values.builds.maxAgeDays }}
 KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
+KNATIVE_LAMBDA_FUNCTION_READ_ONLY_ROOT: {{ .Values.functions.readOnlyRoot }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
 KNATIVE_LAMBDA_DEAD_LETTER_URL: {{ include "deadLetterURL" . }}
 KNATIVE_LAMBDA_DEAD_LETTER_TTL: {{ .Values.deadletters.ttlSeconds }}
