@@ -55,6 +55,8 @@ class KanikoSettings:
     """Seconds without any output after which a build is ended; 0 never does that."""
     ttl: int = 86400
     """Seconds that a finished Job is kept."""
+    user_namespaces: bool = False
+    """Root in a build's Pod is nobody on its node; the node's runtime must know how."""
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Where the images of a registry are pulled from instead: its host to another's."""
     cache: int = 336
@@ -244,6 +246,7 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
                     "serviceAccountName": "builder",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
+                    **({"hostUsers": False} if settings.user_namespaces else {}),
                     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
                     "initContainers": [_fetcher(attempt, context_url, settings)],
                     "containers": [_executor(attempt, settings)],

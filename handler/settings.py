@@ -87,6 +87,8 @@ class Settings:
     """The runtime base image of Go functions; "" where there is none: they are refused then."""
     kaniko_image: str = ""
     """The Kaniko executor."""
+    build_user_namespaces: bool = False
+    """Give each build's Pod a user namespace, where root is nobody on the node; the node's runtime must know how."""
     build_mirrors: Mapping[str, Any] = field(default_factory=dict)
     """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""

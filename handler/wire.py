@@ -168,6 +168,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         registry=settings.registry,
         reads=(*filter(None, settings.bases.values()), *settings.registry_reads),
         registry_ca=settings.registry_ca_secret,
+        user_namespaces=settings.build_user_namespaces,
         mirrors=settings.build_mirrors,
         pending=settings.build_pending,
         silence=settings.build_silence,

@@ -201,6 +201,14 @@ def test_the_executor_is_told_where_to_push_and_what_to_build_on() -> None:
     assert "--insecure" not in secure["args"]
 
 
+def test_root_in_a_builds_pod_is_nobody_on_its_node_where_nodes_can() -> None:
+    def spec(*, on: bool) -> Any:
+        return job(ATTEMPT, "", replace(SETTINGS, user_namespaces=on))["spec"]["template"]["spec"]
+
+    assert spec(on=True)["hostUsers"] is False
+    assert "hostUsers" not in spec(on=False), "the field is refused by clusters that do not know it"
+
+
 def test_images_of_a_registry_are_pulled_from_its_mirror_where_it_has_one() -> None:
     mirrors = {"docker.io": "mirror.test:5000", "quay.io": "mirror.test:5001"}
     args = containers(job(ATTEMPT, "", replace(SETTINGS, mirrors=mirrors)))[1]["args"]

@@ -37,6 +37,7 @@ KNATIVE_LAMBDA_LAYERS: {{ .Values.builds.layers }}
 KNATIVE_LAMBDA_LAYER_LIMIT: {{ .Values.builds.layerLimit }}
 KNATIVE_LAMBDA_PLATFORM: {{ .Values.builds.platform | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
+KNATIVE_LAMBDA_BUILD_USER_NAMESPACES: {{ .Values.builds.userNamespaces }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_BUILDS_REUSE: {{ .Values.builds.reuse | quote }}
