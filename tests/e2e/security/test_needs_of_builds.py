@@ -22,7 +22,8 @@ from knative_lambda.schemas import names
 ORDINARY = f"""
 FROM {os.environ.get("PYTHON_BASE", "")}
 RUN mkdir -p /srv/theirs && touch /srv/theirs/file && chown -R 1234:1234 /srv/theirs && chmod 2700 /srv/theirs
-RUN touch /srv/theirs/another && chmod 600 /srv/theirs/file && chmod 6755 /srv/theirs/another
+RUN touch /srv/theirs/another && chmod 600 /srv/theirs/file \\
+  && chown 1234:1234 /srv/theirs/another && chmod 6755 /srv/theirs/another
 RUN test -g /srv/theirs/another && test -u /srv/theirs/another
 USER 1234:1234
 RUN id -u | grep -x 1234 && touch /srv/theirs/mine
