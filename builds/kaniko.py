@@ -29,6 +29,7 @@ POD_AGAIN = 5
 """Seconds after which to look again at a Job without its Pod."""
 LOG_TAIL = 16 * 1024
 CA = "/kaniko/registry-ca"
+STORE_CA = "/context-ca"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class KanikoSettings:
     """What every build may pull, ``host/repository``: the bases, and what else Dockerfiles may name of it."""
     registry_ca: str = ""
     """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
+    store_ca: str = ""
+    """The same for the store, for the init container."""
     pending: int = 300
     """Seconds after which a Pod that has not begun, or was not even made, is given up."""
     silence: int = 600
@@ -263,7 +266,10 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
         "image": settings.fetch_image,
         "command": ["python3", "-m", "knative_lambda.builds.fetch"],
         "args": [attempt.context.rpartition("/")[2].removesuffix(".tar.gz"), "/context/context.tar.gz"],
-        "env": [{"name": "CONTEXT_URL", "value": context_url}],
+        "env": [
+            {"name": "CONTEXT_URL", "value": context_url},
+            *([{"name": "CONTEXT_CA", "value": f"{STORE_CA}/ca.crt"}] if settings.store_ca else []),
+        ],
         "resources": {
             "requests": {"cpu": "50m", "memory": "32Mi"},
             "limits": {"cpu": "1", "memory": "128Mi"},
@@ -274,7 +280,10 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "context", "mountPath": "/context"}],
+        "volumeMounts": [
+            {"name": "context", "mountPath": "/context"},
+            *([{"name": "store-ca", "mountPath": STORE_CA, "readOnly": True}] if settings.store_ca else []),
+        ],
     }
 
 
@@ -339,4 +348,6 @@ def _secret_volumes(settings: KanikoSettings) -> list[Object]:
         found.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}})
     if settings.registry_ca:
         found.append({"name": "registry-ca", "secret": {"secretName": settings.registry_ca}})
+    if settings.store_ca:
+        found.append({"name": "store-ca", "secret": {"secretName": settings.store_ca}})
     return found

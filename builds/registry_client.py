@@ -22,6 +22,7 @@ import urllib3
 
 from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
 from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
+from knative_lambda.schemas.redaction import learn
 
 REDIRECTS = 3
 LIFE = 300
@@ -220,7 +221,7 @@ class Client:
             return ""
         try:
             said = json.loads(answer.data) if answer.status == HTTPStatus.OK else {}
-            return str(said.get("token") or said["access_token"])
+            return learn(str(said.get("token") or said["access_token"]), passing=True)
         except (ValueError, KeyError, AttributeError) as error:
             host = urllib.parse.urlsplit(realm).netloc
             raise Unavailable("registry", f"{host} answered {answer.status} instead of a token") from error
@@ -253,10 +254,12 @@ def _auth(config: Mapping[str, Any], place: Place) -> str:
     ]
     entry = config["auths"][max(fitting, key=lambda name: len(parts[name][1]))] if fitting else {}
     if auth := entry.get("auth"):
-        return base64.b64encode(base64.b64decode(auth)).decode()
+        whole = base64.b64decode(auth)
+        learn(whole.partition(b":")[2].decode("utf-8", "replace"))
+        return learn(base64.b64encode(whole).decode())
     if "username" not in entry:
         return ""
-    return base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
+    return learn(base64.b64encode(f"{entry['username']}:{learn(entry['password'])}".encode()).decode())
 
 
 def _unusable(file: Path, why: str) -> Unavailable:

@@ -17,6 +17,7 @@ from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Untrusted
+from knative_lambda.schemas.redaction import redact
 from knative_lambda.storage import keys
 
 LOG_KEPT = 1024 * 1024
@@ -284,7 +285,10 @@ def _try_again(build: Object, attempt: Attempt, why: tuple[str, str], workshop: 
     It keeps its slots: the pause is short, and its deadline goes on.
     """
     reason, message = why
-    past = [*build["status"].get("attempts", []), {"number": attempt.number, "reason": reason, "message": message}]
+    past = [
+        *build["status"].get("attempts", []),
+        {"number": attempt.number, "reason": reason, "message": redact(message)},
+    ]
     steps = {
         "Retrying": ("True", reason, f"attempt {attempt.number} of {workshop.patience.attempts}: {message}"),
         "Started": ("False", reason, attempt.name),

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib3 import PoolManager
 
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.redaction import learn
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod finds what its ServiceAccount has: ``token`` and ``ca.crt``."""
@@ -37,7 +38,7 @@ def of_pod(account: Path, connections: int) -> Access | None:
 
     def authorization() -> str:
         # read each time: it is rotated, and lies in memory
-        return f"Bearer {token.read_text().strip()}"
+        return f"Bearer {learn(token.read_text().strip(), passing=True)}"
 
     pool = PoolManager(ca_certs=str(authority), cert_reqs="CERT_REQUIRED", maxsize=connections, retries=False)
     return Access(f"https://{address}:{port}", pool, authorization)

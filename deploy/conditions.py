@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from knative_lambda.deploy.cluster import Object
+from knative_lambda.schemas.redaction import redact
 
 
 def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -22,13 +23,14 @@ Saying = tuple[str, str, str]
 def told(body: Object, kind: str, saying: Saying, now: datetime) -> list[Object]:
     """Return the object's conditions with one of them said anew.
 
-    `lastTransitionTime` changes with the status only, as Kubernetes has it, so that saying the same again is no change.
+    What it says holds no secret. `lastTransitionTime` changes with the status only, as Kubernetes has it, so that
+    saying the same again is no change.
     """
     status, reason, message = saying
     before = condition(body, kind)
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     since = before.get("lastTransitionTime", moment) if before["status"] == status else moment
-    said = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
+    said = {"type": kind, "status": status, "reason": reason, "message": redact(message), "lastTransitionTime": since}
     others = [found for found in body.get("status", {}).get("conditions", []) if found["type"] != kind]
     return sorted([*others, said], key=lambda found: str(found["type"]))
 

@@ -7,6 +7,7 @@ loads what only another one uses.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +18,10 @@ from knative_lambda.handler.server import ServerSettings, serve
 from knative_lambda.handler.settings import NEEDED, BadSettings, Settings, read, require
 
 FAREWELL = 3.0
-"""Seconds that notifications have to go out after the last answer; what is owed then is found by the sweep."""
+"""Seconds that notifications and audit records have to go out after the last answer.
+
+What is owed then is found by the sweep; the records stand in the log.
+"""
 WRONG = 2
 """Exit code where the settings are wrong."""
 
@@ -44,19 +48,26 @@ def receiver(settings: Settings) -> None:
         listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified])
         service, state["senders"] = wire.service(settings, listeners)
         state["senders"].start()
+        porter, state["trail"] = wire.porter(settings, [metrics.audited])
+        state["trail"].start()
         metrics.serve(settings.metrics_port)
         draining = partial(state.__contains__, "draining")
-        return create_app(service, HttpSettings(), draining=draining, listeners=[metrics.handled])
+        return create_app(service, HttpSettings(), draining=draining, listeners=[metrics.handled], porter=porter)
 
     def stopped() -> None:
-        if "senders" in state:  # not where the app could not be made
+        end = time.monotonic() + FAREWELL
+        if "trail" in state:  # not where the app could not be made
+            state["trail"].close()  # which goes on beside the senders
+        if "senders" in state:
             state["senders"].stop(timeout=FAREWELL)
+        if "trail" in state:
+            state["trail"].stop(timeout=max(0.0, end - time.monotonic()))
         if "metrics" in state:
             state["metrics"].close()
 
     serve(
         make_app,
-        ServerSettings(port=port(), threads=settings.threads, graceful_timeout=settings.drain_seconds),
+        _listening(settings, settings.threads),
         stopping=lambda: state.update(draining=True),
         stopped=stopped,
     )
@@ -78,7 +89,17 @@ def dead_letters(settings: Settings) -> None:
         metrics.serve(settings.metrics_port)
         return deadletters.create_app(cluster, settings.namespace, settings.tenants, lambda: datetime.now(UTC))
 
-    serve(make_app, ServerSettings(port=port(), threads=4, graceful_timeout=settings.drain_seconds))
+    serve(make_app, _listening(settings, threads=4))
+
+
+def _listening(settings: Settings, threads: int) -> ServerSettings:
+    return ServerSettings(
+        port=port(),
+        threads=threads,
+        graceful_timeout=settings.drain_seconds,
+        tls=settings.receiver_tls,
+        clients=settings.receiver_tls_clients,
+    )
 
 
 def develop(arguments: Sequence[str]) -> None:

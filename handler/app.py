@@ -17,19 +17,25 @@ from typing import IO, Any, Protocol
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from knative_lambda.handler import bodies, intake, problems, records
+from knative_lambda.handler import asked, bodies, intake, problems, records
+from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.records import ReadModel
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Malformed, ProductError, Refused, Temporary, TooLarge
+from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import SOURCES
 
 INTERNAL = frozenset(known.type for known in SOURCES)
 """What nobody sends by hand: there are many of these, and one that was handled says nothing."""
 CLOSED = "closed"
+READS = ("GET", "HEAD")
+REFUSED = (401, 403, 429)
+"""What is noted of a request that would have changed nothing, too."""
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -70,16 +76,23 @@ def create_app(
     *,
     draining: Callable[[], bool] = lambda: False,
     listeners: Sequence[Listener] = (),
+    porter: Porter | None = None,
 ) -> Flask:
-    """Return the WSGI application; `draining` says whether the process has been told to stop."""
+    """Return the WSGI application; `draining` says whether the process has been told to stop.
+
+    Without a `porter` nothing is counted and there is no audit trail.
+    """
+    porter = porter or Porter()
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.before_request(_correlate)
+    app.before_request(partial(_admit_api, porter))
     app.after_request(_name_correlation)
+    app.after_request(partial(_note_api, porter))
     app.after_request(partial(_call_when_sent, door.answered))
     app.register_error_handler(Exception, _failed)
-    events = _Events(door, settings.limits, draining, listeners)
+    events = _Events(door, settings.limits, draining, listeners, porter)
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
@@ -90,16 +103,26 @@ def create_app(
 class _Events:
     """The path that events come in by."""
 
-    def __init__(self, door: Door, limits: Limits, draining: Callable[[], bool], listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self,
+        door: Door,
+        limits: Limits,
+        draining: Callable[[], bool],
+        listeners: Sequence[Listener],
+        porter: Porter,
+    ) -> None:
         self._door = door
         self._limits = limits
         self._draining = draining
         self._listeners = listeners
+        self._porter = porter
 
     def receive(self) -> Response:
         """Handle the events of a request, every one of them, and answer with nothing, or with what is wrong."""
         if self._draining():  # what comes on a connection that was open already: another process has the time for it
-            return _answer(problems.of(Temporary("this process is about to end", retry_after=1)))
+            problem = problems.of(Temporary("this process is about to end", retry_after=1))
+            self._note_unread(problem)
+            return _answer(problem)
         began = time.perf_counter()
         try:
             found = intake.read(dict(request.headers.items()), _body(request.stream, self._limits.body), self._limits)
@@ -107,6 +130,7 @@ class _Events:
             problem = problems.of(error)
             log.warning("not let in", extra={"fields": _fields() | _claimed(problem)})
             self._tell("", problem.status, began)
+            self._note_unread(problem)
             return _answer(problem)
         errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
         if errors:
@@ -119,13 +143,16 @@ class _Events:
     def _handle(self, event: Event) -> Exception | None:
         """Let an event be handled, log its one line, and return the error that it met."""
         met: Exception | None = None
-        status, level = 202, logging.DEBUG if event.type in INTERNAL else logging.INFO
+        status, reason, level = 202, "", logging.DEBUG if event.type in INTERNAL else logging.INFO
         began = time.perf_counter()
+        wanted = self._porter.asked(event)
         try:
+            self._porter.admit(wanted)
             self._door.receive(event)
         except Exception as error:  # noqa: BLE001 - a bug in one event of a batch must not keep the others from being handled
             met = error
-            status = problems.of(error).status
+            problem = problems.of(error)
+            status, reason = problem.status, problem.slug
             level = logging.WARNING if isinstance(error, ProductError) else logging.ERROR
         fields = _fields() | {
             "event_id": event.id,
@@ -143,7 +170,14 @@ class _Events:
             exc_info=level == logging.ERROR and met,
         )
         self._tell(event.type, status, began)
+        self._porter.note(wanted, _answered(status, reason), event.id, event.source, event.type)
         return met
+
+    def _note_unread(self, problem: Problem) -> None:
+        """Note a request of which no event was let in, as what its headers say of it."""
+        event_id, kind, source = (request.headers.get(f"Ce-{name}", "") for name in ("Id", "Type", "Source"))
+        wanted = Asked(asked.operation_of(kind))
+        self._porter.note(wanted, _answered(problem.status, problem.slug), event_id, source, kind)
 
     def _tell(self, kind: str, status: int, began: float) -> None:
         for listener in self._listeners:
@@ -166,6 +200,31 @@ def _body(stream: IO[bytes], limit: int) -> bytes:
     if said is not None and len(body) < said:
         raise Malformed.because("body", "the request ended before its body did")
     return body
+
+
+def _admit_api(porter: Porter) -> None:
+    """Count a request under ``/v1``; raise `TooMany` where it is over a rate."""
+    if wanted := _asked_of_api():
+        porter.admit(wanted)
+
+
+def _note_api(porter: Porter, response: Response) -> Response:
+    """Note a request under ``/v1`` that is to change something, and any that was denied or one too many."""
+    wanted = _asked_of_api()
+    if wanted and (request.method not in READS or response.status_code in REFUSED):
+        porter.note(wanted, _answered(response.status_code, g.get("reason", "")))
+    return response
+
+
+def _asked_of_api() -> Asked | None:
+    if request.endpoint is None or request.endpoint not in asked.API:
+        return None
+    names = request.view_args or {}
+    return Asked(request.endpoint, names.get("tenant", ""), names.get("name", ""))
+
+
+def _answered(status: int, reason: str) -> Answered:
+    return Answered(status, reason, g.get("caller", ""), g.correlation_id)
 
 
 def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
@@ -222,7 +281,8 @@ def _failed(error: Exception) -> Response:
 
 
 def _answer(problem: Problem) -> Response:
-    body = json.dumps(problem.body(g.correlation_id))
+    g.reason = problem.slug
+    body = json.dumps(redacted(problem.body(g.correlation_id)))
     return Response(body, problem.status, problem.headers, content_type=problems.CONTENT_TYPE)
 
 

@@ -6,12 +6,14 @@ Called by `outbox.py` alone, in its own thread: no handler posts to a Broker whi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Protocol
 
 import urllib3
 
 from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.schemas.guard import Guard, GuardSettings
+from knative_lambda.schemas.tls import NOWHERE, Connections
 
 TIMEOUT = 3.0
 PATIENCE = GuardSettings(attempts=2, deadline=4.0, attempt_timeout=TIMEOUT)
@@ -29,15 +31,18 @@ class Broker(Protocol):
 
 
 class HttpBroker:
-    """A `Broker` over HTTP; `timeout` is in seconds, and nothing is tried again here."""
+    """A `Broker` over HTTP; `timeout` is in seconds, `trust` as in `tls.py`, and nothing is tried again here."""
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout), retries=False)
+    def __init__(self, timeout: float = TIMEOUT, trust: Path = NOWHERE) -> None:
+        self._connections = Connections(trust, timeout)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See `Broker.post`."""
         try:
-            status = self._http.request("POST", url, headers=headers, body=body, redirect=False).status
+            pool = self._connections.pool
+            status = pool.request("POST", url, headers=headers, body=body, redirect=False).status
+        except OSError as error:
+            raise Unavailable("broker", f"the certificates cannot be read: {error.strerror}") from error
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable("broker", f"no answer from {url}: {type(error).__name__}") from error
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

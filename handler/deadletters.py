@@ -22,6 +22,7 @@ from knative_lambda.handler import bodies, strict_json
 from knative_lambda.handler.header_text import decoded
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary
+from knative_lambda.schemas.redaction import redact
 from knative_lambda.schemas.types import FUNCTION_ERROR, NOTIFICATIONS, PREFIX
 
 DATA_KEPT = 256 * 1024
@@ -244,4 +245,4 @@ def _readable(message: str) -> str:
         said = base64.b64decode(message, validate=True).decode()
     except ValueError:
         said = message
-    return _text(said)[:4000]
+    return redact(_text(said))[:4000]

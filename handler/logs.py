@@ -1,13 +1,15 @@
 """One line of log for each thing that happened: JSON for machines, plain where a person watches.
 
 Called by `__main__.py` once at the start; whoever logs passes ``extra={"fields": {…}}``. `dev.py` relays what functions
-print.
+print. It is the last gate before a line is out: no secret passes, whoever has logged it.
 """
 
 import json
 import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from knative_lambda.schemas.redaction import redact, redacted
 
 PRODUCT = "knative_lambda"
 LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.ERROR}
@@ -52,7 +54,7 @@ class JsonLines(logging.Formatter):
             line["output"] = output
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return json.dumps(redacted(line))
 
 
 class PlainLines(logging.Formatter):
@@ -65,7 +67,7 @@ class PlainLines(logging.Formatter):
         )
         line = f"{_moment(record):%H:%M:%S} {record.levelname:<7} {record.getMessage()}  {fields}".rstrip()
         traceback = self.formatException(record.exc_info) if record.exc_info else _output(record).get("traceback")
-        return f"{line}\n{str(traceback).rstrip()}" if traceback else line
+        return redact(f"{line}\n{str(traceback).rstrip()}" if traceback else line)
 
 
 def _moment(record: logging.LogRecord) -> datetime:

@@ -44,6 +44,7 @@ class Metrics:
         self._events = Counter(f"{OURS}events", "Events, by their answer", ("type", "status"), registry=it)
         self._seconds = Histogram(f"{OURS}event_seconds", "From body to end", ("type",), buckets=SECONDS, registry=it)
         self._notes = Counter(f"{OURS}notifications", "Notifications offered", ("type", "outcome"), registry=it)
+        self._audit = Counter(f"{OURS}audit_records", "Audit records, for the sink", ("outcome",), registry=it)
         self._server: tuple[WSGIServer, Thread] | None = None
         for dependency in dependencies:
             self._show(dependency, STATES[0])
@@ -67,6 +68,10 @@ class Metrics:
     def notified(self, kind: str, outcome: str) -> None:
         """Count what became of a notification: ``sent``, ``later`` or ``refused``."""
         self._notes.labels(kind if kind in TYPES else OTHER, outcome).inc()
+
+    def audited(self, outcome: str, number: int) -> None:
+        """Count audit records that the sink took (``sent``), did not take yet (``later``), or never got (``lost``)."""
+        self._audit.labels(outcome).inc(number)
 
     def serve(self, port: int) -> None:
         """Let the metrics be read on this port, 0 for none; one that is taken is told, and nothing else suffers."""

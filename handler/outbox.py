@@ -21,6 +21,7 @@ from knative_lambda.deploy.cluster import FUNCTION, Cluster, Object
 from knative_lambda.handler.dues import Dues
 from knative_lambda.schemas.catalogue import dataschema
 from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
+from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import TYPES
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
@@ -53,7 +54,7 @@ def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes
         "datacontenttype": "application/json",
         "dataschema": dataschema(TYPES[note["type"]].schema),
     }
-    made = to_binary_event(CloudEvent(attributes, note["data"]))
+    made = to_binary_event(CloudEvent(attributes, redacted(note["data"])))
     return made.headers, made.body
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from knative_lambda.schemas.errors import Fault, Malformed, Refused, Temporary, TooLarge
+from knative_lambda.schemas.errors import Fault, Malformed, Refused, Temporary, TooLarge, TooMany
 
 ROOT = "https://knative-lambda.dev/problems/"
 CONTENT_TYPE = "application/problem+json"
@@ -38,9 +38,11 @@ class Problem:
 
 
 def of(error: Exception) -> Problem:
-    """Return the problem that an error is to the sender: 400, 413, 422, 503 or 500."""
+    """Return the problem that an error is to the sender: 400, 413, 422, 429, 503 or 500."""
     if isinstance(error, Temporary):
         headers = {"Retry-After": str(error.retry_after)}
+        if isinstance(error, TooMany):
+            return Problem(429, "too-many", "Too much at once: send it again later", str(error), headers=headers)
         return Problem(503, "unavailable", "Not now: send it again later", str(error), headers=headers)
     if not isinstance(error, Refused):
         detail = "An error of this service; its log has more under the correlation id."

@@ -1,6 +1,6 @@
 """The paths under ``/v1``, those of `schemas/openapi.json`: what there is, from the read model, as JSON.
 
-Called by `app.py`, which answers what is raised here.
+Called by `app.py`, which answers what is raised here. A path's endpoint is its `operationId` there.
 """
 
 import json
@@ -47,19 +47,19 @@ def add(app: Flask, door: Callable[[], ReadModel | None]) -> None:
     """Add the paths; `door` returns what they read, or None where they are not served."""
     _add_letters(app, door)
 
-    @app.get("/v1/tenants/<tenant>/functions")
+    @app.get("/v1/tenants/<tenant>/functions", endpoint="listFunctions")
     def functions(tenant: str) -> Response:
         return _json({"items": _found(_records(door, tenant).list_functions(tenant), f"tenant {tenant}")})
 
-    @app.get("/v1/tenants/<tenant>/functions/<name>")
+    @app.get("/v1/tenants/<tenant>/functions/<name>", endpoint="getFunction")
     def function(tenant: str, name: str) -> Response:
         return _json(_found(_records(door, tenant, name).get_function(tenant, name), f"function {tenant}/{name}"))
 
-    @app.get("/v1/tenants/<tenant>/builds/<name>")
+    @app.get("/v1/tenants/<tenant>/builds/<name>", endpoint="getBuild")
     def build(tenant: str, name: str) -> Response:
         return _json(_found(_records(door, tenant, name).get_build(tenant, name), f"build {tenant}/{name}"))
 
-    @app.get("/v1/tenants/<tenant>/builds/<name>/log")
+    @app.get("/v1/tenants/<tenant>/builds/<name>/log", endpoint="getBuildLog")
     def build_log(tenant: str, name: str) -> Response:
         found = _found(_records(door, tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
@@ -67,19 +67,19 @@ def add(app: Flask, door: Callable[[], ReadModel | None]) -> None:
 
 def _add_letters(app: Flask, door: Callable[[], ReadModel | None]) -> None:
 
-    @app.get("/v1/tenants/<tenant>/deadletters")
+    @app.get("/v1/tenants/<tenant>/deadletters", endpoint="listDeadLetters")
     def letters(tenant: str) -> Response:
         return _json({"items": _found(_records(door, tenant).list_letters(tenant), f"tenant {tenant}")})
 
-    @app.get("/v1/tenants/<tenant>/deadletters/<name>")
+    @app.get("/v1/tenants/<tenant>/deadletters/<name>", endpoint="getDeadLetter")
     def letter(tenant: str, name: str) -> Response:
         return _json(_found(_records(door, tenant, name).get_letter(tenant, name), f"dead letter {tenant}/{name}"))
 
-    @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend")
+    @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend", endpoint="resendDeadLetter")
     def resend(tenant: str, name: str) -> Response:
         return _json(_found(_records(door, tenant, name).resend(tenant, name), f"dead letter {tenant}/{name}"), 202)
 
-    @app.post("/v1/tenants/<tenant>/deadletters/resend")
+    @app.post("/v1/tenants/<tenant>/deadletters/resend", endpoint="resendDeadLetters")
     def resend_all(tenant: str) -> Response:
         return _json({"resent": _found(_records(door, tenant).resend_all(tenant), f"tenant {tenant}")}, 202)
 

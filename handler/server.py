@@ -8,9 +8,11 @@ import faulthandler
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +20,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from knative_lambda.schemas.tls import AUTHORITIES, CERTIFICATE, KEY, written
 
 WsgiApp = Callable[..., Any]
 FAILED = 3
@@ -45,6 +49,10 @@ class ServerSettings:
     """Seconds that a client may be silent in the middle of a body before its thread is taken from it."""
     tmp_dir: str = "/dev/shm"  # noqa: S108 - the one folder that can be written when the root file system cannot
     """Where the worker's heartbeat file lies."""
+    tls: str = ""
+    """A folder with ``tls.crt`` and ``tls.key`` to serve with, and ``ca.crt``; "": plain HTTP."""
+    clients: bool = False
+    """Serve only those who show a certificate of an authority in ``ca.crt``."""
     spare: int = 2
     """Threads more, for the kubelet's probes, which come past Knative's proxy: to be busy is no reason to be killed."""
 
@@ -65,6 +73,9 @@ def serve(
     not ended by then is cut off. Whatever hangs beyond them is told on stderr, and the process ended with 1.
     """
     config = Config()
+    if settings.tls:
+        certificates = _Certificates(settings)
+        config.set("ssl_context", lambda _config, _default: certificates.context())
     for name, value in _options(settings).items():
         config.set(name, value)
     log = _Log(config)
@@ -101,7 +112,44 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
         "loglevel": "warning",
         # Knative's proxy comes from 127.0.0.1, and passes on what strangers send: nobody's headers may set the path.
         "forwarded_allow_ips": "",
+        **(
+            {"certfile": str(Path(settings.tls, CERTIFICATE)), "keyfile": str(Path(settings.tls, KEY))}
+            if settings.tls
+            else {}
+        ),
     }
+
+
+class _Certificates:
+    """What is shown to clients, and asked of them: read again where the files were written since."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._made: tuple[tuple[int, ...], ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return how the server speaks TLS, for one more connection; raise `OSError` where it cannot."""
+        folder = Path(self._settings.tls)
+        now = written(folder)
+        if self._made is None or self._made[0] != now:
+            made = _Patient(ssl.PROTOCOL_TLS_SERVER)
+            made.timeout = self._settings.read_timeout
+            made.load_cert_chain(folder / CERTIFICATE, folder / KEY)
+            if self._settings.clients:
+                made.verify_mode = ssl.CERT_REQUIRED
+                made.load_verify_locations(folder / AUTHORITIES)
+            self._made = now, made
+        return self._made[1]
+
+
+class _Patient(ssl.SSLContext):
+    """Waits for a client's side of the handshake for some seconds, not for ever: a thread of ours does."""
+
+    timeout: float
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        sock.settimeout(self.timeout)
+        return super().wrap_socket(sock, *arguments, **options)
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types

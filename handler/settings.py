@@ -14,7 +14,9 @@ from typing import Any
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.layers import BOUNDS, Bounds
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
+from knative_lambda.handler import rates
 from knative_lambda.schemas.names import PLATFORM
+from knative_lambda.schemas.redaction import learn
 
 PREFIX = "KNATIVE_LAMBDA_"
 NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
@@ -43,6 +45,21 @@ class Settings:
     """Requests handled at once."""
     drain_seconds: int = 25
     """Seconds that requests in flight have when the process is told to stop; all of it ends 4 seconds later."""
+    rates: Mapping[str, Any] = field(default_factory=lambda: dict(rates.DEFAULT))
+    """How much one process lets in: ``all``, each ``tenant``, and ``operations`` of a tenant by name, JSON.
+
+    Each has ``perSecond`` and ``burst``; what is left out is not bounded. More is answered 429.
+    """
+    receiver_tls: str = ""
+    """A folder with ``tls.crt`` and ``tls.key`` to serve with; "": plain HTTP, which Knative's proxy needs."""
+    receiver_tls_clients: bool = False
+    """Serve only those who show a certificate of an authority in ``ca.crt``."""
+    audit_sink: str = ""
+    """Where the audit trail goes beside standard output: ``file:///…``, ``https://…``, ``clickhouse+https://host/table``."""
+    audit_credentials: str = ""
+    """A folder with the files ``username`` and ``password``, or ``token``, for the sink; "" for none."""
+    audit_tls: str = ""
+    """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for the sink, each where needed; "" is none of them."""
     metrics_port: int = 9464
     """The port that Prometheus reads; 0 for none. Not 9090 or 9091: Knative's proxy has them, in the same pod."""
     store_url: str = ""
@@ -53,6 +70,10 @@ class Settings:
     """The bucket's region."""
     store_credentials: str = ""
     """A folder with the files ``access-key`` and ``secret-key``; "" asks the platform's own chain."""
+    store_tls: str = ""
+    """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for the store, each where needed; "" is none of them."""
+    store_ca_secret: str = ""
+    """A Secret in each builds namespace with the store's ``ca.crt``, for build Pods."""
     registry: str = ""
     """Host, and a prefix if need be, below which images are pushed: ``<this>/<tenant>/<function>``."""
     registry_insecure: bool = False
@@ -139,6 +160,8 @@ class Settings:
     """Run images that the runtimes did not make, too, on a root file system that cannot be written; ``/tmp`` can."""
     broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"
     """Where Brokers take events."""
+    broker_tls: str = ""
+    """A folder with ``ca.crt``, certificates to trust beside the system's where Brokers take events by https."""
     dead_letter_url: str = ""
     """The dead-letter service; exhausted events of functions go to ``<this>/<tenant>``."""
     dead_letter_ttl: int = 604800
@@ -183,6 +206,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 values[name] = _parse(getattr(known.type, "__name__", ""), raw)
                 if raw not in CHOICES.get(name, (raw,)):
                     raise ValueError(f"one of {', '.join(CHOICES[name])}, not {raw!r}")  # noqa: TRY301 - told with the others
+                if name == "rates" and (wrong := rates.faults(values[name])):
+                    raise ValueError("; ".join(wrong))  # noqa: TRY301 - the same
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")
     if faults:
@@ -201,7 +226,7 @@ def credentials(folder: str) -> tuple[str, str]:
     """Return the access key and the secret key that lie in a folder, or two empty strings where there is no folder."""
     if not folder:
         return "", ""
-    return (Path(folder, "access-key").read_text().strip(), Path(folder, "secret-key").read_text().strip())
+    return (Path(folder, "access-key").read_text().strip(), learn(Path(folder, "secret-key").read_text().strip()))
 
 
 def _parse(kind: str, raw: str) -> Any:

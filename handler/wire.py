@@ -28,6 +28,8 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler import effects
+from knative_lambda.handler.audit.sink import sink_of
+from knative_lambda.handler.audit.trail import Counted, Trail
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.effects import Around
@@ -35,12 +37,14 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.later import Later
 from knative_lambda.handler.outbox import Notified
+from knative_lambda.handler.porter import Porter
 from knative_lambda.handler.product import Product
+from knative_lambda.handler.rates import Rates
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.records import ReadModel
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
-from knative_lambda.handler.settings import NEEDED, Settings, credentials, require
+from knative_lambda.handler.settings import NEEDED, PREFIX, BadSettings, Settings, credentials, require
 from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings
@@ -98,7 +102,7 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
         cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE)),
         store=open_store(settings.store_url, stored),
         registry=HttpRegistry(reached),
-        broker=HttpBroker(),
+        broker=HttpBroker(trust=Path(settings.broker_tls)),
         pusher=HttpPusher(reached),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
@@ -110,6 +114,20 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     touched = replace(touched, reuse=reuse(settings, ports.cluster, ports.pusher))
     product = effects.watched(join(settings, touched, senders), around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
+
+
+def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Trail]:
+    """Return who counts and notes what comes in, and the audit trail, which is not started yet.
+
+    Raises `BadSettings` for a sink that is none.
+    """
+    try:
+        sink = sink_of(settings.audit_sink, settings.audit_credentials, settings.audit_tls)
+    except ValueError as error:
+        raise BadSettings(f"{PREFIX}AUDIT_SINK: {error}") from error
+    trail = Trail(sink, listeners)
+    counted = Rates(settings.rates, frozenset(settings.tenants))
+    return Porter(counted, trail, frozenset(settings.tenants), settings.legacy_tenant), trail
 
 
 def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko") -> Product:
@@ -169,6 +187,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         reads=(*filter(None, settings.bases.values()), *settings.registry_reads),
         registry_ca=settings.registry_ca_secret,
         user_namespaces=settings.build_user_namespaces,
+        store_ca=settings.store_ca_secret,
         mirrors=settings.build_mirrors,
         pending=settings.build_pending,
         silence=settings.build_silence,
@@ -200,6 +219,7 @@ def _store(settings: Settings) -> StoreSettings:
         region=settings.store_region,
         access_key=access_key,
         secret_key=secret_key,
+        trust=Path(settings.store_tls),
     )
 
 

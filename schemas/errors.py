@@ -8,6 +8,7 @@
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
         │   └── Untrusted  somebody answered of whom nobody here says who it is
+        ├── TooMany      more came at once than may (429)
         ├── Conflict     somebody else wrote the object first
         └── AlreadyExists  the name is taken
 
@@ -76,6 +77,10 @@ class Unavailable(Temporary):
 
 class Untrusted(Unavailable):
     """Who answers in a dependency's place shows a certificate from nobody that is trusted here."""
+
+
+class TooMany(Temporary):
+    """More came than may at once, of this sort or in all."""
 
 
 class Conflict(Temporary):

@@ -15,6 +15,7 @@ from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.tls import context
 from knative_lambda.storage import bounded, keys
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import BadKey, Stored
@@ -43,6 +44,7 @@ class MinioStore:
                 timeout=Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
                 maxsize=_CONNECTIONS,
                 retries=False,
+                ssl_context=context(settings.trust) if secure else None,
             ),
         )
 

@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.tls import AUTHORITIES, CERTIFICATE, KEY
 from knative_lambda.storage import bounded, keys
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import BadKey, Stored
@@ -110,12 +111,14 @@ def _client(settings: StoreSettings) -> "S3Client":
     # Not boto3.client(): its session is shared by the whole process. The guard retries, so boto3 must not.
     custom = bool(settings.endpoint)
     checksums: Literal["when_required", "when_supported"] = "when_required" if custom else "when_supported"
+    authorities, certificate = settings.trust / AUTHORITIES, settings.trust / CERTIFICATE
     return boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint or None,
         region_name=settings.region,
         aws_access_key_id=settings.access_key or None,
         aws_secret_access_key=settings.secret_key or None,
+        verify=str(authorities) if authorities.is_file() else None,
         config=Config(
             signature_version="s3v4",
             user_agent="knative-lambda",  # its own, of ten parts, is made anew for each request: a tenth of its cost
@@ -125,6 +128,7 @@ def _client(settings: StoreSettings) -> "S3Client":
             max_pool_connections=_CONNECTIONS,
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
+            client_cert=(str(certificate), str(settings.trust / KEY)) if certificate.is_file() else None,
             s3={"addressing_style": "path" if custom else "auto"},
         ),
     )

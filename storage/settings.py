@@ -5,6 +5,9 @@ the keys do not even show in the representation.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from knative_lambda.schemas.tls import NOWHERE
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class StoreSettings:
     ``minio://`` needs them. The rights needed are to get, put and delete objects, and to list the bucket."""
     secret_key: str = field(default="", repr=False)
     """The secret that belongs to `access_key`; read from a file or the environment by the caller."""
+    trust: Path = NOWHERE
+    """A folder as in `schemas/tls.py`: whom we believe to be the store, and how it is told who we are."""
     connect_timeout: float = 2.0
     """Seconds to wait for a connection: a store lies close by."""
     read_timeout: float = 5.0

@@ -1,9 +1,12 @@
 """What holds for all tests, and what a run of them says at its end, beside what passed."""
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+from knative_lambda.schemas import redaction
 
 if (
     "CI" not in os.environ
@@ -27,3 +30,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"crash matrix: {effects} effects in {len(stories)} use cases, the handler killed before and after each: "
             f"{points} crash points"
         )
+
+
+@pytest.fixture(autouse=True)
+def unlearnt() -> Iterator[None]:
+    """Let no test hide what another one has called a secret."""
+    yield
+    for values in redaction._learnt.values():
+        values.clear()
+    redaction._forms.clear()

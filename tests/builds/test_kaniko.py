@@ -298,6 +298,15 @@ def test_a_certificate_of_the_registrys_own_is_mounted_and_named() -> None:
     assert f"--registry-certificate=registry={place}/ca.crt" in executor["args"]
 
 
+def test_a_certificate_of_the_stores_own_is_mounted_for_who_reads_the_context_alone() -> None:
+    made = job(ATTEMPT, "", replace(SETTINGS, store_ca="ca"))
+    fetcher, executor = containers(made)
+    [mounted] = [mount for mount in fetcher["volumeMounts"] if mount["name"] == "store-ca"]
+    assert {"name": "CONTEXT_CA", "value": f"{mounted['mountPath']}/ca.crt"} in fetcher["env"]
+    assert {"name": "store-ca", "secret": {"secretName": "ca"}} in made["spec"]["template"]["spec"]["volumes"]
+    assert "store-ca" not in [mount["name"] for mount in executor["volumeMounts"]]
+
+
 def test_starting_twice_makes_one_job(bench: Bench) -> None:
     bench.kaniko.start(ATTEMPT)
     assert len(bench.cluster.list(JOB, "acme-builds")) == 1

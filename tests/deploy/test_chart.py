@@ -385,6 +385,44 @@ def test_a_certificate_of_the_registrys_own_is_mounted_and_told_to_receiver_and_
     assert (bare.registry_ca, bare.registry_ca_secret) == ("", "")
 
 
+def test_whom_else_it_trusts_and_how_it_says_who_it_is_is_mounted_and_told() -> None:
+    values = {
+        "store": {"caSecret": "store-ca", "clientSecret": "store-me"},
+        "eventing": {"caSecret": "broker-ca"},
+        "audit": {"sink": "https://log.test/", "credentialsSecret": "log", "caSecret": "", "clientSecret": "log-me"},
+    }
+    service = one(render(**values), "Service", "receiver")
+    given = settings.read(environment(service))
+    mounted = {mount["name"]: mount["mountPath"] for mount in container(service)["volumeMounts"]}
+    told = (given.store_tls, given.broker_tls, given.audit_tls, given.audit_credentials)
+    assert told == tuple(mounted[name] for name in ("store-tls", "broker-tls", "audit-tls", "audit"))
+    assert (given.store_ca_secret, given.audit_sink) == ("store-ca", "https://log.test/")
+    volumes = {each["name"]: each for each in service["spec"]["template"]["spec"]["volumes"]}
+    secrets = {
+        name: [(each["secret"]["name"], [item["key"] for item in each["secret"]["items"]]) for each in sources]
+        for name in ("store-tls", "broker-tls", "audit-tls")
+        for sources in [volumes[name]["projected"]["sources"]]
+    }
+    key = ["tls.crt", "tls.key"]
+    assert secrets == {
+        "store-tls": [("store-ca", ["ca.crt"]), ("store-me", key)],
+        "broker-tls": [("broker-ca", ["ca.crt"])],
+        "audit-tls": [("log-me", key)],
+    }
+    bare = settings.read(environment(one(render(), "Service", "receiver")))
+    assert not any((bare.store_tls, bare.broker_tls, bare.audit_tls, bare.store_ca_secret, bare.audit_sink))
+
+
+def test_the_receiver_lets_in_what_the_values_say_and_by_default_what_the_settings_do() -> None:
+    def rates(**receiver: Any) -> Any:
+        return settings.read(environment(one(render(receiver=receiver), "Service", "receiver"))).rates
+
+    assert rates() == settings.Settings().rates
+    rate = {"perSecond": 0.5, "burst": 3}
+    found = rates(rates={"tenant": rate, "all": None})
+    assert (found["tenant"], found.get("all")) == (rate, None)
+
+
 def test_layers_can_be_turned_off_and_their_platform_be_named() -> None:
     given = settings.read(
         environment(one(render(builds={"layers": False, "platform": "linux/arm64"}), "Service", "receiver"))

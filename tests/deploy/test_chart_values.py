@@ -28,6 +28,8 @@ from support.chart import CHART, REQUIRED, refusal
         ({"eventing": {"sweep": "often"}}, "/eventing/sweep"),
         ({"receiver": {"drainSeconds": 26}}, "/receiver/drainSeconds"),
         ({"metrics": {"port": 9090}}, "/metrics/port"),
+        ({"receiver": {"rates": {"tenant": {"perSecond": 0, "burst": 1}}}}, "/receiver/rates/tenant/perSecond"),
+        ({"audit": {"sink": "https://me:hush@host/"}}, "/audit/sink"),
         ({"networkPolicies": {"enabled": 1}}, "/networkPolicies/enabled"),
     ],
 )

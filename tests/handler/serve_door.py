@@ -88,6 +88,8 @@ def main() -> None:
             tmp_dir=tmp_dir,
             graceful_timeout=int(os.environ.get("DRAIN", "25")),
             farewell=int(os.environ.get("FAREWELL", "4")),
+            tls=os.environ.get("TLS", ""),
+            clients="CLIENTS" in os.environ,
         ),
         started=started,
         stopping=stopping,

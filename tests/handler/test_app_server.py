@@ -5,20 +5,23 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import Authority
 
 from knative_lambda.handler.__main__ import FAREWELL
 from knative_lambda.handler.server import ServerSettings
 from knative_lambda.handler.settings import Settings
+from knative_lambda.schemas import tls
 
 SCRIPT = Path(__file__).with_name("serve_door.py")
 HEADERS = {
@@ -284,3 +287,56 @@ def test_who_sends_too_much_hears_that_it_is_too_much(shared: Receiver) -> None:
 def test_no_way_of_sending_is_an_error_of_ours(shared: Receiver, raw: str, last: bool, status: int) -> None:  # noqa: FBT001 - a column of the table
     assert shared.say((HEAD + raw).encode(), last=last) == status
     assert shared.ask("GET", "/health/live", {}).status == 200
+
+
+def secure(receiver: Receiver, client: ssl.SSLContext) -> tuple[int, bytes | None]:
+    """Return the status of an answer by https, and the certificate that was shown."""
+    connection = http.client.HTTPSConnection("127.0.0.1", receiver.port, timeout=30, context=client)
+    with closing(connection):
+        connection.request("POST", "/", b"{}", HEADERS)
+        shown = connection.sock.getpeercert(binary_form=True)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, shown
+
+
+def test_it_serves_by_https_and_shows_a_new_certificate_once_there_is_one(tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path / "authority")
+    served = authority.folder("served", trusts=False)
+    trusting = tls.context(authority.folder("client", identity=False))
+    stranger = tls.context(Authority.made(tmp_path / "strangers").folder("client", identity=False))
+    with started(tmp_path, TLS=str(served)) as receiver:
+        receiver.life("started")
+        status, first = secure(receiver, trusting)
+        assert (status, secure(receiver, trusting)) == (202, (202, first))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            secure(receiver, stranger)
+        with pytest.raises((OSError, IndexError)):  # no answer in clear
+            receiver.say(f"{HEAD}Content-Length: 2\r\n\r\n{{}}".encode())
+        authority.renew(served)
+        status, second = secure(receiver, trusting)
+        assert status == 202
+        assert first != second
+
+
+def test_it_serves_only_who_has_a_certificate_where_it_asks_for_one(tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path / "authority")
+    served = authority.folder("served")
+    nobody = tls.context(authority.folder("nobody", identity=False))
+    known = tls.context(authority.folder("known"))
+    with started(tmp_path, TLS=str(served), CLIENTS="1") as receiver:
+        receiver.life("started")
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+            secure(receiver, nobody)
+        assert secure(receiver, known)[0] == 202
+
+
+def test_a_client_that_says_nothing_takes_no_thread_for_ever(tmp_path: Path) -> None:
+    """More of them than there are threads, each silent in the middle of its handshake; then others are served."""
+    authority = Authority.made(tmp_path / "authority")
+    with started(tmp_path, TLS=str(authority.folder("served"))) as receiver, ExitStack() as silent:
+        receiver.life("started")
+        for _ in range(8):
+            connection = silent.enter_context(socket.create_connection(("127.0.0.1", receiver.port), timeout=30))
+            connection.sendall(b"\x16\x03\x01")  # of a handshake, and no more
+        assert secure(receiver, tls.context(authority.folder("client", identity=False)))[0] == 202

@@ -2,6 +2,14 @@
 {{- define "settings" -}}
 KNATIVE_LAMBDA_THREADS: {{ .Values.receiver.threads }}
 KNATIVE_LAMBDA_DRAIN_SECONDS: {{ .Values.receiver.drainSeconds }}
+KNATIVE_LAMBDA_RATES: {{ .Values.receiver.rates | toJson | quote }}
+KNATIVE_LAMBDA_AUDIT_SINK: {{ .Values.audit.sink | quote }}
+{{- if .Values.audit.credentialsSecret }}
+KNATIVE_LAMBDA_AUDIT_CREDENTIALS: /var/run/secrets/knative-lambda/audit
+{{- end }}
+{{- if or .Values.audit.caSecret .Values.audit.clientSecret }}
+KNATIVE_LAMBDA_AUDIT_TLS: /var/run/secrets/knative-lambda/audit-tls
+{{- end }}
 KNATIVE_LAMBDA_METRICS_PORT: {{ .Values.metrics.port }}
 KNATIVE_LAMBDA_NAMESPACE: {{ .Release.Namespace }}
 KNATIVE_LAMBDA_TENANTS: {{ join "," .Values.tenants | quote }}
@@ -11,6 +19,10 @@ KNATIVE_LAMBDA_STORE_REGION: {{ .Values.store.region | quote }}
 {{- if .Values.store.credentialsSecret }}
 KNATIVE_LAMBDA_STORE_CREDENTIALS: /var/run/secrets/knative-lambda/store
 {{- end }}
+{{- if or .Values.store.caSecret .Values.store.clientSecret }}
+KNATIVE_LAMBDA_STORE_TLS: /var/run/secrets/knative-lambda/store-tls
+{{- end }}
+KNATIVE_LAMBDA_STORE_CA_SECRET: {{ .Values.store.caSecret | quote }}
 KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ include "pushSecret" . | quote }}
@@ -57,6 +69,9 @@ KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_READ_ONLY_ROOT: {{ .Values.functions.readOnlyRoot }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
+{{- if .Values.eventing.caSecret }}
+KNATIVE_LAMBDA_BROKER_TLS: /var/run/secrets/knative-lambda/broker-tls
+{{- end }}
 KNATIVE_LAMBDA_DEAD_LETTER_URL: {{ include "deadLetterURL" . }}
 KNATIVE_LAMBDA_DEAD_LETTER_TTL: {{ .Values.deadletters.ttlSeconds }}
 KNATIVE_LAMBDA_DEAD_LETTERS_KEPT: {{ .Values.deadletters.kept }}
@@ -66,4 +81,19 @@ KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDela
 KNATIVE_LAMBDA_LEGACY_TENANT: {{ .Values.receiver.legacyTenant | quote }}
 KNATIVE_LAMBDA_API: {{ .Values.receiver.api }}
 KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
+{{- end }}
+
+{{/* Whom the receiver believes, and how it says who it is, by whom it speaks to: JSON, so that two templates walk over it. */}}
+{{- define "trusted" -}}
+{{- $trusted := dict }}
+{{- if .Values.eventing.caSecret }}
+{{- $_ := set $trusted "broker" (dict "ca" .Values.eventing.caSecret) }}
+{{- end }}
+{{- range $name := list "audit" "store" }}
+{{- $given := index $.Values $name }}
+{{- if or $given.caSecret $given.clientSecret }}
+{{- $_ := set $trusted $name (dict "ca" $given.caSecret "client" $given.clientSecret) }}
+{{- end }}
+{{- end }}
+{{- toJson $trusted }}
 {{- end }}

@@ -1,0 +1,99 @@
+"""What must not be told, taken out of what is told: the one place that knows how secrets look.
+
+`redact` (for JSON, `redacted`) is called at the gates by which words leave the process: lines of log, conditions,
+notifications, dead letters, problems, audit records. Two things are taken out: the values that whoever reads a secret
+has named by `learn`, however they are written, and what looks like a secret wherever it comes from. The first are kept
+for the whole process, as the log is for all of it: a value that was read in one place may turn up in another's
+exception.
+"""
+
+import base64
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+SHORTEST = 8
+"""Characters of a value that is learnt: shorter ones would take words apart everywhere."""
+MOST = 64
+"""Values of each sort that are kept, the latest learnt: those that were rotated away long ago go."""
+_PARAMETERS = (
+    "x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid|signature|"
+    "sig|access_token|refresh_token|id_token|token|password|passwd|secret|client_secret|api_key|apikey|key"
+)
+_FIELDS = "auth|password|passwd|identitytoken|registrytoken|access_token|refresh_token|secret_?key|client_secret"
+_PATTERNS = tuple(
+    (signs, re.compile(pattern), rf"\1{HIDDEN}")
+    for signs, pattern in (
+        (("bearer", "basic"), r"\b((?i:bearer|basic)\s+)(?=\S*[0-9A-Z=])[A-Za-z0-9._~+/-]{12,}=*"),
+        (("=",), rf"(?i)([?&;](?:{_PARAMETERS})=)[^&;\s\"'<>\\)]+"),
+        (("@",), r"(?i)([a-z][a-z0-9+.-]{0,20}://)[^/?#\s\"'@<>\\]{1,512}@"),
+        (("auth", "passw", "token", "secret"), rf"(?i)(\\?[\"'](?:{_FIELDS})\\?[\"']\s*:\s*\\?[\"'])[^\"'\\]+"),
+        (
+            ("signature",),
+            r"(?i)((?:webhook-)?signature\\?[\"']?\s*[:=]\s*\\?[\"']?)(?:v1,|sha256=)?[a-z0-9+/_-]{32,}=*",
+        ),
+        (("eyj",), r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+        (("whsec_",), r"()\bwhsec_[A-Za-z0-9+/=_-]{8,}"),
+    )
+)
+"""Authorization headers, query parameters that sign or open something, userinfo of URLs, docker's auths and the like,
+signatures, JSON web tokens, webhooks' keys. A pattern is tried where one of its signs is, since most texts have none.
+"""
+_lock = threading.Lock()
+_learnt: dict[bool, OrderedDict[str, tuple[str, ...]]] = {True: OrderedDict(), False: OrderedDict()}
+"""By whether it passes soon: how each value may be written."""
+_forms: list[str] = []
+
+
+def learn(value: str, *, passing: bool = False) -> str:
+    """Have a secret's value taken out of whatever is told from now on, and return it.
+
+    Call it wherever a secret is read, each time. Tokens that are got anew every few minutes are `passing`: however many
+    there are, they push out none of those that last.
+    """
+    if len(value) >= SHORTEST:
+        with _lock:
+            kept = _learnt[passing]
+            is_new = value not in kept
+            if is_new:
+                kept[value] = tuple(_writings(value))
+            kept.move_to_end(value)
+            if is_new:
+                while len(kept) > MOST:
+                    kept.popitem(last=False)
+                every = {form for values in _learnt.values() for forms in values.values() for form in forms}
+                _forms[:] = sorted(every, key=len, reverse=True)
+    return value
+
+
+def redact(text: str) -> str:
+    """Return a text without the secrets in it; what is to become JSON goes through `redacted` before."""
+    for form in tuple(_forms):
+        if form in text:
+            text = text.replace(form, HIDDEN)
+    if len(text) >= SHORTEST:
+        plain = text.lower()
+        for signs, pattern, instead in _PATTERNS:
+            if any(sign in plain for sign in signs):
+                text = pattern.sub(instead, text)
+    return text
+
+
+def redacted(value: Any) -> Any:
+    """Return what is to be written as JSON without the secrets in its texts; what JSON does not know becomes a text."""
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redacted(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+
+def _writings(value: str) -> Iterator[str]:
+    """Yield how a value may be written: as it is, in JSON, in an URL, in base64."""
+    yield from (value, json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value))
+    yield base64.b64encode(value.encode()).decode()
