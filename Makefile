@@ -64,6 +64,19 @@ check: $(VENV)/.ready ## format, lint, types, architecture
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -1
 
+.PHONY: secrets-scan
+secrets-scan: $(VENV)/.ready ## look for credentials in every file that git knows
+	@DETECT_SECRETS=$(BIN)/detect-secrets-hook deploy/secrets-scan.sh
+
+$(VENV)/.audit: deploy/requirements/audit.txt $(VENV)/.ready
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements/audit.txt
+	@touch $@
+
+.PHONY: vulnerabilities
+vulnerabilities: $(VENV)/.audit ## ask the public database about every locked package (needs a way there)
+	@$(VENV)/audit/bin/pip-audit --progress-spinner off --disable-pip --require-hashes -r deploy/requirements/service.txt
+
 .PHONY: format
 format: $(VENV)/.ready ## put every file into the one format
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -73,6 +86,7 @@ lock: ## choose the newest versions that fit, and lock them with hashes (needs u
 	@uv pip compile -q pyproject.toml --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/service.txt
 	@uv pip compile -q pyproject.toml --upgrade --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -o deploy/requirements/dev.txt
 	@uv pip compile -q --group pyproject.toml:bench --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -c deploy/requirements/dev.txt -o deploy/requirements/bench.txt
+	@uv pip compile -q --group pyproject.toml:audit --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/audit.txt
 
 .PHONY: cluster
 cluster: ## start the test cluster (Knative on this machine as root, or kind where Docker is)

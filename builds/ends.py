@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from knative_lambda.builds import record, sharing
+from knative_lambda.builds.attest import Attestor
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.record import Patience
 from knative_lambda.builds.registry import Registry
@@ -32,6 +33,8 @@ class Workshop:
     patience: Patience = field(default_factory=Patience)
     reuse: Reuse | None = None
     """Who finds what was made before of the same input; None where each Build has its own."""
+    attestor: Attestor | None = None
+    """Who gives images their papers; None where they have none."""
     later: Callable[[str, str, datetime], None] = lambda _tenant, _function, _moment: None
     """Told of a Function to look at again at a moment; must not block, and may forget: the sweep comes all the same."""
 
@@ -61,7 +64,7 @@ def finish(build: Object, outcome: Outcome, workshop: Workshop, now: datetime) -
     if condition(build, "Retrying")["status"] == "True":
         steps["Retrying"] = ("False", "Over", "")
     if outcome.image:
-        steps["Pushed"] = ("True", "Pushed", outcome.image)
+        steps[record.PUSHED] = ("True", "Pushed", outcome.image)
     change = {"phase": outcome.phase} | {key: value for key in ("image", "log") if (value := getattr(outcome, key))}
     if outcome.phase == "Cancelled" or not record.takes_slot(build) or not is_idle(build, workshop):
         return clear(write(build, change, steps, workshop, now), workshop, now)

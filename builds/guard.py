@@ -28,6 +28,10 @@ class GuardedRegistry:
         """See `Registry.tags`."""
         return self.guard.call(self.registry.tags, repository)
 
+    def referrers(self, repository: str, digest: str) -> list[str]:
+        """See `Registry.referrers`."""
+        return self.guard.call(self.registry.referrers, repository, digest)
+
     def delete(self, repository: str, digest: str) -> None:
         """See `Registry.delete`."""
         self.guard.call(self.registry.delete, repository, digest)
@@ -59,3 +63,7 @@ class GuardedPusher:
     def tag(self, reference: str, manifest: Manifest) -> None:
         """See `Pusher.tag`. A tag is one attempt's alone, so this too names one thing only."""
         self.guard.call(self.pusher.tag, reference, manifest)
+
+    def attach(self, repository: str, manifest: Manifest) -> bool:
+        """See `Pusher.attach`."""
+        return self.guard.call(self.pusher.attach, repository, manifest)

@@ -53,6 +53,10 @@ class OciLayout:
             names = [_parsed(entry["annotations"][REF_NAME]) for entry in self._index()["manifests"]]
         return [tag for place, _, tag in names if place == repository and tag]
 
+    def referrers(self, repository: str, digest: str) -> list[str]:  # noqa: ARG002 - the port's
+        """Return nothing: nobody attaches anything here."""
+        return []
+
     def delete(self, repository: str, digest: str) -> None:
         """See `Registry.delete`. The blobs stay: a push that is under way may count on any of them."""
 

@@ -1,6 +1,7 @@
 """The `Pusher` port: how an image gets into a registry without anything being run.
 
-Called by `layered.py` alone. It is apart from `registry.py`, which everybody may ask: whoever holds this one can write.
+Called by `layered.py`, `reuse.py` and `referrers.py` alone. It is apart from `registry.py`, which everybody may ask:
+whoever holds this one can write.
 """
 
 import hashlib
@@ -60,4 +61,10 @@ class Pusher(Protocol):
         """Put a manifest, all of whose blobs are there, under ``host/repository:tag``: from then on there is an image.
 
         Nothing that was put before it is an image, or ever deployed.
+        """
+
+    def attach(self, repository: str, manifest: Manifest) -> bool:
+        """Put a manifest that names a subject into ``host/repository``, by its digest; there already is success.
+
+        Say whether the registry lists it by itself among what refers to the subject.
         """

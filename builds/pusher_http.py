@@ -69,11 +69,20 @@ class HttpPusher:
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         """See `Pusher.tag`."""
+        self._name(reference, manifest)
+
+    def attach(self, repository: str, manifest: Manifest) -> bool:
+        """See `Pusher.attach`. A registry that lists what refers to an image says so with a header."""
+        answer = self._name(f"{repository}@{Blob.of(manifest.body).digest}", manifest)
+        return "OCI-Subject" in answer.headers
+
+    def _name(self, reference: str, manifest: Manifest) -> urllib3.BaseHTTPResponse:
         place = Place.of(reference)
         headers = {"Content-Type": manifest.media_type}
         answer = self._client.send("PUT", place, f"manifests/{place.version}", headers=headers, body=manifest.body)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise _error(answer, place, "the manifest", answer.data)
+        return answer
 
     def _has(self, place: Place, digest: str) -> bool:
         answer = self._client.send("HEAD", place, f"blobs/{digest}")

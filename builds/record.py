@@ -25,6 +25,8 @@ RELEASED: Saying = ("False", "Released", "")
 """Of the step `Admitted`, once nothing of an ended Build runs: its slots are free again."""
 UNLIMITED: Saying = ("True", "NoSlotNeeded", "")
 """Of the same step, where nothing runs by itself."""
+PUSHED = "Pushed"
+"""The step at which a Build's image is known by digest; where it needs papers, it has not ended by that."""
 INSTALLED = "DependenciesInstalled"
 """The step of Builds whose code is laid upon installed dependencies."""
 
@@ -108,6 +110,12 @@ def image_of(build: Object) -> str:
     """Return the image of a Build that succeeded, by digest, or ""."""
     found: str = build.get("status", {}).get("image", "")
     return found if phase(build) == "Succeeded" else ""
+
+
+def pushed(build: Object) -> str:
+    """Return the image, by digest, of a Build that has pushed it, or ""."""
+    step = condition(build, PUSHED)
+    return str(step["message"]) if step["status"] == "True" else ""
 
 
 def lineage(build: Object) -> str:

@@ -22,6 +22,12 @@ class Registry(Protocol):
     def tags(self, repository: str) -> list[str]:
         """Return every tag of ``host/repository``, none where there is no such repository."""
 
+    def referrers(self, repository: str, digest: str) -> list[str]:
+        """Return the digests of what refers to the image of this digest in ``host/repository``, signatures left out.
+
+        What the registry lists by itself, or, where it lists nothing so, what is listed under the tag for that.
+        """
+
     def delete(self, repository: str, digest: str) -> None:
         """Remove the image of this digest from ``host/repository``, with all its tags; already gone is success.
 

@@ -69,6 +69,19 @@ class HttpRegistry:
                 raise Unavailable("registry", f"{place.host} sends elsewhere for more tags of {place.repository}")
         raise Unavailable("registry", f"{place.host} has more tags of {place.repository} than anybody reads")
 
+    def referrers(self, repository: str, digest: str) -> list[str]:
+        """See `Registry.referrers`. A registry without such lists answers with 404, and some with an empty one."""
+        place = Place.of(repository)
+        for path in (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}"):
+            answer = self._client.send("GET", place, path, headers={"Accept": ACCEPT})
+            if answer.status in DENIED:
+                raise denied(answer, place)
+            if answer.status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                raise unexpected(answer, place)
+            if answer.status == HTTPStatus.OK and (found := _listed(answer, place)):
+                return found
+        return []
+
     def delete(self, repository: str, digest: str) -> None:
         """See `Registry.delete`."""
         place = Place.of(repository)
@@ -89,3 +102,12 @@ def _tags(answer: urllib3.BaseHTTPResponse, place: Place) -> list[str]:
         raise Unavailable(
             "registry", f"{place.host} answered something else than the tags of {place.repository}"
         ) from error
+
+
+def _listed(answer: urllib3.BaseHTTPResponse, place: Place) -> list[str]:
+    """Return the digests in an index that an answer is."""
+    try:
+        return [str(entry["digest"]) for entry in json.loads(answer.data)["manifests"] or ()]
+    except (ValueError, TypeError, KeyError) as error:
+        said = f"{place.host} answered something else than what refers to an image of {place.repository}"
+        raise Unavailable("registry", said) from error

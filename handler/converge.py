@@ -88,6 +88,8 @@ def _bring_forward(function: Object, product: Product) -> bool:
     told, seen = Told.of(function, build), None
     if told.image:
         try:
+            if product.trust is not None:
+                product.trust.require(told.image, build["spec"]["builder"] if build else "")
             seen = children.deploy(
                 function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying
             )

@@ -15,7 +15,7 @@ Thing = TypeVar("Thing")
 READS: Mapping[str, frozenset[str]] = {
     "cluster": frozenset({"get", "heads", "list", "pod_log"}),
     "store": frozenset({"get", "stat", "list", "presign"}),
-    "registry": frozenset({"digest", "tags"}),
+    "registry": frozenset({"digest", "tags", "referrers"}),
     "pusher": frozenset({"manifest", "blob"}),
     "builder": frozenset({"look", "log", "is_idle"}),
 }

@@ -11,6 +11,7 @@ from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.builds.source import Context, Objects
+from knative_lambda.builds.trust import Trust
 from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
@@ -38,6 +39,8 @@ class Product:
     """Who does now what many threads ask for."""
     turns: Turns = field(default_factory=Turns)
     """Who may hold a large source now."""
+    trust: Trust | None = None
+    """Who says whether an image may run; None where any may."""
     letters: Callable[[str, str], None] = lambda _namespace, _name: None
     """Told of a DeadLetter (namespace, name) of which something may be wanted; must not block."""
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
+from knative_lambda.builds import referrers
 from knative_lambda.handler import cached, expiry, installed, inventory
 from knative_lambda.handler.inventory import (
     Marks,
@@ -96,7 +97,8 @@ def _ask(there: Iterable[There], began: datetime, product: Product) -> None:
             log.warning("not all of the %d repositories could be asked for their tags in time", len(places))
             return
         found, function = places[place]
-        found.tags[function] = product.workshop.registry.tags(_repository(found.tenant, function, product))
+        tags = product.workshop.registry.tags(_repository(found.tenant, function, product))
+        found.tags[function] = [tag for tag in tags if not referrers.TAG.fullmatch(tag)]  # these go with their images
 
 
 def _is_suspicious(there: There, marks: Marks, product: Product) -> bool:
@@ -205,7 +207,7 @@ def _images_left(there: There, marks: Marks, named: Named, product: Product, is_
         kept = everything | {digest for tag, digest in found.items() if tag not in going}
         try:
             for digest in {*found.values()} - kept:
-                registry.delete(repositories[function], digest)
+                referrers.remove(repositories[function], digest, kept, registry)
         except ProductError as error:
             log.warning("%s: images stay for now: %s", repositories[function], error)
             continue

@@ -21,7 +21,10 @@ from knative_lambda.schemas.redaction import learn
 PREFIX = "KNATIVE_LAMBDA_"
 NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
 """What the receiver cannot do without on a cluster."""
-CHOICES: Mapping[str, tuple[str, ...]] = {"builds_reuse": ("none", "tenant", "all")}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "builds_reuse": ("none", "tenant", "all"),
+    "supply_verify": ("none", "own", "all"),
+}
 """What a setting may be that is one of a few words."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
@@ -127,6 +130,17 @@ class Settings:
     """Whose images of the same input serve a Build: ``none``, those of its ``tenant``, or of ``all``.
 
     With ``all`` a tenant gets what another has built, private dependencies with it, and sees that it has.
+    """
+    supply_documents: bool = True
+    """Attach a bill of materials and the provenance to each image that is built."""
+    supply_keys: str = ""
+    """A folder: ``cosign.key`` and ``cosign.password`` to sign with, and ``*.pub`` to verify with; "" for none."""
+    supply_sign: bool = False
+    """Sign each image that is built, and its provenance; what cannot be signed is not deployed."""
+    supply_verify: str = "none"
+    """Whose images run only with a signature of one of the keys: ``none``, those built here (``own``), or ``all``.
+
+    With ``all`` a function's ready image must be named by digest.
     """
     builds_per_tenant: int = 5
     """Builds of one tenant that run at once."""

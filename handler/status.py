@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import prepare, record
+from knative_lambda.builds import prepare, record, trust
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
@@ -21,6 +21,14 @@ from knative_lambda.schemas.errors import Fault, Refused
 PENDING, FOUND = "Pending", "Found"
 """Reasons of `Built` while the wanted Build is to be made, or has ended before: nothing, or its start, was told."""
 SOURCE_REFUSED = "SourceRefused"
+UNDEPLOYED = {
+    "/metadata/name": "NameTaken",
+    trust.MISSING: "SignatureMissing",
+    trust.WRONG: "SignatureWrong",
+    trust.LOOSE: "DigestRequired",
+    trust.KEYLESS: "KeyUnusable",
+}
+"""Why the wanted image is not applied, by where its fault is."""
 OUTBOX_FULL = 64
 """Notifications that wait for a Broker before nothing new of the Function is begun: none is ever dropped."""
 
@@ -122,7 +130,7 @@ def _ready(found: Told) -> Saying:
 
 def _deployed(found: Told, before: Object) -> Saying:
     if found.deploy_fault is not None:
-        reason = "NameTaken" if found.deploy_fault.where == "/metadata/name" else "Refused"
+        reason = UNDEPLOYED.get(found.deploy_fault.where, "Refused")
         return "False", reason, found.deploy_fault.message
     if found.image:
         return "True", "Applied", ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from knative_lambda.builds.attest import Attestor
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.ends import Workshop
@@ -23,7 +24,9 @@ from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_client import Place, RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.builds.reuse import Reuse
+from knative_lambda.builds.signing import Keys
 from knative_lambda.builds.slots import SlotLimits, Slots
+from knative_lambda.builds.trust import Trust
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
@@ -96,7 +99,8 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     Every call of a port goes through `around`, where it is given, or `log_effects` asks for one.
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
-    require(settings, *NEEDED)
+    verifies = settings.supply_sign or settings.supply_verify != "none"
+    require(settings, *NEEDED, *(["supply_keys"] if verifies else []))
     stored, reached = _store(settings), _registry(settings)
     bare = Ports(
         cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE)),
@@ -111,8 +115,12 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = builders(settings, ports)
     touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
-    touched = replace(touched, reuse=reuse(settings, ports.cluster, ports.pusher))
-    product = effects.watched(join(settings, touched, senders), around)
+    touched = replace(
+        touched,
+        reuse=reuse(settings, ports.cluster, ports.pusher),
+        attestor=attestor(settings, ports.store, ports.pusher),
+    )
+    product = effects.watched(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
 
 
@@ -130,7 +138,9 @@ def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Tr
     return Porter(counted, trail, frozenset(settings.tenants), settings.legacy_tenant), trail
 
 
-def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko") -> Product:
+def join(
+    settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko", trusts: Trust | None = None
+) -> Product:
     """Return the product over these ports."""
 
     def look(tenant: str, name: str) -> None:
@@ -138,7 +148,9 @@ def join(settings: Settings, workshop: Workshop, senders: Senders, builder: str 
 
     touched = replace(workshop, later=Later(look).at)
     owes, letters, decided = senders.owes, senders.look_at, deploying(settings)
-    product = Product(settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters)
+    product = Product(
+        settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters, trust=trusts
+    )
     return product
 
 
@@ -154,6 +166,21 @@ def reuse(settings: Settings, cluster: Cluster, pusher: Pusher) -> Reuse | None:
     if settings.builds_reuse == "none":
         return None
     return Reuse(cluster, pusher, settings.tenants if settings.builds_reuse == "all" else ())
+
+
+def attestor(settings: Settings, store: Store, pusher: Pusher) -> Attestor | None:
+    """Return who gives images their papers, None where they have none."""
+    if not (settings.supply_documents or settings.supply_sign):
+        return None
+    keys = Keys(Path(settings.supply_keys)) if settings.supply_sign else None
+    return Attestor(pusher, store, settings.kaniko_image, settings.supply_documents, keys)
+
+
+def trust(settings: Settings, pusher: Pusher) -> Trust | None:
+    """Return who says whether an image may run, None where any may."""
+    if settings.supply_verify == "none":
+        return None
+    return Trust(pusher, Keys(Path(settings.supply_keys)), "all" if settings.supply_verify == "all" else "own")
 
 
 def deploying(settings: Settings) -> DeploySettings:

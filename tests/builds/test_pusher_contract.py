@@ -12,6 +12,7 @@ from knative_lambda.builds import layers
 from knative_lambda.builds.guard import GuardedPusher
 from knative_lambda.builds.pusher import Blob, Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
+from knative_lambda.builds.referrers import Document
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused
@@ -84,6 +85,21 @@ def test_a_manifest_whose_blobs_are_missing_is_refused(place: Place) -> None:
     with pytest.raises(Refused):
         place.pusher.tag(f"{place.own}:1", BASE.manifest)
     assert place.digest(f"{place.own}:1") is None
+
+
+def test_what_names_a_subject_is_kept_by_its_digest_and_not_as_an_image_of_that_name(place: Place) -> None:
+    """Attached twice it is there once; whether the registry lists it is an answer, and the same both times."""
+    subject = layers.descriptor(BASE.manifest.media_type, BASE.manifest.body)
+    document = Document("application/x", "application/x", b"said of it").manifest(subject)
+    with pytest.raises(Refused):
+        place.pusher.attach(place.base, document)
+    for body in (b"{}", b"said of it"):
+        place.pusher.put(place.base, Blob.of(body))
+    assert place.pusher.attach(place.base, document) == place.pusher.attach(place.base, document)
+    digest = sha256(document.body)
+    assert place.digest(f"{place.base}@{digest}") == digest
+    assert place.pusher.manifest(f"{place.base}@{digest}") == document
+    assert place.digest(f"{place.base}:1") == BASE.digest
 
 
 def packed(code: str) -> tuple[Blob, str]:

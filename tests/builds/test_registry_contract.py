@@ -105,6 +105,13 @@ def test_deleting_what_is_gone_is_success(place: Place) -> None:
     assert place.registry.tags(place.repository) == []
 
 
+def test_an_image_that_nothing_refers_to_has_no_referrers_nor_has_one_that_is_not_there(place: Place) -> None:
+    digest = place.push("one-1", "content")
+    assert place.registry.referrers(place.repository, digest) == []
+    assert place.registry.referrers(place.repository, NOWHERE) == []
+    assert place.registry.referrers(f"{place.repository}-other", digest) == []
+
+
 def test_a_deleted_image_can_be_pushed_again(place: Place) -> None:
     digest = place.push("one-1", "content")
     place.registry.delete(place.repository, digest)

@@ -423,6 +423,17 @@ def test_the_receiver_lets_in_what_the_values_say_and_by_default_what_the_settin
     assert (found["tenant"], found.get("all")) == (rate, None)
 
 
+def test_the_keys_that_images_are_signed_with_are_mounted_where_the_receiver_looks_for_them() -> None:
+    service = one(render(supply={"sign": True, "verify": "all", "keysSecret": "keys"}), "Service", "receiver")
+    given = settings.read(environment(service))
+    [mounted] = [mount for mount in container(service)["volumeMounts"] if mount["name"] == "supply"]
+    assert (given.supply_keys, given.supply_sign, given.supply_verify) == (mounted["mountPath"], True, "all")
+    [volume] = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "supply"]
+    assert volume["secret"]["secretName"] == "keys"
+    bare = settings.read(environment(one(render(), "Service", "receiver")))
+    assert (bare.supply_documents, bare.supply_keys, bare.supply_sign, bare.supply_verify) == (True, "", False, "none")
+
+
 def test_layers_can_be_turned_off_and_their_platform_be_named() -> None:
     given = settings.read(
         environment(one(render(builds={"layers": False, "platform": "linux/arm64"}), "Service", "receiver"))

@@ -21,7 +21,7 @@ from support.chart import CHART, REQUIRED, refusal
         ({"receiver": {"replicas": 2}}, "replicas"),
         ({"receiver": {"resources": {"limits": {"memory": 512}}}}, "/receiver/resources/limits/memory"),
         ({"store": {"url": "ftp://bucket"}}, "/store/url"),
-        ({"store": {"endpoint": "http://key:secret@store.test"}}, "/store/endpoint"),
+        ({"store": {"endpoint": "http://key:secret@store.test"}}, "/store/endpoint"),  # pragma: allowlist secret
         ({"store": {"secretKey": "hush"}}, "secretKey"),
         ({"builds": {"kanikoImage": ""}}, "/builds/kanikoImage"),
         ({"eventing": {"delivery": {"backoffDelay": "1s"}}}, "/eventing/delivery/backoffDelay"),
@@ -30,6 +30,9 @@ from support.chart import CHART, REQUIRED, refusal
         ({"metrics": {"port": 9090}}, "/metrics/port"),
         ({"receiver": {"rates": {"tenant": {"perSecond": 0, "burst": 1}}}}, "/receiver/rates/tenant/perSecond"),
         ({"audit": {"sink": "https://me:hush@host/"}}, "/audit/sink"),
+        ({"supply": {"verify": False}}, "/supply/verify"),
+        ({"supply": {"sign": True}}, "supply.keysSecret: name the Secret"),
+        ({"supply": {"verify": "own"}}, "supply.keysSecret: name the Secret"),
         ({"networkPolicies": {"enabled": 1}}, "/networkPolicies/enabled"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from support.faults import Handler
 from support.images import Made, made, tarred
+from support.papers import statement
 from support.tokens import FakeIssuer
 from support.world import World
 
@@ -43,7 +44,7 @@ from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.wire import reuse, workshop
+from knative_lambda.handler.wire import attestor, reuse, trust, workshop
 from knative_lambda.schemas import names, types
 
 KINDS = (FUNCTION, BUILD, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, JOB, SECRET, POD, LEASE, DEAD_LETTER)
@@ -98,7 +99,11 @@ class Estate(World):
         kaniko = Kaniko(ports.cluster, ports.store, decided, lambda: self.time, FakeIssuer())
         builders = Builders(kaniko, Layered(ports.store, ports.registry, ports.pusher))
         touched = workshop(self.settings, ports.cluster, builders, ports.registry, ports.store)
-        touched = replace(touched, reuse=reuse(self.settings, ports.cluster, ports.pusher))
+        touched = replace(
+            touched,
+            reuse=reuse(self.settings, ports.cluster, ports.pusher),
+            attestor=attestor(self.settings, ports.store, ports.pusher),
+        )
         bare = Product(
             self.settings,
             touched,
@@ -106,6 +111,7 @@ class Estate(World):
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
             letters=lambda namespace, name: self.letters.append((namespace, name)),
+            trust=trust(self.settings, ports.pusher),
         )
         return ports, watched(bare, handler.around)
 
@@ -307,12 +313,34 @@ class Estate(World):
             body = self.store.get(stored.key, limit=1 << 20) or b""
             seen[stored.key] = body.decode() if stored.key.endswith((".json", ".log")) else names.sha256(body.hex())
         seen |= {f"image {reference}": digest for reference, digest in self.registry.known.items()}
+        seen |= {
+            f"image {reference}": self._stated(reference) for reference in self.registry.known if ".att" in reference
+        }
+        for subject in self.registry.listed:
+            seen[f"papers of {subject}"] = " ".join(sorted(self._papers(subject)))
         for sent in self.told:
             if 200 <= sent["answer"] < 300:
                 seen[f"told {sent['headers']['ce-id']}"] = json.dumps(sent["data"], sort_keys=True)
         return {
             TURN.sub(".<turn>", key): TURN.sub(".<turn>", MOMENT.sub("<moment>", text)) for key, text in seen.items()
         }
+
+    def _papers(self, subject: str) -> dict[str, bytes]:
+        """Return the documents about an image, by their kind."""
+        repository, found = subject.partition("@")[0], {}
+        for digest in self.registry.listed[subject]:
+            said = json.loads(self.pusher.manifests[repository][digest].body)
+            found[said["artifactType"]] = self.pusher.blobs[repository][said["layers"][0]["digest"]]
+        return found
+
+    def _stated(self, reference: str) -> str:
+        """Return what is stated of an image, but for the hash of its bill, which has a moment inside."""
+        manifest = self.pusher.manifest(reference)
+        assert manifest is not None
+        [layer] = json.loads(manifest.body)["layers"]
+        said = statement(self.pusher.blobs[reference.rpartition(":")[0]][layer["digest"]])
+        del said["predicate"]["runDetails"]["byproducts"]
+        return json.dumps(said)
 
 
 @cache

@@ -136,6 +136,7 @@ class Knows(Protocol):
     """A registry that knows what it is told."""
 
     known: dict[str, str]
+    listed: dict[str, list[str]]
 
 
 @dataclass
@@ -150,6 +151,8 @@ class FakePusher:
     """What a method raises, by its name."""
     sent: list[str] = field(default_factory=list)
     """The digests that were put, one after the other."""
+    lists: bool = True
+    """Whether it lists by itself what refers to an image."""
 
     def add(self, repository: str, image: Made, digest: str = "") -> str:
         """Have an image in a repository, under a digest that is not its own if a test says so."""
@@ -185,13 +188,28 @@ class FakePusher:
 
     def tag(self, reference: str, manifest: Manifest) -> None:
         self._break("tag")
-        repository, said = reference.rpartition(":")[0], json.loads(manifest.body)
-        there = self.blobs.get(repository, {})
-        missing = [each["digest"] for each in (said["config"], *said["layers"]) if each["digest"] not in there]
+        self._keep(reference.rpartition(":")[0], manifest)
+        self.registry.known[reference] = sha256(manifest.body)
+
+    def attach(self, repository: str, manifest: Manifest) -> bool:
+        self._break("attach")
+        self._keep(repository, manifest)
+        subject = json.loads(manifest.body)["subject"]["digest"]
+        refers = self.registry.listed.setdefault(f"{repository}@{subject}", [])
+        if sha256(manifest.body) not in refers:
+            refers.append(sha256(manifest.body))
+        return self.lists
+
+    def _keep(self, repository: str, manifest: Manifest) -> None:
+        said, there = json.loads(manifest.body), self.blobs.get(repository, {})
+        if "manifests" in said:
+            parts, there = said["manifests"], self.manifests.get(repository, {})
+        else:
+            parts = [said["config"], *said["layers"]]
+        missing = [each["digest"] for each in parts if each["digest"] not in there]
         if missing:
             raise Refused.because("/registry", f"blobs are missing: {missing}")
         self.manifests.setdefault(repository, {})[sha256(manifest.body)] = manifest
-        self.registry.known[reference] = sha256(manifest.body)
 
     def _break(self, method: str) -> None:
         if method in self.breaks:

@@ -112,6 +112,8 @@ class Gate:
     """What is answered to a method instead, by its beginning with the path, such as ``POST /v2/acme``."""
     cuts: str = ""
     """A request, told like those, in the middle of whose body the connection is cut."""
+    adds: dict[str, str] = field(default_factory=dict)
+    """Headers that every answer to a PUT gets."""
     changes: str = ""
     """A request, told like those, whose answer has its last byte changed."""
 
@@ -164,6 +166,7 @@ class _Passing(http_server.BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2])
             self._cut(b"")
             return
+        headers |= self.kept.adds if self.command == "PUT" else {}
         self._answer(answer.status, {name: value for name, value in headers.items() if name != "Date"}, body)
 
     def _cut(self, _read: bytes) -> None:

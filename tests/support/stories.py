@@ -1,13 +1,17 @@
 """Every use case, as a story: what there was before, and the one event whose handling is looked at, call by call."""
 
+import atexit
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.estate import Estate
 from support.faults import Killed
+from support.papers import keys
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, Object
 from knative_lambda.handler import deadletters
@@ -270,6 +274,9 @@ def kept(estate: Estate) -> None:
 
 ONE_AT_A_TIME = {"builds_per_tenant": 1}
 LAYERS = {"layers": True}
+KEYS = tempfile.TemporaryDirectory()
+atexit.register(KEYS.cleanup)
+SIGNED = {**LAYERS, "supply_documents": True, "supply_sign": True, "supply_keys": str(keys(Path(KEYS.name)))}
 JOB_OF_IT = start(builder="kaniko")
 OTHER = start("other", name="other")
 REUSED = {"builds_reuse": "tenant"}
@@ -416,6 +423,21 @@ STORIES = (
         tick,
         cut_off(start(), "pusher.put"),
         settings=LAYERS,
+    ),
+    Story("code that is laid and signed", start("two"), live(start()), "cluster.replace Function", SIGNED),
+    Story("the end of a Job whose image is signed", ended("ok"), sent(JOB_OF_IT), settings=SIGNED),
+    Story(
+        "a sweep after a signature that was cut off",
+        tick,
+        cut_off(start(), "pusher.attach"),
+        settings=SIGNED,
+    ),
+    Story(
+        "the source of an image that is signed",
+        OTHERS_SOURCE,
+        live(start()),
+        "cluster.create Function",
+        {**SIGNED, **REUSED, "layers": False},
     ),
     Story("a new function with dependencies", listing(), commit="cluster.create Function", settings=LAYERS),
     Story("the end of a Job that installs dependencies", ended("ok"), sent(listing()), settings=LAYERS),

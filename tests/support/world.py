@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from support.images import BASE, INSTALLED, FakePusher
@@ -23,7 +24,7 @@ from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.settings import Settings
-from knative_lambda.handler.wire import deploying, reuse, workshop
+from knative_lambda.handler.wire import attestor, deploying, reuse, trust, workshop
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
 from knative_lambda.schemas.errors import Refused
@@ -41,15 +42,25 @@ class FakeRegistry:
     """A registry that knows what it is told."""
 
     known: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, list[str]] = field(default_factory=dict)
+    """What refers to an image, by ``repository@digest``: the registry's own list, or the one under the tag for that."""
 
     def digest(self, reference: str) -> str | None:
         repository, _, digest = reference.partition("@")
-        return digest if digest in self._images(repository).values() else self.known.get(reference)
+        attached = (found for subject, found in self.listed.items() if subject.startswith(f"{repository}@"))
+        there = {*self._images(repository).values(), *chain.from_iterable(attached)}
+        return digest if digest in there else self.known.get(reference)
 
     def tags(self, repository: str) -> list[str]:
         return sorted(self._images(repository))
 
+    def referrers(self, repository: str, digest: str) -> list[str]:
+        return list(self.listed.get(f"{repository}@{digest}", ()))
+
     def delete(self, repository: str, digest: str) -> None:
+        for refers in self.listed.values():
+            if digest in refers:
+                refers.remove(digest)
         for tag, known in self._images(repository).items():
             if known == digest:
                 del self.known[f"{repository}:{tag}"]
@@ -102,7 +113,7 @@ class FakeBuilder:
 class World:
     """The product over fakes, with the tenants `acme` and `other`.
 
-    It lays no layers, and builds share nothing, unless a test says so.
+    It lays no layers, builds share nothing and images have no papers, unless a test says so.
     """
 
     def __init__(self, *, real: tuple[Registry, Pusher] | None = None, **settings: Any) -> None:
@@ -138,6 +149,7 @@ class World:
                 "go_base": "registry/go:1",
                 "layers": False,
                 "builds_reuse": "none",
+                "supply_documents": False,
                 **settings,
             },
         )
@@ -146,11 +158,13 @@ class World:
             replace(
                 workshop(self.settings, self.cluster, builders, registry, self.store),
                 reuse=reuse(self.settings, self.cluster, pusher),
+                attestor=attestor(self.settings, self.store, pusher),
             ),
             deploying(self.settings),
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
             letters=lambda namespace, name: self.letters.append((namespace, name)),
+            trust=trust(self.settings, pusher),
         )
 
     def namespace(self, name: str, labels: dict[str, str]) -> None:

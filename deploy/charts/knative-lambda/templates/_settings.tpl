@@ -52,6 +52,13 @@ KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_BUILD_USER_NAMESPACES: {{ .Values.builds.userNamespaces }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
+KNATIVE_LAMBDA_SUPPLY_DOCUMENTS: {{ .Values.supply.documents }}
+{{- if or .Values.supply.sign (ne .Values.supply.verify "none") }}
+{{- $_ := required "supply.keysSecret: name the Secret with the keys to sign and verify with" .Values.supply.keysSecret }}
+KNATIVE_LAMBDA_SUPPLY_KEYS: /var/run/secrets/knative-lambda/supply
+{{- end }}
+KNATIVE_LAMBDA_SUPPLY_SIGN: {{ .Values.supply.sign }}
+KNATIVE_LAMBDA_SUPPLY_VERIFY: {{ .Values.supply.verify | quote }}
 KNATIVE_LAMBDA_BUILDS_REUSE: {{ .Values.builds.reuse | quote }}
 KNATIVE_LAMBDA_BUILDS_PER_TENANT: {{ .Values.builds.atOnce.perTenant }}
 KNATIVE_LAMBDA_BUILDS_AT_ONCE: {{ .Values.builds.atOnce.inAll }}
