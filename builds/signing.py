@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from knative_lambda.schemas.errors import Temporary
+from knative_lambda.schemas.redaction import learn
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -79,6 +80,7 @@ class Keys:
         try:
             pem = (self.folder / PRIVATE).read_bytes()
             secret = password.read_bytes().rstrip(b"\r\n") if password.exists() else b""
+            learn(secret.decode(errors="replace"))
         except OSError as error:
             raise Unusable(f"the key {self.folder / PRIVATE} cannot be read: {error.strerror}") from None
         return _loaded(pem, secret)

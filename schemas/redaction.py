@@ -39,10 +39,12 @@ _PATTERNS = tuple(
         ),
         (("eyj",), r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
         (("whsec_",), r"()\bwhsec_[A-Za-z0-9+/=_-]{8,}"),
+        (("private key",), r"(?s)(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).{0,8192}?(?=-----END|\Z)"),
     )
 )
 """Authorization headers, query parameters that sign or open something, userinfo of URLs, docker's auths and the like,
-signatures, JSON web tokens, webhooks' keys. A pattern is tried where one of its signs is, since most texts have none.
+signatures, JSON web tokens, webhooks' keys, private keys. A pattern is tried where one of its signs is: most texts have
+none.
 """
 _lock = threading.Lock()
 _learnt: dict[bool, OrderedDict[str, tuple[str, ...]]] = {True: OrderedDict(), False: OrderedDict()}

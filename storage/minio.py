@@ -31,6 +31,12 @@ class MinioStore:
     """Keeps objects in `bucket` of the server at `host` (``name:port``), under `prefix` (empty, or a key)."""
 
     def __init__(self, host: str, bucket: str, prefix: str, settings: StoreSettings, *, secure: bool = True) -> None:
+        try:
+            trusted = context(settings.trust) if secure else None
+        except OSError as error:
+            raise Unavailable(
+                "store", f"the certificates in {settings.trust} cannot be read: {error.strerror}"
+            ) from error
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = Minio(
@@ -44,7 +50,7 @@ class MinioStore:
                 timeout=Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
                 maxsize=_CONNECTIONS,
                 retries=False,
-                ssl_context=context(settings.trust) if secure else None,
+                ssl_context=trusted,
             ),
         )
 

@@ -108,10 +108,10 @@ def test_files_that_are_written_anew_are_read_anew(
         ask()
 
 
-@pytest.mark.parametrize("ask", [broker, sink])
-def test_certificates_that_cannot_be_read_are_an_outage_that_says_so(server: Path, tmp_path: Path, ask: Ask) -> None:
+@CLIENTS
+def test_certificates_that_cannot_be_read_are_an_outage(server: Path, tmp_path: Path, ask: Ask) -> None:
     (tmp_path / "ca.crt").write_text("no certificate")
-    with https(server) as host, pytest.raises(Temporary, match="certificates cannot be read"):
+    with https(server, **answering(ask)) as host, pytest.raises(Temporary):
         ask(host, tmp_path)
 
 

@@ -25,6 +25,7 @@ LOOKS = {
     "Webhook-Signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=": "K5oZfzN95Z9UVu1E",
     "signature=sha256=" + "ab" * 32: "ab" * 32,
     "a key of whsec_C2FVsBQIhrscChlQIMV0b35t was read": "C2FVsBQIhrscChlQ",
+    "cannot read -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIhush\n-----END EC PRIVATE KEY-----\n": "MHcCAQEEIhush",
     "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodXNoIn0.c2lnbmF0dXJl": "eyJzdWIiOiJodXNoIn0",
 }
 INNOCENT = (
