@@ -65,10 +65,10 @@ def attach(image: str, subject: Manifest, documents: Iterable[Document], pusher:
     """Have these documents refer to an image, whose manifest is `subject`; twice is as once."""
     repository, about = image.partition("@")[0], descriptor(subject.media_type, subject.body)
     unlisted = []
+    pusher.put(repository, Blob.of(NOTHING))
     for document in documents:
         manifest = document.manifest(about)
-        for body in (NOTHING, document.body):
-            pusher.put(repository, Blob.of(body))
+        pusher.put(repository, Blob.of(document.body))
         is_listed = pusher.attach(repository, manifest)
         if document.suffix:
             pusher.tag(tag(image, document.suffix), manifest)
