@@ -38,6 +38,8 @@ UNATTESTED: Mapping[type[Exception], str] = {
     Temporary: "Delayed",
 }
 """Why an image has no papers, by what went wrong."""
+UNSIGNED = timedelta(minutes=1)
+"""How long an image waits for papers that nobody signs."""
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
 
@@ -293,7 +295,8 @@ def _made(build: Object, image: str, log: str, workshop: Workshop, now: datetime
 def _attest(build: Object, image: str, workshop: Workshop, now: datetime) -> Object:
     """Give an image its papers, and record the end. Where it is to be signed, it is nothing without them.
 
-    What does not answer, and a key that somebody has to mend, is tried again for as long as the Build has time.
+    What does not answer, and a key that somebody has to mend, is tried again for as long as the Build has time; or for
+    a moment only, where it is to have papers and does not need them.
     """
     attestor, meta = workshop.attestor, build["metadata"]
     if attestor is None:  # it was asked for when the image was pushed
@@ -302,7 +305,10 @@ def _attest(build: Object, image: str, workshop: Workshop, now: datetime) -> Obj
         steps: dict[str, Saying] = {ATTESTED: ("True", "Attested", attestor.attest(build, image))}
     except (Refused, Temporary) as error:
         reason = next(name for kind, name in UNATTESTED.items() if isinstance(error, kind))
-        lasts = isinstance(error, Refused | Untrusted) or now >= record.ends(build, workshop.patience, now)
+        end = record.ends(build, workshop.patience, now)
+        if attestor.keys is None:
+            end = min(end, datetime.fromisoformat(condition(build, record.PUSHED)["lastTransitionTime"]) + UNSIGNED)
+        lasts = isinstance(error, Refused | Untrusted) or now >= end
         if not lasts:
             workshop.later(meta["namespace"], build["spec"]["function"], now + AGAIN)
             steps = {ATTESTED: ("Unknown", reason, str(error)), "Succeeded": ("Unknown", reason, str(error))}

@@ -159,6 +159,17 @@ def test_a_registry_that_never_takes_them_ends_the_build_in_time(tmp_path: Path)
     assert acme.condition("Built")[:2] == ("False", "RegistryUnavailable")
 
 
+def test_papers_that_nobody_signs_are_waited_for_a_moment_only() -> None:
+    acme = world()
+    acme.pusher.breaks["attach"] = Unavailable("registry", "it is away")
+    acme.start()
+    assert phase(acme.build()) == "Running"
+    acme.time += timedelta(minutes=1)
+    acme.tick()
+    assert step(acme, "Attested")[:2] == ("False", "RegistryUnavailable")
+    assert acme.condition("Deployed")[0] == "True"
+
+
 def test_a_key_that_is_of_no_use_is_named_and_may_be_mended(tmp_path: Path) -> None:
     folder = keys(tmp_path / "keys")
     key = (folder / "cosign.key").read_text()
