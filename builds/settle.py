@@ -5,20 +5,18 @@ late, at the same time as its twin, or after the process that ran the last step 
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import record, sharing
+from knative_lambda.builds import pushed, record, sharing
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_idle, write
 from knative_lambda.builds.layered import REFUSALS
 from knative_lambda.builds.record import INSTALLED
-from knative_lambda.builds.signing import Unusable
 from knative_lambda.deploy.cluster import BUILD, Object
-from knative_lambda.deploy.conditions import Saying, condition
-from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Unavailable, Untrusted
+from knative_lambda.deploy.conditions import condition
+from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Untrusted
 from knative_lambda.schemas.redaction import redact
 from knative_lambda.storage import keys
 
@@ -28,18 +26,6 @@ MESSAGE_SHOWN = 4000
 PROGRESS = re.compile(r"level=info|^INFO\[")
 """What Kaniko says of its own steps: in the log, but not among the lines that a condition has room for."""
 LATE = "DeadlineExceeded"
-ATTESTED = "Attested"
-"""The step at which an image has its papers."""
-UNATTESTED: Mapping[type[Exception], str] = {
-    Unusable: "KeyUnusable",
-    Untrusted: "RegistryUntrusted",
-    Unavailable: "RegistryUnavailable",
-    Refused: "RegistryRefused",
-    Temporary: "Delayed",
-}
-"""Why an image has no papers, by what went wrong."""
-UNSIGNED = timedelta(minutes=1)
-"""How long an image waits for papers that nobody signs."""
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
 
@@ -54,7 +40,7 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
     if build["spec"]["builder"] == "external":
         return _awaits(build, workshop, now)
     if image := record.pushed(build):
-        return _attest(build, image, workshop, now)
+        return pushed.attest(build, image, workshop, now)
     try:
         return _admit(build, workshop, now) if record.phase(build) == "Queued" else _judge(build, workshop, now)
     except Untrusted as error:
@@ -152,7 +138,7 @@ def _shared(build: Object, workshop: Workshop, now: datetime) -> Object | None:
     if not served:
         return None
     build = record.told(build, {}, record.prepared(build) | {"Reused": ("True", "Reused", served.by)}, now)
-    return _made(build, served.image, "", workshop, now)
+    return pushed.made(build, served.image, "", workshop, now)
 
 
 def _wait_for(other: str, build: Object, workshop: Workshop, now: datetime) -> Object:
@@ -277,56 +263,7 @@ def _pushed(build: Object, attempt: Attempt, digest: str | None, workshop: Works
     if attempt.recipe == RECIPE:
         build = record.told(build, {"log": log} if log else {}, {INSTALLED: ("True", "Built", image)}, now)
         return _start(build, record.upon(build, attempt.number, digest, keep=True), workshop, now)
-    return _made(build, image, log, workshop, now)
-
-
-def _made(build: Object, image: str, log: str, workshop: Workshop, now: datetime) -> Object:
-    """Record an image that is there: as the Build's end, unless it is to get its papers first.
-
-    Then these say when it was pushed, so that is on the record before them, for whoever goes on from there.
-    """
-    change = {"log": log} if log else {}
-    if workshop.attestor is None:
-        return _succeeded(record.told(build, change, {}, now), image, workshop, now)
-    build = write(build, change, {record.PUSHED: ("True", "Pushed", image)}, workshop, now)
-    return _attest(build, image, workshop, now)
-
-
-def _attest(build: Object, image: str, workshop: Workshop, now: datetime) -> Object:
-    """Give an image its papers, and record the end. Where it is to be signed, it is nothing without them.
-
-    What does not answer, and a key that somebody has to mend, is tried again for as long as the Build has time; or for
-    a moment only, where it is to have papers and does not need them.
-    """
-    attestor, meta = workshop.attestor, build["metadata"]
-    if attestor is None:  # it was asked for when the image was pushed
-        return _succeeded(build, image, workshop, now)
-    try:
-        steps: dict[str, Saying] = {ATTESTED: ("True", "Attested", attestor.attest(build, image))}
-    except (Refused, Temporary) as error:
-        reason = next(name for kind, name in UNATTESTED.items() if isinstance(error, kind))
-        end = record.ends(build, workshop.patience, now)
-        if attestor.keys is None:
-            end = min(end, datetime.fromisoformat(condition(build, record.PUSHED)["lastTransitionTime"]) + UNSIGNED)
-        lasts = isinstance(error, Refused | Untrusted) or now >= end
-        if not lasts:
-            workshop.later(meta["namespace"], build["spec"]["function"], now + AGAIN)
-            steps = {ATTESTED: ("Unknown", reason, str(error)), "Succeeded": ("Unknown", reason, str(error))}
-            told = record.told(build, {}, steps, now)
-            return build if told == build else write(build, {}, steps, workshop, now)
-        steps = {ATTESTED: ("False", reason, str(error))}
-        if attestor.keys is not None:
-            build = record.told(build, {}, steps, now)
-            return finish(build, Outcome("Failed", reason, str(error)), workshop, now)
-    return _succeeded(record.told(build, {}, steps, now), image, workshop, now)
-
-
-def _succeeded(build: Object, image: str, workshop: Workshop, now: datetime) -> Object:
-    reused = condition(build, "Reused")
-    outcome = Outcome("Succeeded", "Built", f"attempt {build['status'].get('attempt', 0)}", image)
-    if reused["status"] == "True":
-        outcome = Outcome("Succeeded", "Reused", f"{reused['message']} had made it of the same input", image)
-    return finish(build, outcome, workshop, now)
+    return pushed.made(build, image, log, workshop, now)
 
 
 def _failed(build: Object, attempt: Attempt, end: Ended, workshop: Workshop, now: datetime) -> Object:
