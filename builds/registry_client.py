@@ -21,6 +21,7 @@ from typing import Any
 import urllib3
 
 from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
+from knative_lambda.builds.reach import Reach
 from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
 from knative_lambda.schemas.redaction import learn
 
@@ -52,6 +53,8 @@ class RegistrySettings:
     """Seconds that one blob may take which no registry hands over by itself."""
     issuer: Issuer | None = None
     """Who mints tokens for its registry, in the place of credentials: each is for one request's repository alone."""
+    reach: Reach | None = None
+    """Where connections may go to, however a registry refers there; None: anywhere."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class _Request:
 class Client:
     """Sends requests to registries: basic authentication where the config holds the host, a token where one is asked.
 
-    Every method raises `Unavailable` ("registry") where nobody answers, `Untrusted` where somebody unknown does.
+    Every method raises `Unavailable` ("registry") where nobody answers, `Untrusted` where somebody unknown does, and
+    `Unsent` where a registry is, or refers to, somebody whom this may not reach.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
@@ -135,7 +139,8 @@ class Client:
                 trusted = None if settings.insecure else ssl.create_default_context()
                 if trusted is not None and ca is not None:
                     trusted.load_verify_locations(ca)
-                pool = urllib3.PoolManager(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
+                make = settings.reach.pool if settings.reach else urllib3.PoolManager
+                pool = make(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
                 self._pool = written, pool
             return self._pool[1]
         except OSError as error:  # as ssl's own are

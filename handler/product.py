@@ -10,6 +10,7 @@ from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.reach import Reach, named
 from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.trust import Trust
 from knative_lambda.builds.turns import Turns
@@ -43,6 +44,8 @@ class Product:
     """Who says whether an image may run; None where any may."""
     letters: Callable[[str, str], None] = lambda _namespace, _name: None
     """Told of a DeadLetter (namespace, name) of which something may be wanted; must not block."""
+    reach: Reach | None = None
+    """Which hosts a ready image may be of; None where nobody is asked for it."""
 
     @property
     def cluster(self) -> Cluster:
@@ -74,10 +77,24 @@ class Product:
         Who may write Functions writes their annotations too: a base that is none of the installation's, or an image of
         another tenant, would be read with the product's own credentials. Then the record is made anew.
         """
-        if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")):
+        if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")) or self._reserved(spec):
             return None
         bases = {references.repository(base) for base in self.settings.bases.values() if base}
         return recorded if not recorded.base or references.repository(recorded.base) in bases else None
+
+    def _unreached(self, image: str) -> str:
+        """Return why a ready image is not taken, "" where it is: Knative asks its host, from inside the cluster."""
+        host = references.whole(image).partition("/")[0]
+        if self.reach is None or references.whole(f"{self.settings.registry}/").startswith(f"{host}/"):
+            return ""
+        if self.settings.image_hosts and not named(host, self.settings.image_hosts):
+            return f"no images are taken from {host}"
+        return self.reach.refusal(host)
+
+    def _reserved(self, spec: Mapping[str, Any]) -> list[str]:
+        """Return the Secrets that a spec names and no function may: they are the platform's."""
+        reserved = {self.settings.registry_pull_secret, *self.settings.reserved_secrets}
+        return [name for name in spec.get("secrets", []) if name in reserved]
 
     def _is_foreign(self, tenant: str, image: str) -> str:
         """Return the tenant in whose place an image lies, where that is another one than this; "" otherwise."""
@@ -96,6 +113,11 @@ class Product:
         image = spec["source"].get("image", "")
         if owner := self._is_foreign(tenant, image):
             faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {owner}"))
+        if image and (why := self._unreached(image)):
+            faults.append(Fault(f"{where}/source/image", why))
+        faults += [
+            Fault(f"{where}/secrets", f"{name} is a Secret of the platform's own") for name in self._reserved(spec)
+        ]
         builds = not image and self.builder == "kaniko" and spec.get("builder") != "external"
         if builds and self.settings.bases.get(spec["runtime"]) == "":
             faults.append(

@@ -13,6 +13,7 @@ from typing import Any
 
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.layers import BOUNDS, Bounds
+from knative_lambda.builds.reach import Reach
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
 from knative_lambda.handler import rates
 from knative_lambda.schemas.names import PLATFORM
@@ -97,6 +98,14 @@ class Settings:
     """Repositories, ``host/repository``, that every build may pull by its token, beside the runtimes' bases."""
     registry_pull_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, for functions to be pulled with."""
+    reserved_secrets: tuple[str, ...] = ()
+    """Secrets in tenants' namespaces that no function may name, separated by commas, beside the one to pull with."""
+    image_hosts: tuple[str, ...] = ()
+    """Hosts that ready images may come from, beside the registry's, ``*.example.com`` for all below one; none: any."""
+    reach_allowed: tuple[str, ...] = ()
+    """Hosts and networks that are no public ones and yet may be reached where a registry, or an image, names them."""
+    reach_blocked: tuple[str, ...] = ()
+    """Networks that are never reached so: a cluster's own, where its addresses are public ones."""
     registry_config: str = ""
     """The receiver's own docker config.json, to ask the registry with, and to push layers."""
     registry_ca: str = ""
@@ -201,6 +210,11 @@ class Settings:
     def laid(self) -> Bounds:
         """Return how large a context may be whose code is laid as a layer."""
         return Bounds(self.layer_limit << 20)
+
+    @property
+    def reach(self) -> Reach:
+        """Return where connections may go to that somebody else names; raise `ValueError` for what is no network."""
+        return Reach.of(self.reach_allowed, self.reach_blocked, (self.registry, *self.bases.values()))
 
     @property
     def bases(self) -> dict[str, str]:

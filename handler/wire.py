@@ -120,7 +120,8 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
         reuse=reuse(settings, ports.cluster, ports.pusher),
         attestor=attestor(settings, ports.store, ports.pusher),
     )
-    product = effects.watched(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), around)
+    joined = replace(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), reach=settings.reach)
+    product = effects.watched(joined, around)
     return Service(product, senders, states, Records(product) if settings.api else None), senders
 
 
@@ -235,7 +236,9 @@ def issuer(settings: Settings) -> Issuer | None:
 
 def _registry(settings: Settings) -> RegistrySettings:
     config, ca = (Path(name) if name else None for name in (settings.registry_config, settings.registry_ca))
-    return RegistrySettings(insecure=settings.registry_insecure, config=config, ca=ca, issuer=issuer(settings))
+    return RegistrySettings(
+        insecure=settings.registry_insecure, config=config, ca=ca, issuer=issuer(settings), reach=settings.reach
+    )
 
 
 def _store(settings: Settings) -> StoreSettings:

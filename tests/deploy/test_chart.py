@@ -76,6 +76,8 @@ def test_no_object_is_there_twice_and_each_says_where_it_belongs(objects: list[O
     assert {item["kind"] for item in objects if "namespace" not in item["metadata"]} <= {
         "Namespace",
         "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     }
 
 
@@ -459,3 +461,41 @@ def test_a_runtime_that_is_not_there_is_not_kept() -> None:
     without = {**REQUIRED["runtimes"], "go": ""}
     pod = one(render(runtimes=without), "DaemonSet", "warm-images")["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["initContainers"]] == ["kaniko", "python", "node"]
+
+
+def test_every_admission_policy_is_bound_refuses_and_asks_the_product_itself_nothing() -> None:
+    objects = render(tenants=["demo"], admission={"trusted": {"users": ["ops"]}})
+    policies = {item["metadata"]["name"]: item["spec"] for item in of(objects, "ValidatingAdmissionPolicy")}
+    bindings = {item["spec"]["policyName"]: item["spec"] for item in of(objects, "ValidatingAdmissionPolicyBinding")}
+    assert policies.keys() == bindings.keys()
+    assert all(binding["validationActions"] == ["Deny"] for binding in bindings.values())
+    assert all(binding["matchResources"]["namespaceSelector"] for binding in bindings.values())
+    for name in policies.keys() - {"tokens.knative-lambda.dev"}:
+        asked = " ".join(condition["expression"] for condition in policies[name]["matchConditions"])
+        assert f'["system:serviceaccount:{PRODUCT}:receiver","ops"]' in asked
+        assert "system:masters" in asked
+    assert not of(render(admission={"enabled": False}), "ValidatingAdmissionPolicy")
+
+
+def test_the_secret_that_functions_are_pulled_with_is_nobody_elses() -> None:
+    """The receiver refuses it, too: it is what an event goes through."""
+    values = {
+        "registry": {"prefix": "r.test", "pullSecret": "pull"},
+        "admission": {"reservedSecrets": ["licence"]},
+    }
+    objects = render(**values)
+    assert settings.read(environment(one(objects, "Service", "receiver"))).reserved_secrets == ("licence", "pull")
+    [policy] = [
+        item
+        for item in of(objects, "ValidatingAdmissionPolicy")
+        if item["metadata"]["name"] == "functions.knative-lambda.dev"
+    ]
+    assert '["licence","pull"]' in policy["spec"]["validations"][0]["expression"]
+
+
+def test_the_receiver_learns_what_it_may_reach_where_others_say_so() -> None:
+    reach = {"allowed": ["*.inside.test", "10.9.0.0/16"], "blocked": ["9.0.0.0/8"], "imageHosts": ["images.test"]}
+    given = settings.read(environment(one(render(reach=reach), "Service", "receiver")))
+    assert (list(given.reach_allowed), list(given.reach_blocked)) == (reach["allowed"], reach["blocked"])
+    assert given.image_hosts == ("images.test",)
+    assert "r.test" in given.reach.hosts

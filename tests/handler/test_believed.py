@@ -73,3 +73,64 @@ def test_a_base_whose_digest_has_moved_since_is_still_believed() -> None:
     world.registry.known["registry/python:2"] = "sha256:" + "7" * 64
     world.tick()
     assert world.build()["metadata"]["name"] == before
+
+
+RESERVED = {"reserved_secrets": ("licence",), "registry_pull_secret": "pull"}
+
+
+@pytest.mark.parametrize("secret", ["licence", "pull"])
+def test_a_secret_of_the_platforms_own_is_no_functions(secret: str) -> None:
+    with pytest.raises(Refused, match="a Secret of the platform's own"):
+        World(**RESERVED).start(secrets=["mine", secret])
+    World().start(secrets=["mine", secret])
+
+
+def test_nor_does_it_become_one_when_a_function_that_runs_is_edited() -> None:
+    """What was recorded of its source before still holds, and is no leave."""
+    world = World(**RESERVED)
+    world.start(secrets=["mine"])
+    world.finish()
+    function = world.function()
+    function["spec"]["secrets"] = ["pull"]
+    world.cluster.replace(FUNCTION, function)
+    world.report("Function", "acme", "hello")
+    [built] = [each for each in world.function()["status"]["conditions"] if each["type"] == "Built"]
+    assert "pull is a Secret of the platform's own" in built["message"]
+    [service] = world.cluster.list(KNATIVE_SERVICE, "acme")
+    assert "'name': 'pull'" not in str(service)
+
+
+@pytest.mark.parametrize("host", ["inside.test", "inside.test:5000", "INSIDE.test"])
+def test_a_ready_image_is_not_asked_for_inside_of_the_cluster(host: str) -> None:
+    """Knative's controller would ask that host for the tag's digest, from a place where it sees everything."""
+    image = f"{host}/latest/meta-data:x"
+    world = World()
+    world.addresses = {"inside.test": ["10.96.0.1"]}
+    with pytest.raises(Refused, match=r"10\.96\.0\.1 is not public"):
+        world.start(source={"image": image})
+    assert not world.cluster.list(FUNCTION, "acme")
+    allowed = World(reach_allowed=("10.96.0.0/16",))
+    allowed.addresses = world.addresses
+    allowed.start(source={"image": image})
+    assert allowed.cluster.list(KNATIVE_SERVICE, "acme")
+
+
+def test_nor_is_one_that_a_person_applies() -> None:
+    world = World()
+    spec = {"runtime": "python", "source": {"image": "169.254.169.254/latest/meta-data:x"}}
+    world.addresses = {"169.254.169.254": ["169.254.169.254"]}
+    meta = {"namespace": "acme", "name": "mine"}
+    body = {"apiVersion": FUNCTION.api_version, "kind": "Function", "metadata": meta, "spec": spec}
+    world.cluster.create(FUNCTION, body)
+    world.report("Function", "acme", "mine")
+    assert not world.cluster.list(KNATIVE_SERVICE, "acme")
+    [built] = [each for each in world.function("mine")["status"]["conditions"] if each["type"] == "Built"]
+    assert "is not public" in built["message"]
+
+
+def test_where_hosts_are_named_ready_images_come_from_these_and_the_registry() -> None:
+    world = World(image_hosts=("images.test", "*.images.test"), registry="registry.test:5000/fn")
+    for image in ("images.test/a:1", "eu.images.test:444/a:1", f"registry.test:5000/fn/shared/a@{INSTALLED.digest}"):
+        world.start(source={"image": image})
+    with pytest.raises(Refused, match="no images are taken from elsewhere"):
+        world.start(source={"image": "elsewhere.test/a:1"})

@@ -35,6 +35,7 @@ PYTHON = {"main.py": "def handle(event, context):\n    return {}\n"}
 STUCK = ("PodRefused", "NoOutput")
 """Ends that a builder tells of what has not ended by itself."""
 DIGEST = "sha256:" + "d" * 64
+PUBLIC = ["9.9.9.9"]
 
 
 @dataclass
@@ -135,6 +136,8 @@ class World:
         self.owing: list[tuple[str, str]] = []
         self.letters: list[tuple[str, str]] = []
         """DeadLetters that the postman is to look at."""
+        self.addresses: dict[str, list[str]] = {}
+        """What hosts are resolved to; others are somewhere on the Internet."""
         self.broker = 202
         """What the tenants' Brokers answer to notifications."""
         self.told: list[dict[str, Any]] = []
@@ -165,6 +168,7 @@ class World:
             lambda tenant, name: self.owing.append((tenant, name)),
             letters=lambda namespace, name: self.letters.append((namespace, name)),
             trust=trust(self.settings, pusher),
+            reach=replace(self.settings.reach, resolve=lambda host: self.addresses.get(host, PUBLIC)),
         )
 
     def namespace(self, name: str, labels: dict[str, str]) -> None:

@@ -107,3 +107,8 @@ subjects:
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* Secrets in tenants' namespaces that no function may name, as JSON. */}}
+{{- define "reservedSecrets" -}}
+{{- append .Values.admission.reservedSecrets .Values.registry.pullSecret | compact | uniq | toJson -}}
+{{- end }}

@@ -35,6 +35,10 @@ KNATIVE_LAMBDA_REGISTRY_READS: {{ join "," .reads | quote }}
 {{- end }}
 {{- end }}
 KNATIVE_LAMBDA_REGISTRY_PULL_SECRET: {{ .Values.registry.pullSecret | quote }}
+KNATIVE_LAMBDA_RESERVED_SECRETS: {{ join "," (fromJsonArray (include "reservedSecrets" .)) | quote }}
+KNATIVE_LAMBDA_IMAGE_HOSTS: {{ join "," .Values.reach.imageHosts | quote }}
+KNATIVE_LAMBDA_REACH_ALLOWED: {{ join "," .Values.reach.allowed | quote }}
+KNATIVE_LAMBDA_REACH_BLOCKED: {{ join "," .Values.reach.blocked | quote }}
 {{- if .Values.registry.caSecret }}
 KNATIVE_LAMBDA_REGISTRY_CA: /var/run/secrets/knative-lambda/registry-ca/ca.crt
 KNATIVE_LAMBDA_REGISTRY_CA_SECRET: {{ .Values.registry.caSecret | quote }}
