@@ -299,36 +299,11 @@ def test_an_uninstall_leaves_peoples_functions_unless_the_values_say_otherwise()
         ("Namespace", "demo"),
         ("Namespace", "demo-builds"),
         ("Broker", "default"),
+        ("NetworkPolicy", "nothing"),
         ("NetworkPolicy", "functions"),
     }
     assert kept(render()) == definitions | tenants
     assert kept(render(keepTenants=False)) == definitions
-
-
-def test_network_policies_cover_every_pod_of_every_namespace_unless_switched_off() -> None:
-    covered = {
-        item["metadata"]["namespace"]
-        for item in of(render(tenants=["demo"]), "NetworkPolicy")
-        if item["spec"]["podSelector"] == {} and item["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    }
-    assert covered == {PRODUCT, "demo", "demo-builds"}
-    assert not of(render(networkPolicies={"enabled": False}), "NetworkPolicy")
-
-
-def test_the_metrics_are_read_from_the_namespaces_that_are_named_and_their_port_is_not_declared() -> None:
-    """A Knative Service has one port, and its proxy has others in the same pod."""
-    rendered = render(metrics={"port": 9999, "namespaces": ["monitoring"]})
-    peers = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring"]}
-    wanted = {
-        "from": [{"namespaceSelector": {"matchExpressions": [peers]}}],
-        "ports": [{"protocol": "TCP", "port": 9999}],
-    }
-    assert wanted in one(rendered, "NetworkPolicy", "product")["spec"]["ingress"]
-    assert len(one(render(), "NetworkPolicy", "product")["spec"]["ingress"]) == 1
-    for name in ("receiver", "deadletters"):
-        service = one(rendered, "Service", name)
-        assert settings.read(environment(service)).metrics_port == 9999
-        assert "ports" not in container(service)
 
 
 def test_a_pod_has_more_time_to_end_than_it_takes(objects: list[Object]) -> None:
