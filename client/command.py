@@ -10,6 +10,7 @@ import click
 
 from knative_lambda.client import demo as story
 from knative_lambda.client.deadletters import deadletters
+from knative_lambda.client.tenants import tenant
 
 SERVICE = (sys.executable, "-m", "knative_lambda.handler")
 
@@ -44,3 +45,4 @@ def demo() -> None:
 
 
 main.add_command(deadletters)
+main.add_command(tenant)

@@ -11,7 +11,7 @@ def said(*arguments: str) -> str:
 
 def test_help_says_what_each_command_does_in_whole_sentences() -> None:
     commands = said("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in commands.splitlines()] == ["deadletters", "demo", "dev"]
+    assert [line.split()[0] for line in commands.splitlines()] == ["deadletters", "demo", "dev", "tenant"]
     assert all(line.endswith(".") and not line.endswith("...") for line in commands.splitlines())
 
 

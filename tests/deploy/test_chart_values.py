@@ -61,6 +61,12 @@ def test_a_product_in_the_builds_namespace_of_a_tenant_is_refused() -> None:
     assert "the product's own namespace" in refusal("demo-builds", **REQUIRED, tenants=["demo"])
 
 
+def test_people_are_a_tenants() -> None:
+    assert '"acme" is not among the tenants' in refusal(
+        **REQUIRED, tenants=["demo"], people={"acme": {"users": ["jane"]}}
+    )
+
+
 def test_the_older_families_tenant_must_be_one() -> None:
     assert "is not among the tenants" in refusal(**REQUIRED, tenants=["demo"], receiver={"legacyTenant": "acme"})
 

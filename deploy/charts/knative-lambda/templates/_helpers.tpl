@@ -59,7 +59,8 @@ seccompProfile: {type: RuntimeDefault}
 {{- with .Values.registry }}{{ if not .tokens.secret }}{{ .tenantSecret | default .secret }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* A Role and its binding to a ServiceAccount of the product: (dict "root" $ "account" … "namespace" … "rules" …). */}}
+{{/* A Role and its binding to a ServiceAccount of the product: (dict "root" $ "account" … "namespace" … "rules" …),
+or to the "subjects" that are given. */}}
 {{- define "grant" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -80,9 +81,13 @@ roleRef:
   kind: Role
   name: knative-lambda-{{ .account }}
 subjects:
+  {{- with .subjects }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
   - kind: ServiceAccount
     name: {{ .account }}
     namespace: {{ .root.Release.Namespace }}
+  {{- end }}
 {{- end }}
 
 {{/* Refuse values that would take over somebody else's namespace, before anything is made. */}}
@@ -99,6 +104,11 @@ subjects:
 {{- fail (printf "tenants: %q is a namespace of the system" $tenant) -}}
 {{- else if has (printf "%s-builds" $tenant) $.Values.tenants -}}
 {{- fail (printf "tenants: \"%s-builds\" is the namespace for the builds of %q, and can't be a tenant too" $tenant $tenant) -}}
+{{- end -}}
+{{- end -}}
+{{- range $tenant, $_ := .Values.people -}}
+{{- if not (has $tenant $.Values.tenants) -}}
+{{- fail (printf "people: %q is not among the tenants" $tenant) -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.receiver.legacyTenant -}}

@@ -1,0 +1,131 @@
+"""``knative-lambda tenant``: tenants of the cluster that kubectl speaks to, made, listed and removed.
+
+What a tenant has is in the product's chart, and nowhere else: this changes the list in the release's values, and Helm
+does the rest. It asks `helm` and `kubectl`, as whoever runs it.
+"""
+
+import json
+import shutil
+import subprocess
+from importlib import resources
+from typing import Any
+
+import click
+
+RELEASE = "knative-lambda"
+LABEL = "knative-lambda.dev/tenant=true"
+CHART = resources.files("knative_lambda") / "deploy" / "charts" / RELEASE
+
+
+@click.group(short_help="Make, list and remove tenants of a cluster.")
+@click.option("--namespace", "-n", default=RELEASE, show_default=True, help="The product's own namespace.")
+@click.option("--chart", default=str(CHART), show_default="the one of this version", help="The product's chart.")
+@click.pass_context
+def tenant(context: click.Context, namespace: str, chart: str) -> None:
+    """Make, list and remove tenants of the cluster that kubectl speaks to.
+
+    \b
+    Examples:
+      kn lambda tenant create acme
+      kn lambda tenant list
+      kn lambda tenant delete acme
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    context.obj = Release(namespace, chart)
+
+
+@tenant.command("list", short_help="List them, and what each has.")
+@click.pass_obj
+def show_all(release: "Release") -> None:
+    """List them, and how many functions each has; one that is kept has its namespaces left, and is not served."""
+    served, there = release.tenants(), release.namespaces()
+    for name in sorted({*served, *there}):
+        state = "served" if name in served and name in there else "kept" if name in there else "missing"
+        click.echo(f"{name}  {state}  {release.functions(name) if name in there else 0} functions")
+
+
+@tenant.command(short_help="Make one, or mend what it has.")
+@click.argument("name")
+@click.pass_obj
+def create(release: "Release", name: str) -> None:
+    """Make a tenant: its namespaces, Broker, accounts, rights, quotas and NetworkPolicies.
+
+    One that is there gets what it lacks.
+    """
+    served = release.tenants()
+    if name not in served and name in release.all_namespaces() - release.namespaces():
+        raise click.ClickException(f"there is a namespace {name} already, and it is no tenant's")
+    release.serve([*served, *([] if name in served else [name])])
+    click.echo(f"{name} is a tenant")
+
+
+@tenant.command(short_help="Remove one with all that it has.")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.pass_obj
+def delete(release: "Release", name: str, yes: bool) -> None:  # noqa: FBT001 (click passes it by name)
+    """Remove a tenant: its functions, their Builds and dead letters, and both of its namespaces.
+
+    What lies of it in the store and in the registry stays: remove it there.
+    """
+    served, there = release.tenants(), release.namespaces()
+    if name not in {*served, *there}:
+        raise click.ClickException(f"there is no tenant {name}")
+    if not yes:
+        click.echo(f"This removes the namespaces {name} and {name}-builds, with {release.functions(name)} functions,")
+        click.echo("their Builds, dead letters and Secrets. Images, and what is in the store, stay.")
+        click.confirm("Remove them?", abort=True)
+    release.serve([each for each in served if each != name])
+    release.kubectl("delete", "namespace", "--ignore-not-found", name, f"{name}-builds")
+    click.echo(f"{name} is no tenant any more")
+
+
+class Release:
+    """The product's release on a cluster; every method raises `click.ClickException` with what went wrong."""
+
+    def __init__(self, namespace: str, chart: str) -> None:
+        self._namespace, self._chart = namespace, chart
+
+    def tenants(self) -> list[str]:
+        """Return the tenants that the release's values name."""
+        values = json.loads(self._helm("get", "values", RELEASE, "--all", "--output=json"))
+        return [str(name) for name in values["tenants"]]
+
+    def serve(self, tenants: list[str]) -> None:
+        """Have the release serve these tenants, and leave all else as it is."""
+        chosen = f"--set-json=tenants={json.dumps(tenants)}"
+        self._helm("upgrade", RELEASE, self._chart, "--reset-then-reuse-values", chosen)
+
+    def namespaces(self) -> set[str]:
+        """Return the namespaces that are labelled as tenants."""
+        return self._names("namespaces", f"--selector={LABEL}")
+
+    def all_namespaces(self) -> set[str]:
+        """Return every namespace."""
+        return self._names("namespaces")
+
+    def functions(self, tenant: str) -> int:
+        """Return how many functions a tenant has."""
+        return len(self._names("functions.knative-lambda.dev", f"--namespace={tenant}"))
+
+    def kubectl(self, *arguments: str) -> str:
+        """Return what kubectl says."""
+        return _run("kubectl", *arguments)
+
+    def _helm(self, *arguments: str) -> str:
+        return _run("helm", *arguments, f"--namespace={self._namespace}")
+
+    def _names(self, kind: str, *flags: str) -> set[str]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, "--output=json", *flags))
+        return {each["metadata"]["name"] for each in found["items"]}
+
+
+def _run(program: str, *arguments: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise click.ClickException(f"{program} is not on PATH")
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode != 0:
+        raise click.ClickException(
+            done.stderr.strip().removeprefix("Error: ") or f"{program} ended with {done.returncode}"
+        )
+    return done.stdout
