@@ -4,7 +4,6 @@ Called by `prepare.py`. What a runtime puts around the user's files is data in `
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -175,7 +174,7 @@ def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str
     if form == "archive":
         try:
             packed = base64.b64decode(re.sub(r"\s", "", value), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # `binascii.Error`, or of characters that the schema takes for white space
             raise Refused.because(where, f"not base64: {error}") from error
         return archive.unpack(packed, limits, where, turn.hold)
     key = _object_key(value, objects, where)
