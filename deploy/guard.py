@@ -12,12 +12,13 @@ When no answer came to a write, nobody knows whether it was done. What a second 
     delete by uid   "already gone", or `Conflict` where another object has the name: both are true
 
 So reads, and deletes that say which object they mean, are tried again. The others get one attempt: the whole use case
-comes again, reads what is there, and is right either way.
+comes again, reads what is there, and is right either way. A review changes nothing, and is asked again too.
 """
 
 from collections.abc import Mapping
 
 from knative_lambda.deploy.cluster import Cluster, Kind, Object
+from knative_lambda.deploy.reviews import Identity, Reviews, Right
 from knative_lambda.schemas.guard import Guard, GuardSettings
 
 PATIENCE = GuardSettings(attempts=2, deadline=12.0, attempt_timeout=10.0, failures=3)
@@ -69,3 +70,19 @@ class GuardedCluster:
     def pod_log(self, namespace: str, pod: str, container: str, *, limit: int, seconds: int = 0) -> bytes | None:
         """See `Cluster.pod_log`."""
         return self._guard.aside(self._cluster.pod_log, namespace, pod, container, limit=limit, seconds=seconds)
+
+
+class GuardedReviews:
+    """`Reviews` that ask others through `guard`."""
+
+    def __init__(self, reviews: Reviews, guard: Guard) -> None:
+        self._reviews = reviews
+        self._guard = guard
+
+    def who(self, token: str, audience: str) -> Identity | None:
+        """See `Reviews.who`."""
+        return self._guard.call(self._reviews.who, token, audience)
+
+    def may(self, identity: Identity, right: Right) -> bool:
+        """See `Reviews.may`."""
+        return self._guard.call(self._reviews.may, identity, right)

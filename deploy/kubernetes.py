@@ -122,6 +122,12 @@ class KubernetesCluster:
                 del tail[: max(0, len(tail) - limit)]
             return bytes(tail)
 
+    def review(self, kind: Kind, spec: Object) -> Object:
+        """Return the status of a review, a question that the API server answers and does not keep."""
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
+        status: Object = self._send("POST", _path(kind, ""), _WRITE, body).object()["status"]
+        return status
+
     def _items(
         self, kind: Kind, namespace: str, selector: str, headers: Mapping[str, str], page_size: int
     ) -> Iterator[Object]:

@@ -11,13 +11,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import IO, Any, Protocol
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from knative_lambda.handler import asked, bodies, intake, problems, records
+from knative_lambda.handler.access.caller import Attempt, Caller
+from knative_lambda.handler.access.entrance import Entrance
+from knative_lambda.handler.access.modes import Entrances
+from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
@@ -26,7 +30,7 @@ from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.records import ReadModel
 from knative_lambda.schemas import catalogue
-from knative_lambda.schemas.errors import Malformed, ProductError, Refused, Temporary, TooLarge
+from knative_lambda.schemas.errors import Forbidden, Malformed, ProductError, Temporary, TooLarge
 from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import SOURCES
 
@@ -51,6 +55,10 @@ class Door(Protocol):
     @property
     def read(self) -> ReadModel | None:
         """Return what ``/v1`` reads, or None where it is not served."""
+
+    @property
+    def access(self) -> Entrances:
+        """Return who is let in, by each of the entrances."""
 
     def receive(self, event: Event) -> None:
         """Do what an event asks for; raise the errors of `schemas/errors.py` where that cannot be done."""
@@ -87,7 +95,6 @@ def create_app(
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.before_request(_correlate)
-    app.before_request(partial(_admit_api, porter))
     app.after_request(_name_correlation)
     app.after_request(partial(_note_api, porter))
     app.after_request(partial(_call_when_sent, door.answered))
@@ -96,8 +103,24 @@ def create_app(
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
-    records.add(app, lambda: door.read)
+    records.add(app, lambda: door.read, partial(_let_in_api, door, settings.limits, porter))
     return app
+
+
+def _attempt(limits: Limits) -> Attempt:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Attempt(headers, cache(partial(_body, request.stream, limits.body)))
+
+
+def _caller(entrance: Entrance, attempt: Attempt) -> Caller:
+    caller: Caller = entrance.caller(attempt)
+    g.caller, g.caller_by = caller.name, caller.mode
+    return caller
+
+
+def _decide(entrance: Entrance, caller: Caller, operation: Operation | None) -> None:
+    """Let a caller do something, or raise `Forbidden`: the one place where all is known, for events and ``/v1``."""
+    entrance.require(caller, operation)
 
 
 class _Events:
@@ -125,12 +148,13 @@ class _Events:
             return _answer(problem)
         began = time.perf_counter()
         try:
-            found = intake.read(dict(request.headers.items()), _body(request.stream, self._limits.body), self._limits)
-        except Refused as error:
+            found = self._let_in()
+        except ProductError as error:
             problem = problems.of(error)
-            log.warning("not let in", extra={"fields": _fields() | _claimed(problem)})
+            log.warning("not let in", extra={"fields": _fields() | _claimed(problem) | {"why": str(error)}})
             self._tell("", problem.status, began)
-            self._note_unread(problem)
+            if not isinstance(error, Forbidden):
+                self._note_unread(problem)
             return _answer(problem)
         errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
         if errors:
@@ -139,6 +163,22 @@ class _Events:
         accepted = Response(status=202)
         del accepted.headers["Content-Type"]
         return accepted
+
+    def _let_in(self) -> list[Event]:
+        """Return the events of a request, all of which its sender may send.
+
+        Who it is comes first: a stranger's body is not read. Raises `Denied`, `Temporary`, the errors of `intake.read`.
+        """
+        access, attempt = self._door.access, _attempt(self._limits)
+        caller = _caller(access.events, attempt)
+        found = intake.read(attempt.headers, attempt.body(), self._limits)
+        for event in found:
+            try:
+                _decide(access.events, caller, access.operation(event))
+            except Forbidden as error:
+                self._note(event, problems.of(error))
+                raise
+        return found
 
     def _handle(self, event: Event) -> Exception | None:
         """Let an event be handled, log its one line, and return the error that it met."""
@@ -173,6 +213,10 @@ class _Events:
         self._porter.note(wanted, _answered(status, reason), event.id, event.source, event.type)
         return met
 
+    def _note(self, event: Event, problem: Problem) -> None:
+        end = _answered(problem.status, problem.slug)
+        self._porter.note(self._porter.asked(event), end, event.id, event.source, event.type)
+
     def _note_unread(self, problem: Problem) -> None:
         """Note a request of which no event was let in, as what its headers say of it."""
         event_id, kind, source = (request.headers.get(f"Ce-{name}", "") for name in ("Id", "Type", "Source"))
@@ -202,8 +246,13 @@ def _body(stream: IO[bytes], limit: int) -> bytes:
     return body
 
 
-def _admit_api(porter: Porter) -> None:
-    """Count a request under ``/v1``; raise `TooMany` where it is over a rate."""
+def _let_in_api(door: Door, limits: Limits, porter: Porter, operation: Operation) -> None:
+    """Let a request to ``/v1`` in and count it; raise `Denied`, or `TooMany` where it is over a rate.
+
+    Who may not is not counted: a stranger would use up what is a tenant's.
+    """
+    entrance = door.access.api
+    _decide(entrance, _caller(entrance, _attempt(limits)), operation)
     if wanted := _asked_of_api():
         porter.admit(wanted)
 
@@ -275,7 +324,7 @@ def _failed(error: Exception) -> Response:
         return _answer(Problem(error.code, slug, error.name, error.description or "", headers=headers))
     problem = problems.of(error)
     bug = not isinstance(error, ProductError)
-    fields = _fields() | {"path": request.path, "status": problem.status, "why": "" if bug else problem.detail}
+    fields = _fields() | {"path": request.path, "status": problem.status, "why": "" if bug else str(error)}
     log.log(logging.ERROR if bug else logging.WARNING, "not answered", extra={"fields": fields}, exc_info=bug and error)
     return _answer(problem)
 
@@ -297,4 +346,5 @@ def _claimed(problem: Problem) -> dict[str, Any]:
 
 
 def _fields() -> dict[str, Any]:
-    return {"correlation_id": g.correlation_id}
+    known = {"caller": g.caller, "caller_by": g.caller_by} if g.get("caller") else {}
+    return {"correlation_id": g.correlation_id} | known

@@ -31,16 +31,21 @@ class Broker(Protocol):
 
 
 class HttpBroker:
-    """A `Broker` over HTTP; `timeout` is in seconds, `trust` as in `tls.py`, and nothing is tried again here."""
+    """A `Broker` over HTTP; `timeout` is in seconds, `trust` as in `tls.py`, and nothing is tried again here.
 
-    def __init__(self, timeout: float = TIMEOUT, trust: Path = NOWHERE) -> None:
+    `tokens` is a folder with a token for each Broker that asks who sends, ``<namespace>.<broker>``; "" where none does.
+    """
+
+    def __init__(self, timeout: float = TIMEOUT, trust: Path = NOWHERE, tokens: str = "") -> None:
         self._connections = Connections(trust, timeout)
+        self._tokens = tokens
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See `Broker.post`."""
+        sent = {**headers, **self._authorization(url)}
         try:
             pool = self._connections.pool
-            status = pool.request("POST", url, headers=headers, body=body, redirect=False).status
+            status = pool.request("POST", url, headers=sent, body=body, redirect=False).status
         except OSError as error:
             raise Unavailable("broker", f"the certificates cannot be read: {error.strerror}") from error
         except urllib3.exceptions.HTTPError as error:
@@ -48,6 +53,15 @@ class HttpBroker:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unavailable("broker", f"{url} answered {status}")
         return status
+
+    def _authorization(self, url: str) -> dict[str, str]:
+        if not self._tokens:
+            return {}
+        *_, namespace, name = url.split("/")
+        try:  # read each time: it is rotated, and lies in memory
+            return {"Authorization": f"Bearer {Path(self._tokens, f'{namespace}.{name}').read_text().strip()}"}
+        except OSError as error:
+            raise Unavailable("broker", f"no token for {url}: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True)

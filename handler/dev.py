@@ -41,6 +41,7 @@ from knative_lambda.deploy.embedded.sources import Sources
 from knative_lambda.deploy.embedded.subscribers import Subscribers
 from knative_lambda.deploy.embedded.transport import Request, end_to_end
 from knative_lambda.handler import wire
+from knative_lambda.handler.access import modes
 from knative_lambda.handler.app import HttpSettings, create_app
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.deadletters import keep, letter
@@ -118,7 +119,9 @@ class Embedded:
         self.senders = Senders.over(self.cluster, self.store, self.settings, HttpBroker().post)
         workshop = wire.workshop(self.settings, self.cluster, self.builder, layout, self.store)
         product = wire.join(self.settings, workshop, self.senders, "local")
-        self.service = wire.Service(product, self.senders, lambda: {"store": self.store.state}, Records(product))
+        self.service = wire.Service(
+            product, self.senders, lambda: {"store": self.store.state}, Records(product), modes.opened(product)
+        )
         self._data = data
         self._sink = sink
         self._stop = threading.Event()

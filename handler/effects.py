@@ -18,6 +18,7 @@ READS: Mapping[str, frozenset[str]] = {
     "registry": frozenset({"digest", "tags", "referrers"}),
     "pusher": frozenset({"manifest", "blob"}),
     "builder": frozenset({"look", "log", "is_idle"}),
+    "reviews": frozenset({"who", "may"}),
 }
 """By port, the calls that change nothing."""
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy import guard as deploy
 from knative_lambda.deploy.cluster import Cluster
-from knative_lambda.deploy.guard import GuardedCluster
+from knative_lambda.deploy.guard import GuardedCluster, GuardedReviews
+from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler import broker
 from knative_lambda.handler.broker import Broker, GuardedBroker
 from knative_lambda.schemas.guard import REAL, Guard, GuardSettings, Listener, Retried, Switches
@@ -27,13 +28,17 @@ from knative_lambda.storage.store import Store
 
 @dataclass(frozen=True)
 class Ports:
-    """A port for each of `guard.DEPENDENCIES`, by its name; the registry has a second one, for those who may write."""
+    """A port for each of `guard.DEPENDENCIES`, by its name, and second ones of two.
+
+    Of the registry, for those who may write, and of the cluster, for what it says of others.
+    """
 
     cluster: Cluster
     store: Store
     registry: Registry
     broker: Broker
     pusher: Pusher
+    reviews: Reviews
 
 
 @dataclass(frozen=True)
@@ -68,5 +73,6 @@ def guarded(
         registry=GuardedRegistry(bare.registry, guards["registry"]),
         broker=GuardedBroker(bare.broker, guards["broker"]),
         pusher=GuardedPusher(bare.pusher, guards["registry"]),
+        reviews=GuardedReviews(bare.reviews, guards["cluster"]),
     )
     return ports, lambda: {name: guard.state for name, guard in guards.items()}

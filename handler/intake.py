@@ -74,6 +74,11 @@ def read(headers: Mapping[str, str], body: bytes, limits: Limits) -> list[Event]
     return _batch(document, limits)
 
 
+def is_structured(content_type: str) -> bool:
+    """Say whether a request of this content type carries all of its events in its body."""
+    return _media_type(content_type)[0] in (STRUCTURED, BATCHED)
+
+
 def is_batch(content_type: str) -> bool:
     """Say whether a request of this content type carries a batch."""
     return _media_type(content_type)[0] == BATCHED

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from knative_lambda.schemas.errors import Fault, Malformed, Refused, Temporary, TooLarge, TooMany
+from knative_lambda.schemas.errors import (
+    Denied,
+    Fault,
+    Malformed,
+    Refused,
+    Temporary,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+)
 
 ROOT = "https://knative-lambda.dev/problems/"
 CONTENT_TYPE = "application/problem+json"
@@ -38,12 +47,11 @@ class Problem:
 
 
 def of(error: Exception) -> Problem:
-    """Return the problem that an error is to the sender: 400, 413, 422, 429, 503 or 500."""
+    """Return the problem that an error is to the sender: 400, 401, 403, 413, 422, 429, 503 or 500."""
     if isinstance(error, Temporary):
-        headers = {"Retry-After": str(error.retry_after)}
-        if isinstance(error, TooMany):
-            return Problem(429, "too-many", "Too much at once: send it again later", str(error), headers=headers)
-        return Problem(503, "unavailable", "Not now: send it again later", str(error), headers=headers)
+        return _delay(error)
+    if isinstance(error, Denied):
+        return _denial(error)
     if not isinstance(error, Refused):
         detail = "An error of this service; its log has more under the correlation id."
         return Problem(500, "internal", "An error of this service", detail)
@@ -52,6 +60,21 @@ def of(error: Exception) -> Problem:
     if isinstance(error, TooLarge):
         return _refusal(413, "too-large", "This is over a limit", error)
     return _refusal(422, "refused", "This event is never accepted as it is", error)
+
+
+def _delay(error: Temporary) -> Problem:
+    headers = {"Retry-After": str(error.retry_after)}
+    if isinstance(error, TooMany):
+        return Problem(429, "too-many", "Too much at once: send it again later", str(error), headers=headers)
+    return Problem(503, "unavailable", "Not now: send it again later", str(error), headers=headers)
+
+
+def _denial(error: Denied) -> Problem:
+    """Return the same for all who may not: neither why, nor whether what they asked for is there."""
+    if isinstance(error, Unauthenticated):
+        headers = {"WWW-Authenticate": error.challenge}
+        return Problem(401, "unauthenticated", "Say who you are", "It is not known here who asks.", headers=headers)
+    return Problem(403, "forbidden", "This is not allowed", "Whoever asks has no right to this.")
 
 
 def _refusal(status: int, slug: str, title: str, error: Refused) -> Problem:

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 from flask import Flask, Response
 from werkzeug.exceptions import NotFound
 
+from knative_lambda.handler.access.operations import Operation
+
 Thing = TypeVar("Thing")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -43,54 +45,70 @@ class ReadModel(Protocol):
         """Wish for all DeadLetters of a namespace what can be; return how many these are."""
 
 
-def add(app: Flask, door: Callable[[], ReadModel | None]) -> None:
-    """Add the paths; `door` returns what they read, or None where they are not served."""
-    _add_letters(app, door)
+class Ask(Protocol):
+    """Returns what is read, once it is known that whoever asks may do that."""
+
+    def __call__(self, verb: str, resource: str, tenant: str, name: str = "") -> ReadModel:
+        """Raise `Denied` or `NotFound` otherwise."""
+
+
+def add(app: Flask, door: Callable[[], ReadModel | None], let_in: Callable[[Operation], None]) -> None:
+    """Add the paths.
+
+    `door` returns what they read, or None where they are not served; `let_in` raises `Denied` for who may not do what
+    they ask for, before it is looked whether that is there.
+    """
+
+    def ask(verb: str, resource: str, tenant: str, name: str = "") -> ReadModel:
+        read = door()
+        if read is None:
+            raise NotFound("The records under /v1 are not enabled here.")
+        let_in(Operation((verb,), resource, tenant, name))
+        if not _LABEL.fullmatch(tenant) or not _LABEL.fullmatch(name or tenant):
+            raise NotFound("There is nothing of that name.")
+        return read
+
+    _add_letters(app, ask)
 
     @app.get("/v1/tenants/<tenant>/functions", endpoint="listFunctions")
     def functions(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_functions(tenant), f"tenant {tenant}")})
+        return _json({"items": _found(ask("list", "functions", tenant).list_functions(tenant), f"tenant {tenant}")})
 
     @app.get("/v1/tenants/<tenant>/functions/<name>", endpoint="getFunction")
     def function(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_function(tenant, name), f"function {tenant}/{name}"))
+        found = ask("get", "functions", tenant, name).get_function(tenant, name)
+        return _json(_found(found, f"function {tenant}/{name}"))
 
     @app.get("/v1/tenants/<tenant>/builds/<name>", endpoint="getBuild")
     def build(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_build(tenant, name), f"build {tenant}/{name}"))
+        return _json(_found(ask("get", "builds", tenant, name).get_build(tenant, name), f"build {tenant}/{name}"))
 
     @app.get("/v1/tenants/<tenant>/builds/<name>/log", endpoint="getBuildLog")
     def build_log(tenant: str, name: str) -> Response:
-        found = _found(_records(door, tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
+        found = _found(ask("get", "builds", tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
 
 
-def _add_letters(app: Flask, door: Callable[[], ReadModel | None]) -> None:
+def _add_letters(app: Flask, ask: Ask) -> None:
 
     @app.get("/v1/tenants/<tenant>/deadletters", endpoint="listDeadLetters")
     def letters(tenant: str) -> Response:
-        return _json({"items": _found(_records(door, tenant).list_letters(tenant), f"tenant {tenant}")})
+        return _json({"items": _found(ask("list", "deadletters", tenant).list_letters(tenant), f"tenant {tenant}")})
 
     @app.get("/v1/tenants/<tenant>/deadletters/<name>", endpoint="getDeadLetter")
     def letter(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).get_letter(tenant, name), f"dead letter {tenant}/{name}"))
+        found = ask("get", "deadletters", tenant, name).get_letter(tenant, name)
+        return _json(_found(found, f"dead letter {tenant}/{name}"))
 
     @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend", endpoint="resendDeadLetter")
     def resend(tenant: str, name: str) -> Response:
-        return _json(_found(_records(door, tenant, name).resend(tenant, name), f"dead letter {tenant}/{name}"), 202)
+        found = ask("update", "deadletters", tenant, name).resend(tenant, name)
+        return _json(_found(found, f"dead letter {tenant}/{name}"), 202)
 
     @app.post("/v1/tenants/<tenant>/deadletters/resend", endpoint="resendDeadLetters")
     def resend_all(tenant: str) -> Response:
-        return _json({"resent": _found(_records(door, tenant).resend_all(tenant), f"tenant {tenant}")}, 202)
-
-
-def _records(door: Callable[[], ReadModel | None], *names: str) -> ReadModel:
-    read = door()
-    if read is None:
-        raise NotFound("The records under /v1 are not enabled here.")
-    if not all(_LABEL.fullmatch(name) for name in names):
-        raise NotFound(f"There is nothing of the name {'/'.join(names)}.")
-    return read
+        found = ask("update", "deadletters", tenant).resend_all(tenant)
+        return _json({"resent": _found(found, f"tenant {tenant}")}, 202)
 
 
 def _found(thing: Thing | None, what: str) -> Thing:

@@ -25,8 +25,10 @@ NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kanik
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "builds_reuse": ("none", "tenant", "all"),
     "supply_verify": ("none", "own", "all"),
+    "access_events": ("none", "oidc", "token", "hmac"),
+    "access_api": ("none", "token"),
 }
-"""What a setting may be that is one of a few words."""
+"""What a setting may be that is one of a few words, or a list of some."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -185,6 +187,8 @@ class Settings:
     """Where Brokers take events."""
     broker_tls: str = ""
     """A folder with ``ca.crt``, certificates to trust beside the system's where Brokers take events by https."""
+    broker_tokens: str = ""
+    """A folder with a token for each Broker, ``<namespace>.<broker>``; "" where they don't ask who sends."""
     dead_letter_url: str = ""
     """The dead-letter service; exhausted events of functions go to ``<this>/<tenant>``."""
     dead_letter_ttl: int = 604800
@@ -201,6 +205,18 @@ class Settings:
     """The tenant of functions that senders of the older families name by two ids; "" refuses them."""
     api: bool = False
     """Serve the read model under ``/v1``."""
+    access_events: tuple[str, ...] = ("none",)
+    """How senders of events may say who they are; what a request says something in counts.
+
+    ``none``: whoever reaches the receiver is trusted; it stands alone. ``oidc``: as one of the product's own Brokers,
+    which are trusted. ``token``: by a token of the cluster's. ``hmac``: by a signature. Both do what they may.
+    """
+    access_api: tuple[str, ...] = ("token",)
+    """The same of those who ask under ``/v1``: ``none`` or ``token``."""
+    access_audience: str = "knative-lambda"
+    """Whom tokens must be made for."""
+    access_keys: str = ""
+    """A folder with a file for each sender who may sign; see `access/keys.py`. ``hmac`` needs it."""
     context_limit: int = Limits.total
     """Bytes of a source once unpacked."""
     log_effects: bool = False
@@ -232,12 +248,13 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         if raw is not None:
             try:
                 values[name] = _parse(getattr(known.type, "__name__", ""), raw)
-                if raw not in CHOICES.get(name, (raw,)):
-                    raise ValueError(f"one of {', '.join(CHOICES[name])}, not {raw!r}")  # noqa: TRY301 - told with the others
+                _check(name, values[name])
                 if name == "rates" and (wrong := rates.faults(values[name])):
-                    raise ValueError("; ".join(wrong))  # noqa: TRY301 - the same
+                    raise ValueError("; ".join(wrong))  # noqa: TRY301 - told with the others
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")
+    if "hmac" in values.get("access_events", ()) and not values.get("access_keys"):
+        faults.append(f"{PREFIX}ACCESS_KEYS: is not set, and hmac needs it")
     if faults:
         raise BadSettings("\n".join(faults))
     return Settings(**values)
@@ -255,6 +272,16 @@ def credentials(folder: str) -> tuple[str, str]:
     if not folder:
         return "", ""
     return (Path(folder, "access-key").read_text().strip(), learn(Path(folder, "secret-key").read_text().strip()))
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise `ValueError` where a value is none of its choices."""
+    choices = CHOICES.get(name, ())
+    said = value if isinstance(value, tuple) else (value,)
+    if choices and not (said and set(said) <= {*choices}):
+        raise ValueError(f"one of {', '.join(choices)}, not {','.join(said)!r}")
+    if choices and "none" in said and len(said) > 1:
+        raise ValueError("none stands alone: who is not asked needs no other way")
 
 
 def _parse(kind: str, raw: str) -> Any:

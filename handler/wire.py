@@ -30,7 +30,10 @@ from knative_lambda.builds.trust import Trust
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
 from knative_lambda.handler import effects
+from knative_lambda.handler.access import modes
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.audit.sink import sink_of
 from knative_lambda.handler.audit.trail import Counted, Trail
 from knative_lambda.handler.broker import HttpBroker
@@ -66,6 +69,7 @@ class Service:
     senders: Senders
     breakers: Callable[[], dict[str, str]]
     read: ReadModel | None
+    access: Entrances
 
     def receive(self, event: Event) -> None:
         """Handle one event; see `router.handle`. What is owed for it is kept back until `answered`."""
@@ -102,12 +106,14 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     verifies = settings.supply_sign or settings.supply_verify != "none"
     require(settings, *NEEDED, *(["supply_keys"] if verifies else []))
     stored, reached = _store(settings), _registry(settings)
+    cluster = KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE))
     bare = Ports(
-        cluster=KubernetesCluster(KubernetesSettings(connections=settings.threads + BESIDE)),
+        cluster=cluster,
         store=open_store(settings.store_url, stored),
         registry=HttpRegistry(reached),
-        broker=HttpBroker(trust=Path(settings.broker_tls)),
+        broker=HttpBroker(trust=Path(settings.broker_tls), tokens=settings.broker_tokens),
         pusher=HttpPusher(reached),
+        reviews=KubernetesReviews(cluster),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
     around = around or (effects.tell if settings.log_effects else None)
@@ -122,7 +128,8 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     )
     joined = replace(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), reach=settings.reach)
     product = effects.watched(joined, around)
-    return Service(product, senders, states, Records(product) if settings.api else None), senders
+    read = Records(product) if settings.api else None
+    return Service(product, senders, states, read, modes.entrances(product, ports.reviews)), senders
 
 
 def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Trail]:

@@ -5,6 +5,9 @@
     │   ├── Malformed    it is not even a CloudEvent (400)
     │   ├── TooLarge     it is over a limit (413)
     │   └── Unsent       no dependency was asked about it
+    ├── Denied           who asks may not, whatever the request says; they are told no more
+    │   ├── Unauthenticated  nobody here knows who asks (401)
+    │   └── Forbidden    who asks has no right to it (403)
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
         │   └── Untrusted  somebody answered of whom nobody here says who it is
@@ -57,6 +60,22 @@ class TooLarge(Refused):
 
 class Unsent(Refused):
     """Refused before anything was sent: it says nothing about the dependency that would have been asked."""
+
+
+class Denied(ProductError):
+    """Who asks may not; its text is for the log alone."""
+
+
+class Unauthenticated(Denied):
+    """It is not known who asks; `challenge` is what a ``WWW-Authenticate`` says of how they could tell."""
+
+    def __init__(self, message: str, challenge: str = "") -> None:
+        self.challenge = challenge
+        super().__init__(message)
+
+
+class Forbidden(Denied):
+    """It is known who asks, and they have no right to it, whether or not it is there."""
 
 
 class Temporary(ProductError):

@@ -17,13 +17,17 @@ VALUES = {
     "default": {},
     "dev": {"files": ("values-dev.yaml",)},
     "two tenants": {"tenants": ["demo", "acme"], "receiver": {"legacyTenant": "acme"}},
-    "no tenant": {"tenants": []},
+    "no tenant": {"tenants": [], "receiver": {"access": {"events": ["oidc"]}}},
     "everything": {
         "tenants": ["demo"],
         "imagePullSecrets": ["pull"],
         "registry": {"prefix": "r.test:5000/fn", "insecure": True, "secret": "push"},
         "eventing": {"brokerConfig": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "kafka", "name": "broker"}},
-        "receiver": {"serviceAccountAnnotations": {"cloud.test/role": "lambda"}, "api": True},
+        "receiver": {
+            "serviceAccountAnnotations": {"cloud.test/role": "lambda"},
+            "api": True,
+            "access": {"events": ["oidc", "token", "hmac"], "keysSecret": "senders"},
+        },
     },
 }
 
@@ -78,6 +82,7 @@ def test_no_object_is_there_twice_and_each_says_where_it_belongs(objects: list[O
         "CustomResourceDefinition",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicyBinding",
+        "ClusterRoleBinding",
     }
 
 
@@ -96,7 +101,9 @@ def test_every_container_has_requests_and_limits_and_is_restricted(objects: list
 
 
 def test_nobody_gets_rights_on_the_whole_cluster_on_everything_or_on_secrets(objects: list[Object]) -> None:
-    assert not of(objects, "ClusterRole") + of(objects, "ClusterRoleBinding")
+    """Asking who somebody is, which `test_chart_access.py` is about, is no right to anything."""
+    assert not of(objects, "ClusterRole")
+    assert {binding["roleRef"]["name"] for binding in of(objects, "ClusterRoleBinding")} <= {"system:auth-delegator"}
     for role in of(objects, "Role"):
         for rule in role["rules"]:
             assert "*" not in {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}

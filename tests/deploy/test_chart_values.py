@@ -27,6 +27,11 @@ from support.chart import CHART, REQUIRED, refusal
         ({"eventing": {"delivery": {"backoffDelay": "1s"}}}, "/eventing/delivery/backoffDelay"),
         ({"eventing": {"sweep": "often"}}, "/eventing/sweep"),
         ({"receiver": {"drainSeconds": 26}}, "/receiver/drainSeconds"),
+        ({"receiver": {"access": {"events": []}}}, "/receiver/access/events"),
+        ({"receiver": {"access": {"events": ["password"]}}}, "/receiver/access/events/0"),
+        ({"receiver": {"access": {"api": ["hmac"]}}}, "/receiver/access/api/0"),
+        ({"receiver": {"access": {"audience": ""}}}, "/receiver/access/audience"),
+        ({"eventing": {"senders": ["alice"]}}, "/eventing/senders/0"),
         ({"metrics": {"port": 9090}}, "/metrics/port"),
         ({"receiver": {"rates": {"tenant": {"perSecond": 0, "burst": 1}}}}, "/receiver/rates/tenant/perSecond"),
         ({"audit": {"sink": "https://me:hush@host/"}}, "/audit/sink"),
@@ -65,6 +70,23 @@ def test_people_are_a_tenants() -> None:
     assert '"acme" is not among the tenants' in refusal(
         **REQUIRED, tenants=["demo"], people={"acme": {"users": ["jane"]}}
     )
+
+
+@pytest.mark.parametrize(
+    ("access", "why"),
+    [
+        ({"events": ["none", "token"]}, "none stands alone"),
+        ({"api": ["token", "none"]}, "none stands alone"),
+        ({"events": ["token"]}, "none or oidc must be among them"),
+        ({"events": ["oidc", "hmac"]}, "receiver.access.keysSecret"),
+    ],
+)
+def test_ways_in_that_would_keep_out_too_many_or_too_few_are_refused(access: dict[str, Any], why: str) -> None:
+    assert why in refusal(**REQUIRED, receiver={"access": access})
+
+
+def test_senders_are_named_only_where_they_are_asked_for() -> None:
+    assert "eventing.senders" in refusal(**REQUIRED, eventing={"senders": ["acme/ci"]})
 
 
 def test_the_older_families_tenant_must_be_one() -> None:

@@ -22,7 +22,7 @@ values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
 supply: {sign: true, verify: own, keysSecret: image-keys}
-receiver: {logEffects: true} # one of the tests reads them
+receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
 builds: {mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 Y
 export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them

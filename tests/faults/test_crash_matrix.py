@@ -23,10 +23,13 @@ from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.embedded.programs import Images
+from knative_lambda.deploy.reviews import Reviews
+from knative_lambda.handler.access.caller import Authenticator
 from knative_lambda.handler.app import Door, ReadModel
 from knative_lambda.handler.broker import Broker
 from knative_lambda.handler.effects import READS, Call, ports
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.records import Ask
 from knative_lambda.handler.router import handle
 from knative_lambda.storage.bounded import Readable
 from knative_lambda.storage.store import Store
@@ -35,11 +38,15 @@ EFFECTS = Path(__file__).parent / "effects.txt"
 NO_PORTS = {
     Door: "what the HTTP door calls: the handler itself",
     ReadModel: "reads for people, through the same Cluster and Store",
+    Authenticator: "says who asks, before anything is done; a signature is taken by the same Cluster",
+    Ask: "lets somebody read",
     Images: "what the embedded mode runs functions from",
     Issuer: "signs, and asks nobody",
     Readable: "the body of an answer",
 }
 """Protocols of the service through which no use case changes the world."""
+AT_THE_DOOR = {"reviews"}
+"""Ports that are asked before any use case begins."""
 Crash = tuple[int, str]
 
 
@@ -125,7 +132,7 @@ def test_the_effects_of_all_use_cases_are_those_on_record() -> None:
 def test_every_protocol_of_the_service_is_a_port_that_is_wrapped() -> None:
     """A new one is wrapped by itself where it is a field of what is joined, or said to be no port."""
     wrapped = {hint for thing in joined(Estate()) for _, _, hint in ports(thing) if isinstance(hint, type)}
-    assert wrapped == {Broker, Builder, Cluster, Pusher, Registry, Store}
+    assert wrapped == {Broker, Builder, Cluster, Pusher, Registry, Reviews, Store}
     assert faults.protocols() == wrapped | set(NO_PORTS)
 
 
@@ -155,7 +162,8 @@ def test_a_call_that_is_said_to_read_changes_nothing() -> None:
 
         estate.handler.on_read = check
         estate.deliver(story.event(estate))
-    assert read == {(port, method) for port, methods in READS.items() for method in methods}
+    in_use_cases = READS.keys() - AT_THE_DOOR
+    assert read == {(port, method) for port in in_use_cases for method in READS[port]}
 
 
 def trace(estate: Estate) -> object:

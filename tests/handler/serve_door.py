@@ -17,6 +17,7 @@ from flask import Flask
 
 from knative_lambda.handler import app as http
 from knative_lambda.handler import logs
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.server import ServerSettings, serve
@@ -31,6 +32,7 @@ class HoldingDoor:
     """Holds events back until the process has been told to stop."""
 
     read = None
+    access = Entrances(lambda _: None)
 
     def __init__(self, release: threading.Event) -> None:
         self._release = release

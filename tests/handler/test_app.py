@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from knative_lambda.handler import app as http
 from knative_lambda.handler import intake
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.app import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
@@ -70,6 +71,7 @@ class FakeDoor:
     read: Records | None = None
     received: list[Event] = field(default_factory=list)
     answers: int = 0
+    access: Entrances = field(default_factory=lambda: Entrances(lambda _: None))
 
     def receive(self, event: Event) -> None:
         self.received.append(event)

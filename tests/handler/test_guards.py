@@ -13,10 +13,12 @@ from typing import Any, get_type_hints
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import generate_latest
+from support.reviews import FakeReviews
 from support.world import PYTHON, World
 
 from knative_lambda.handler import app as http
 from knative_lambda.handler import wire
+from knative_lambda.handler.access import modes
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.metrics import Metrics
 from knative_lambda.handler.senders import Senders
@@ -28,7 +30,7 @@ from knative_lambda.storage.settings import StoreSettings
 ROOT = Path(__file__).parents[2]
 PROTOCOLS: dict[str, Any] = get_type_hints(Ports)
 PATIENCE = patience(StoreSettings("memory://"))
-SECOND = {"pusher": "registry"}
+SECOND = {"pusher": "registry", "reviews": "cluster"}
 """A port that is beside another one of the same dependency, and has its breaker."""
 ASKS_NOBODY = {"store.presign"}
 """Signed here; nothing is sent."""
@@ -247,14 +249,14 @@ class Receiver:
         self.world, self.time = world, Time()
         posted = type("Broker", (), {"post": staticmethod(world._post)})()
         bare = {"cluster": world.cluster, "store": world.store, "registry": world.registry, "broker": posted}
-        bare |= {"pusher": world.pusher}
+        bare |= {"pusher": world.pusher, "reviews": FakeReviews()}
         self.outages = {name: Outage(name, port) for name, port in bare.items()}
         ports, states = guarded(Ports(**self.outages), PATIENCE, Hooks(), self.time.switches())  # type: ignore[arg-type]
         senders = Senders.over(ports.cluster, ports.store, world.settings, ports.broker.post)
         self.outbox = senders.outbox
         workshop = wire.workshop(world.settings, ports.cluster, world.builder, ports.registry, ports.store)
         product = replace(world.product, workshop=workshop)
-        door = wire.Service(product, senders, states, None)
+        door = wire.Service(product, senders, states, None, modes.opened(product))
         self.client: FlaskClient = http.create_app(door, http.HttpSettings()).test_client()
 
     def ask(self, dependency: str) -> int:

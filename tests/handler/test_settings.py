@@ -39,10 +39,32 @@ def test_all_faults_are_told_together() -> None:
         "BUILD_RESOURCES": "[1]",
         "FUNCTION_RESOURCES": "{",
         "BUILDS_REUSE": "al",
+        "ACCESS_API": "hmac",
+        "ACCESS_EVENTS": "none,token",
     }
     with pytest.raises(BadSettings) as faults:
         read({f"KNATIVE_LAMBDA_{name}": value for name, value in wrong.items()})
     assert all(name in str(faults.value) for name in wrong)
+
+
+@pytest.mark.parametrize(
+    ("events", "keys", "fault"),
+    [
+        ("token,hmac", "/keys", ""),
+        ("oidc", "", ""),
+        ("none,oidc", "", "none stands alone"),
+        ("hmac", "", "KNATIVE_LAMBDA_ACCESS_KEYS"),
+        ("", "", "one of none, oidc"),
+        ("basic", "", "one of none, oidc"),
+    ],
+)
+def test_the_ways_in_are_those_there_are(events: str, keys: str, fault: str) -> None:
+    given = {"KNATIVE_LAMBDA_ACCESS_EVENTS": events, "KNATIVE_LAMBDA_ACCESS_KEYS": keys}
+    if fault:
+        with pytest.raises(BadSettings, match=fault):
+            read(given)
+    else:
+        assert read(given).access_events == tuple(events.split(","))
 
 
 def test_what_is_missing_is_named_all_of_it() -> None:

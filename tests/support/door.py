@@ -8,6 +8,8 @@ from flask.testing import FlaskClient
 from support.world import World
 from werkzeug.test import TestResponse
 
+from knative_lambda.handler.access import modes
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.app import HttpSettings, create_app
 from knative_lambda.handler.audit.trail import Trail
 from knative_lambda.handler.events import Event
@@ -29,6 +31,10 @@ class FrontDoor:
     @property
     def read(self) -> Records:
         return Records(self.world.product)
+
+    @property
+    def access(self) -> Entrances:
+        return modes.opened(self.world.product)
 
     def receive(self, event: Event) -> None:
         self.received.append(event)

@@ -14,6 +14,7 @@ from typing import Any
 from support.faults import Handler
 from support.images import Made, made, tarred
 from support.papers import statement
+from support.reviews import FakeReviews
 from support.tokens import FakeIssuer
 from support.world import World
 
@@ -94,7 +95,9 @@ class Estate(World):
 
     def process(self, handler: Handler) -> tuple[Ports, Product]:
         """Return what another process of the product is joined from, and its product, every call through `handler`."""
-        ports = watched(Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher), handler.around)
+        ports = watched(
+            Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher, FakeReviews()), handler.around
+        )
         decided = KanikoSettings("kaniko", "fetch", registry=self.settings.registry)
         kaniko = Kaniko(ports.cluster, ports.store, decided, lambda: self.time, FakeIssuer())
         builders = Builders(kaniko, Layered(ports.store, ports.registry, ports.pusher))

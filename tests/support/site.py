@@ -12,6 +12,8 @@ from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, POD, Object
 from knative_lambda.handler import app as http
+from knative_lambda.handler.access import modes
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.app import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
@@ -26,6 +28,7 @@ class Behind:
 
     product: Product
     read: Records
+    access: Entrances
 
     def receive(self, event: Event) -> None:
         handle(event, self.product)
@@ -46,10 +49,11 @@ class Site(World):
         kaniko = Kaniko(self.cluster, self.store, decided, now=lambda: self.time)
         self.product = replace(self.product, workshop=replace(self.product.workshop, builder=kaniko))
 
-    def http(self, product: Product | None = None) -> FlaskClient:
-        """Return a client of the door, to this product or to one with other ports."""
+    def http(self, product: Product | None = None, access: Entrances | None = None) -> FlaskClient:
+        """Return a client of the door, to this product or to one with other ports; anybody is let in, or who may."""
         joined = product or self.product
-        return http.create_app(Behind(joined, Records(joined)), HttpSettings()).test_client()
+        behind = Behind(joined, Records(joined), access or modes.opened(joined))
+        return http.create_app(behind, HttpSettings()).test_client()
 
     def post(self, kind: str = types.BUILD_START, product: Product | None = None, **data: Any) -> TestResponse:
         """Send an event in binary mode; data that is not given is that of a start of `hello`."""

@@ -111,6 +111,18 @@ subjects:
 {{- fail (printf "people: %q is not among the tenants" $tenant) -}}
 {{- end -}}
 {{- end -}}
+{{- $modes := .Values.receiver.access.events -}}
+{{- if and (has "none" $modes) (gt (len $modes) 1) -}}
+{{- fail "receiver.access.events: none stands alone: who is not asked needs no other way" -}}
+{{- else if not (or (has "none" $modes) (has "oidc" $modes)) -}}
+{{- fail "receiver.access.events: the product's own Brokers bring what it is told, so none or oidc must be among them" -}}
+{{- else if and (has "hmac" $modes) (not .Values.receiver.access.keysSecret) -}}
+{{- fail "receiver.access.keysSecret: name the Secret with the keys, which hmac needs" -}}
+{{- else if and .Values.eventing.senders (not (has "oidc" $modes)) -}}
+{{- fail "eventing.senders: they are asked for where receiver.access.events has oidc" -}}
+{{- else if and (has "none" .Values.receiver.access.api) (gt (len .Values.receiver.access.api) 1) -}}
+{{- fail "receiver.access.api: none stands alone: who is not asked needs no other way" -}}
+{{- end -}}
 {{- with .Values.receiver.legacyTenant -}}
 {{- if not (has . $.Values.tenants) -}}
 {{- fail (printf "receiver.legacyTenant: %q is not among the tenants" .) -}}

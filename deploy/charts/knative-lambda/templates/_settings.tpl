@@ -91,6 +91,15 @@ KNATIVE_LAMBDA_DELIVERY_BACKOFF_POLICY: {{ .Values.functions.delivery.backoffPol
 KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDelay }}
 KNATIVE_LAMBDA_LEGACY_TENANT: {{ .Values.receiver.legacyTenant | quote }}
 KNATIVE_LAMBDA_API: {{ .Values.receiver.api }}
+KNATIVE_LAMBDA_ACCESS_EVENTS: {{ join "," .Values.receiver.access.events | quote }}
+KNATIVE_LAMBDA_ACCESS_API: {{ join "," .Values.receiver.access.api | quote }}
+KNATIVE_LAMBDA_ACCESS_AUDIENCE: {{ .Values.receiver.access.audience | quote }}
+{{- if .Values.receiver.access.keysSecret }}
+KNATIVE_LAMBDA_ACCESS_KEYS: /var/run/secrets/knative-lambda/keys
+{{- end }}
+{{- if has "oidc" .Values.receiver.access.events }}
+KNATIVE_LAMBDA_BROKER_TOKENS: /var/run/secrets/knative-lambda/brokers
+{{- end }}
 KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{- end }}
 

@@ -1,0 +1,146 @@
+"""The contract of the `Reviews` port, held against the fake of the tests and a real API server."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import pytest
+from support.reviews import FakeReviews, account
+
+from knative_lambda.deploy.cluster import NAMESPACE, SERVICE_ACCOUNT, Kind
+from knative_lambda.deploy.guard import PATIENCE, GuardedReviews
+from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+from knative_lambda.deploy.reviews import Identity, Reviews, Right
+from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
+from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.guard import Guard
+
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+AUDIENCE = "knative-lambda"
+
+
+class Site(Protocol):
+    """A cluster with one ServiceAccount, alice, in a namespace of the test's own."""
+
+    reviews: Reviews
+    namespace: str
+
+    def token(self, audience: str) -> str: ...
+
+    def allow(self, verb: str) -> None:
+        """Let alice do something to Functions."""
+
+
+@dataclass
+class Fake:
+    reviews: Reviews
+    known: FakeReviews
+    namespace: str = "acme"
+
+    def token(self, audience: str) -> str:
+        return self.known.give(account(self.namespace, "alice"), audience)
+
+    def allow(self, verb: str) -> None:
+        self.known.allow(account(self.namespace, "alice"), verb, "functions", self.namespace)
+
+
+@dataclass
+class Real:
+    reviews: Reviews
+    cluster: KubernetesCluster
+    namespace: str
+
+    def token(self, audience: str) -> str:
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/alice/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [audience]}}
+        token: str = self.cluster._send("POST", path, body=body).object()["status"]["token"]
+        return token
+
+    def allow(self, verb: str) -> None:
+        meta = {"name": f"alice-{verb}", "namespace": self.namespace}
+        rule = {"apiGroups": ["knative-lambda.dev"], "resources": ["functions"], "verbs": [verb]}
+        self.cluster.create(ROLE, {"apiVersion": ROLE.api_version, "kind": "Role", "metadata": meta, "rules": [rule]})
+        role = {"apiGroup": ROLE.group, "kind": "Role", "name": meta["name"]}
+        subject = {"kind": "ServiceAccount", "name": "alice", "namespace": self.namespace}
+        body = {"apiVersion": BINDING.api_version, "kind": "RoleBinding", "metadata": meta}
+        self.cluster.create(BINDING, body | {"roleRef": role, "subjects": [subject]})
+
+
+@pytest.fixture(params=["fake", "guarded", "kubernetes"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    if request.param != "kubernetes":
+        known = FakeReviews()
+        yield Fake(GuardedReviews(known, Guard("cluster", PATIENCE)) if request.param == "guarded" else known, known)
+        return
+    with contextlib.closing(KubernetesCluster(KubernetesSettings(request.getfixturevalue("kubeconfig")))) as cluster:
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        cluster.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        meta = {"name": "alice", "namespace": name}
+        cluster.create(SERVICE_ACCOUNT, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
+        yield Real(KubernetesReviews(cluster), cluster, name)
+
+
+def alice(site: Site) -> Identity:
+    found = site.reviews.who(site.token(AUDIENCE), AUDIENCE)
+    assert found is not None
+    return found
+
+
+def test_a_token_says_who_one_is_with_all_that_the_cluster_knows(site: Site) -> None:
+    found = alice(site)
+    assert found.name == f"system:serviceaccount:{site.namespace}:alice"
+    assert found.uid
+    assert f"system:serviceaccounts:{site.namespace}" in found.groups
+
+
+@pytest.mark.parametrize("audience", ["another", "https://test"])
+def test_a_token_for_somebody_else_says_nothing(site: Site, audience: str) -> None:
+    """The API server's own audience among them."""
+    assert site.reviews.who(site.token(audience), AUDIENCE) is None
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "nobody"])
+def test_a_token_that_nobody_gave_says_nothing(site: Site, token: str) -> None:
+    assert site.reviews.who(token, AUDIENCE) is None
+
+
+def test_a_right_is_had_where_it_was_given(site: Site) -> None:
+    caller, right = alice(site), Right("update", "functions", site.namespace, "hello")
+    assert not site.reviews.may(caller, right)
+    site.allow("update")
+    assert site.reviews.may(caller, right)
+    assert site.reviews.may(caller, replace(right, name=""))
+    for other in (
+        replace(right, verb="delete"),
+        replace(right, resource="builds"),
+        replace(right, namespace="no-such-place"),
+        replace(right, namespace=""),
+    ):
+        assert not site.reviews.may(caller, other)
+
+
+def test_nobody_else_has_it(site: Site) -> None:
+    site.allow("update")
+    other = replace(alice(site), name=f"system:serviceaccount:{site.namespace}:bob")
+    assert not site.reviews.may(other, Right("update", "functions", site.namespace))
+
+
+def test_what_more_the_cluster_knows_of_a_caller_is_told_to_it_again(kubeconfig: str) -> None:
+    """An authorizer may decide by any of it, so none is lost: what is asked is taken as it is."""
+    with contextlib.closing(KubernetesCluster(KubernetesSettings(kubeconfig))) as cluster:
+        whole = Identity("jane", "1", ("system:masters",), (("scopes.test/a", ("b", "c")),))
+        assert KubernetesReviews(cluster).may(whole, Right("get", "functions", "default"))
+        assert not KubernetesReviews(cluster).may(replace(whole, groups=()), Right("get", "functions", "default"))
+
+
+def test_a_product_that_may_not_ask_says_so_and_blames_nobody_else(kubeconfig: str) -> None:
+    """The sender is told to come again: the right may be given meanwhile."""
+    with contextlib.closing(KubernetesCluster(KubernetesSettings(kubeconfig, "nobody"))) as cluster:
+        reviews = KubernetesReviews(cluster)
+        with pytest.raises(Unavailable, match="TokenReview"):
+            reviews.who("a.b.c", AUDIENCE)
+        with pytest.raises(Unavailable, match="SubjectAccessReview"):
+            reviews.may(Identity("jane"), Right("get", "functions", "default"))
