@@ -26,6 +26,7 @@ from knative_lambda.deploy.embedded.programs import Images
 from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler.access.caller import Authenticator
 from knative_lambda.handler.app import Door, ReadModel
+from knative_lambda.handler.audit.sink import Sink
 from knative_lambda.handler.broker import Broker
 from knative_lambda.handler.effects import READS, Call, ports
 from knative_lambda.handler.events import Event
@@ -40,6 +41,7 @@ NO_PORTS = {
     ReadModel: "reads for people, through the same Cluster and Store",
     Authenticator: "says who asks, before anything is done; a signature is taken by the same Cluster",
     Ask: "lets somebody read",
+    Sink: "takes copies of the audit trail, in a thread of its own",
     Images: "what the embedded mode runs functions from",
     Issuer: "signs, and asks nobody",
     Readable: "the body of an answer",
