@@ -1,10 +1,12 @@
-"""A Build whose image is pushed: it gets its papers where it is to have some, and then has ended.
+"""A Build whose image is pushed: it gets its papers where it is to have some; first of all where they are signed.
 
-Called by `settle.py`, when the image becomes known, and again for as long as that is the last thing on the record.
+Called by `settle.py`, when the image becomes known, and again for as long as that is the last thing on the record; and
+by `converge`, for papers that nothing waits for, once the image is deployed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from knative_lambda.builds import record
 from knative_lambda.builds.ends import Outcome, Workshop, finish, write
@@ -15,6 +17,8 @@ from knative_lambda.schemas.errors import Refused, Temporary, Unavailable, Untru
 
 ATTESTED = "Attested"
 """The step at which an image has its papers."""
+DEPLOYED_FIRST: Saying = ("Unknown", "DeployedFirst", "")
+"""What is said of papers that are made when the image runs already, or is about to."""
 UNATTESTED: Mapping[type[Exception], str] = {
     Unusable: "KeyUnusable",
     Untrusted: "RegistryUntrusted",
@@ -24,50 +28,67 @@ UNATTESTED: Mapping[type[Exception], str] = {
 }
 """Why an image has no papers, by what went wrong."""
 UNSIGNED = timedelta(minutes=1)
-"""How long an image waits for papers that nobody signs."""
+"""For how long papers that nobody signs are tried again."""
 AGAIN = timedelta(seconds=5)
 """When to look again at what did not answer."""
 
 
 def made(build: Object, image: str, log: str, workshop: Workshop, now: datetime) -> Object:
-    """Record an image that is there: as the Build's end, unless it is to get its papers first.
+    """Record an image that is there: as the Build's end, unless it is to be signed first.
 
-    Then these say when it was pushed, so that is on the record before them, for whoever goes on from there.
+    Then the papers say when it was pushed, so that is on the record before them, for whoever goes on from there.
     """
-    change = {"log": log} if log else {}
-    if workshop.attestor is None:
-        return _succeeded(record.told(build, change, {}, now), image, workshop, now)
+    change, attestor = {"log": log} if log else {}, workshop.attestor
+    if attestor is None or attestor.keys is None:
+        steps = {} if attestor is None else {ATTESTED: DEPLOYED_FIRST}
+        return _succeeded(record.told(build, change, steps, now), image, workshop, now)
     build = write(build, change, {record.PUSHED: ("True", "Pushed", image)}, workshop, now)
     return attest(build, image, workshop, now)
 
 
 def attest(build: Object, image: str, workshop: Workshop, now: datetime) -> Object:
-    """Give an image its papers, and record the end. Where it is to be signed, it is nothing without them.
+    """Give an image the papers without which it is nothing, and record the end.
 
-    What does not answer, and a key that somebody has to mend, is tried again for as long as the Build has time; or for
-    a moment only, where it is to have papers and does not need them.
+    What does not answer, and a key that somebody has to mend, is tried again for as long as the Build has time.
     """
-    attestor, meta = workshop.attestor, build["metadata"]
-    if attestor is None:  # it was asked for when the image was pushed
+    if workshop.attestor is None or workshop.attestor.keys is None:  # it was signed when the image was pushed
         return _succeeded(build, image, workshop, now)
+    papers = partial(workshop.attestor.attest, build, image)
+    said = _attested(build, papers, workshop, record.ends(build, workshop.patience, now), now)
+    status, reason, message = said
+    if status == "Unknown":
+        return _write(build, {ATTESTED: said, "Succeeded": said}, workshop, now)
+    build = record.told(build, {}, {ATTESTED: said}, now)
+    if status == "False":
+        return finish(build, Outcome("Failed", reason, message), workshop, now)
+    return _succeeded(build, image, workshop, now)
+
+
+def add_papers(build: Object, workshop: Workshop, now: datetime) -> Object:
+    """Give the image of a Build that has ended the papers that nothing has waited for; return it as it is then."""
+    said, image = condition(build, ATTESTED), record.image_of(build)
+    if workshop.attestor is None or not image or said["status"] != "Unknown" or not said.get("reason"):
+        return build
+    end = datetime.fromisoformat(condition(build, record.PUSHED)["lastTransitionTime"]) + UNSIGNED
+    papers = partial(workshop.attestor.attest, build, image)
+    return _write(build, {ATTESTED: _attested(build, papers, workshop, end, now)}, workshop, now)
+
+
+def _attested(build: Object, papers: Callable[[], str], workshop: Workshop, end: datetime, now: datetime) -> Saying:
+    """Return what is to be said of papers once they were tried; until a moment, what may pass is tried again."""
+    meta = build["metadata"]
     try:
-        steps: dict[str, Saying] = {ATTESTED: ("True", "Attested", attestor.attest(build, image))}
+        return "True", "Attested", papers()
     except (Refused, Temporary) as error:
         reason = next(name for kind, name in UNATTESTED.items() if isinstance(error, kind))
-        end = record.ends(build, workshop.patience, now)
-        if attestor.keys is None:
-            end = min(end, datetime.fromisoformat(condition(build, record.PUSHED)["lastTransitionTime"]) + UNSIGNED)
-        lasts = isinstance(error, Refused | Untrusted) or now >= end
-        if not lasts:
-            workshop.later(meta["namespace"], build["spec"]["function"], now + AGAIN)
-            steps = {ATTESTED: ("Unknown", reason, str(error)), "Succeeded": ("Unknown", reason, str(error))}
-            told = record.told(build, {}, steps, now)
-            return build if told == build else write(build, {}, steps, workshop, now)
-        steps = {ATTESTED: ("False", reason, str(error))}
-        if attestor.keys is not None:
-            build = record.told(build, {}, steps, now)
-            return finish(build, Outcome("Failed", reason, str(error)), workshop, now)
-    return _succeeded(record.told(build, {}, steps, now), image, workshop, now)
+        if isinstance(error, Refused | Untrusted) or now >= end:
+            return "False", reason, str(error)
+        workshop.later(meta["namespace"], build["spec"]["function"], now + AGAIN)
+        return "Unknown", reason, str(error)
+
+
+def _write(build: Object, steps: Mapping[str, Saying], workshop: Workshop, now: datetime) -> Object:
+    return build if record.told(build, {}, steps, now) == build else write(build, {}, steps, workshop, now)
 
 
 def _succeeded(build: Object, image: str, workshop: Workshop, now: datetime) -> Object:

@@ -9,7 +9,7 @@ the difference, and is right when it runs twice, late, beside its twin, or after
 from dataclasses import replace
 from functools import partial
 
-from knative_lambda.builds import ends, prepare, record, settle, source
+from knative_lambda.builds import ends, prepare, pushed, record, settle, source
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
@@ -99,6 +99,8 @@ def _bring_forward(function: Object, product: Product) -> bool:
             _record(function, replace(inputs, lost=lost), product)
             raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)
+    if build is not None:
+        pushed.add_papers(build, product.workshop, product.now())
     return moves
 
 

@@ -159,15 +159,42 @@ def test_a_registry_that_never_takes_them_ends_the_build_in_time(tmp_path: Path)
     assert acme.condition("Built")[:2] == ("False", "RegistryUnavailable")
 
 
-def test_papers_that_nobody_signs_are_waited_for_a_moment_only() -> None:
+def test_nothing_waits_for_papers_that_nobody_signs() -> None:
+    """The Service is applied first: what is asked of the registry for papers takes nothing from a function's start."""
+    acme, seen = world(), []
+    real = acme.pusher.attach
+    acme.pusher.attach = lambda *args: seen.append(acme.service_image()) or real(*args)  # type: ignore[method-assign]
+    acme.start()
+    assert len(seen) == 2
+    assert seen[0] == acme.build()["status"]["image"]
+    assert step(acme, "Attested") == ("True", "Attested", "bill of materials, provenance")
+
+
+def test_papers_that_nobody_signs_are_tried_for_a_moment_only() -> None:
     acme = world()
     acme.pusher.breaks["attach"] = Unavailable("registry", "it is away")
     acme.start()
-    assert phase(acme.build()) == "Running"
+    assert phase(acme.build()) == "Succeeded"
+    assert acme.condition("Deployed")[0] == "True"
+    assert step(acme, "Attested")[:2] == ("Unknown", "RegistryUnavailable")
     acme.time += timedelta(minutes=1)
     acme.tick()
     assert step(acme, "Attested")[:2] == ("False", "RegistryUnavailable")
-    assert acme.condition("Deployed")[0] == "True"
+
+
+def test_papers_that_a_process_died_over_are_made_by_the_sweep() -> None:
+    acme = world()
+    real, acme.pusher.attach = acme.pusher.attach, died  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        acme.start()
+    acme.pusher.attach = real  # type: ignore[method-assign]
+    acme.tick()
+    assert step(acme, "Attested")[0] == "True"
+    assert len(listed(acme.service_image(), acme.pusher)) == 2
+
+
+def died(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_key_that_is_of_no_use_is_named_and_may_be_mended(tmp_path: Path) -> None:
