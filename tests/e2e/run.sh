@@ -15,7 +15,7 @@ if [ ! -f "$SUPPLY_KEYS/cosign.pub" ]; then
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out "$SUPPLY_KEYS/cosign.key"
   openssl pkey -in "$SUPPLY_KEYS/cosign.key" -pubout -out "$SUPPLY_KEYS/cosign.pub"
 fi
-kubectl create namespace knative-lambda --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+kubectl get namespace knative-lambda >/dev/null 2>&1 || kubectl create namespace knative-lambda >/dev/null
 kubectl create secret generic image-keys -n knative-lambda --from-file="$SUPPLY_KEYS" --dry-run=client -o yaml |
   kubectl apply --server-side --force-conflicts -f - >/dev/null
 values=$(mktemp)
