@@ -9,19 +9,23 @@ set -a # what the tests need to know of the cluster
 # shellcheck source=/dev/null
 . "$CLUSTER_RUN/env"
 set +a
-export SUPPLY_KEYS=$CLUSTER_RUN/image-keys # of the cluster, not of a run: what runs was signed with them
-if [ ! -f "$SUPPLY_KEYS/cosign.pub" ]; then
-  mkdir -p "$SUPPLY_KEYS"
-  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out "$SUPPLY_KEYS/cosign.key"
-  openssl pkey -in "$SUPPLY_KEYS/cosign.key" -pubout -out "$SUPPLY_KEYS/cosign.pub"
+signed=
+if [ -n "${SIGNED:-}" ]; then # images bear signatures, and nothing runs without
+  export SUPPLY_KEYS=$CLUSTER_RUN/image-keys # of the cluster, not of a run: what runs was signed with them
+  if [ ! -f "$SUPPLY_KEYS/cosign.pub" ]; then
+    mkdir -p "$SUPPLY_KEYS"
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out "$SUPPLY_KEYS/cosign.key"
+    openssl pkey -in "$SUPPLY_KEYS/cosign.key" -pubout -out "$SUPPLY_KEYS/cosign.pub"
+  fi
+  kubectl get namespace knative-lambda >/dev/null 2>&1 || kubectl create namespace knative-lambda >/dev/null
+  kubectl create secret generic image-keys -n knative-lambda --from-file="$SUPPLY_KEYS" --dry-run=client -o yaml |
+    kubectl apply --server-side --force-conflicts -f - >/dev/null
+  signed="supply: {sign: true, verify: own, keysSecret: image-keys}"
 fi
-kubectl get namespace knative-lambda >/dev/null 2>&1 || kubectl create namespace knative-lambda >/dev/null
-kubectl create secret generic image-keys -n knative-lambda --from-file="$SUPPLY_KEYS" --dry-run=client -o yaml |
-  kubectl apply --server-side --force-conflicts -f - >/dev/null
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
-supply: {sign: true, verify: own, keysSecret: image-keys}
+$signed
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
 builds: {mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 Y
