@@ -7,12 +7,14 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from support.door import Site, envelope
+from support.reviews import FakeReviews, account
 from support.stories import letter
 from support.world import PYTHON, World
 
@@ -178,6 +180,62 @@ def test_what_is_not_let_in_has_one_record_of_what_it_says_of_itself(
     assert site.http.post("/", **sent).status_code == status
     [record] = records(site, sink)
     assert (record["operation"], record["status"], record["event_id"]) == (operation, status, event_id)
+
+
+@pytest.mark.parametrize("known", RECEIVED, ids=lambda known: known.type)
+def test_whoever_may_not_has_one_record_and_is_named_where_it_is_known_who(known: types.EventType) -> None:
+    """Also of a hint: only the product's own Brokers may bring one."""
+    site, sink = site_of(World(access_events=("token",)))
+    site.door.reviews = reviews = FakeReviews()
+    alice = account("acme", "alice")
+    token = {"Authorization": f"Bearer {reviews.give(alice, 'knative-lambda')}"}
+    found = []
+    for headers in ({}, token):
+        site.send(known.type, DATA[known.schema], **headers)
+        found += records(site, sink)
+    assert [(each["status"], each["caller"]) for each in found] == [(401, ""), (403, alice.name)]
+    assert {each["operation"] for each in found} == {asked.operation_of(known.type)}
+
+
+@pytest.mark.parametrize("known", MUTATING, ids=lambda known: known.type)
+def test_whoever_may_is_named_in_their_one_record(known: types.EventType) -> None:
+    site, sink = site_of(World(access_events=("token",)))
+    site.door.reviews = reviews = FakeReviews()
+    alice = account("acme", "alice")
+    for verb, resource in product(("create", "update", "delete"), ("functions", "builds")):
+        reviews.allow(alice, verb, resource, "acme")
+    token = f"Bearer {reviews.give(alice, 'knative-lambda')}"
+    answer = site.send(known.type, DATA[known.schema], Authorization=token)
+    [record] = records(site, sink)
+    assert (record["status"], record["caller"]) == (answer.status_code, alice.name)
+    assert answer.status_code not in (401, 403)
+
+
+def test_whoever_may_not_read_or_resend_has_one_record_for_each_path() -> None:
+    site, sink = site_of(World(api=True, access_api=("token",)))
+    site.door.reviews = reviews = FakeReviews()
+    headers = {"Authorization": f"Bearer {reviews.give(account('acme', 'alice'), 'knative-lambda')}"}
+    walked = set()
+    for rule in site.http.application.url_map.iter_rules():
+        if rule.rule.startswith("/v1/"):
+            path = rule.rule.replace("<tenant>", "acme").replace("<name>", "hello")
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                assert site.http.open(path, method=method, headers=headers).status_code == 403
+                [record] = records(site, sink)
+                assert (record["operation"], record["tenant"], record["status"]) == (rule.endpoint, "acme", 403)
+                walked.add(rule.endpoint)
+    assert walked == asked.API
+
+
+def test_who_may_not_takes_nothing_of_what_a_tenant_may() -> None:
+    rates = Rates({"tenant": {"perSecond": 1, "burst": 1}}, ("acme",), lambda: 0.0)
+    site, _ = site_of(World(access_events=("token",)), rates)
+    site.door.reviews = reviews = FakeReviews()
+    alice, bob = account("acme", "alice"), account("other", "bob")
+    reviews.allow(alice, "delete", "functions", "acme")
+    tokens = {who: f"Bearer {reviews.give(who, 'knative-lambda')}" for who in (alice, bob)}
+    sent = [site.send("function.delete", PLACE, Authorization=tokens[who]) for who in (bob, bob, alice, alice)]
+    assert [answer.status_code for answer in sent] == [403, 403, 202, 429]
 
 
 def test_each_event_of_a_batch_has_its_own() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask.testing import FlaskClient
+from support.reviews import FakeReviews
 from support.world import World
 from werkzeug.test import TestResponse
 
@@ -27,6 +28,8 @@ class FrontDoor:
     world: World
     received: list[Event] = field(default_factory=list)
     states: Mapping[str, str] = field(default_factory=dict)
+    reviews: FakeReviews | None = None
+    """Who says who somebody is and what they may; without, anybody may come in."""
 
     @property
     def read(self) -> Records:
@@ -34,7 +37,8 @@ class FrontDoor:
 
     @property
     def access(self) -> Entrances:
-        return modes.opened(self.world.product)
+        product = self.world.product
+        return modes.opened(product) if self.reviews is None else modes.entrances(product, self.reviews)
 
     def receive(self, event: Event) -> None:
         self.received.append(event)
