@@ -68,6 +68,8 @@ class Receiver:
     process: subprocess.Popen[str]
     port: int
     metrics_port: int
+    audited: Path
+    """Where its audit trail goes beside its output."""
 
     def ask(self, method: str, path: str, port: int = 0) -> tuple[int, dict[str, str], str]:
         """Return the status, the headers and the body of an answer; an event is sent by POST."""
@@ -118,6 +120,7 @@ def receiver(api_server: ApiServer, tmp_path: Path) -> Iterator[Receiver]:
         "KANIKO_IMAGE": "kaniko",
         "FETCH_IMAGE": "fetch",
         "METRICS_PORT": str(metrics_port),
+        "AUDIT_SINK": (tmp_path / "audit.jsonl").as_uri(),
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KNATIVE_LAMBDA_")}
     environment |= {f"KNATIVE_LAMBDA_{name}": value for name, value in settings.items()}
@@ -126,7 +129,7 @@ def receiver(api_server: ApiServer, tmp_path: Path) -> Iterator[Receiver]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             _wait_for(port, process)
-            started = Receiver(process, port, metrics_port)
+            started = Receiver(process, port, metrics_port, tmp_path / "audit.jsonl")
             assert started.ask("GET", "/health/live")[0] == 200
             yield started
         finally:
@@ -168,7 +171,7 @@ def test_an_api_server_that_fails_is_left_alone_and_named(receiver: Receiver, ap
 def test_an_event_that_waits_for_a_slow_api_server_is_answered_before_the_process_ends(
     receiver: Receiver, api_server: ApiServer
 ) -> None:
-    """And its metrics go with it."""
+    """And its record is written; its metrics go with it."""
     asked, told = threading.Event(), threading.Event()
 
     def slow() -> int:
@@ -189,6 +192,8 @@ def test_an_event_that_waits_for_a_slow_api_server_is_answered_before_the_proces
     assert (status, "there is no tenant acme" in body) == (422, True)
     assert receiver.process.wait(SECONDS) == 0
     assert not _is_open(receiver.metrics_port)
+    [record] = map(json.loads, receiver.audited.read_text().splitlines())
+    assert (record["operation"], record["tenant"], record["status"]) == ("build.start", "acme", 422)
 
 
 def _is_open(port: int) -> bool:
