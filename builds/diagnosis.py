@@ -21,6 +21,7 @@ NO_ANSWER = re.compile(
     r"|unexpected EOF|i/o timeout|connection timed out|TLS handshake timeout|Client\.Timeout exceeded"
     r"|context deadline exceeded|net/http: request canceled|no route to host|network is unreachable|server misbehaving"
 )
+NOT_TAKEN = re.compile(r"\b(?:UNAUTHORIZED|DENIED)\b|status code 40[13]\b")
 NO_HOST = re.compile(r"\blookup (\S+)(?: on \S+)?: no such host")
 OWN_COMMAND = "failed to execute command"
 """A line of the Dockerfile failed; what follows is its own words."""
@@ -67,6 +68,8 @@ def exited(exit_code: int, log: str, hosts: Collection[str]) -> Ended:
     said = KANIKO_ERROR.findall(log)
     if said and _is_unanswered(said[-1], hosts):
         return Ended(exit_code, "platform", "RegistryUnavailable", "the registry did not answer as it should")
+    if said and not said[-1].startswith("error building image") and NOT_TAKEN.search(said[-1]):
+        return Ended(exit_code, "platform", "RegistryRefused", "the registry did not let the build push")
     return Ended(exit_code, "user", "BuildFailed", f"the build ended with exit code {exit_code}")
 
 

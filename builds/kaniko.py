@@ -21,6 +21,7 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, ProductError, Temporary
+from knative_lambda.schemas.redaction import learn
 from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
@@ -87,9 +88,8 @@ class Kaniko:
         url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings
         token = ""
         if self.issuer is not None:
-            token = self.issuer.token(
-                push_token.grants(attempt, self.issuer.host, settings.registry, settings.reads), seconds=attempt.seconds
-            )
+            granted = push_token.grants(attempt, self.issuer.host, settings.registry, settings.reads)
+            token = learn(self.issuer.token(granted, seconds=attempt.seconds), passing=True)
             settings = replace(settings, registry_secret=attempt.name)
         try:
             made = self.cluster.create(JOB, job(attempt, url, settings))

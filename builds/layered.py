@@ -19,7 +19,7 @@ from knative_lambda.builds.layers import BOUNDS, INDEXES, Base, Bounds, Layer
 from knative_lambda.builds.pusher import Blob, Manifest, Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Refused, Temporary, TooLarge, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Refused, Temporary, TooLarge, Unavailable, Untrusted
 from knative_lambda.storage.store import Store
 
 AT_ONCE = 2
@@ -63,15 +63,14 @@ class Layered:
     def start(self, attempt: Attempt) -> Ended:
         """Build, and return how that ended.
 
-        Raises `Unavailable` where store or registry do not answer at all, as any event does at such a time, and
-        `Temporary` where too many are before it, or it takes too long: no attempt is used up then.
+        Raises `Unavailable` where store or registry do not answer at all, as any event does at such a time, `NotLetIn`
+        or `Untrusted` where they do not know each other, and `Temporary` where too many are before it, or it takes
+        too long: no attempt is used up then.
         """
         ask: Ask = partial(self._ask, self.clock() + BEGIN)
         with self._turn(attempt):
             try:
                 return self._build(attempt, ask)
-            except Untrusted as error:
-                return Ended(1, "ours", "RegistryUntrusted", str(error))
             except Refused as refused:
                 [fault] = refused.faults
                 whose, reason = REFUSALS.get(fault.where, REFUSALS["/registry"])
@@ -116,7 +115,7 @@ class Layered:
             if attempt.keep:
                 ask(self.pusher.tag, attempt.keep, found)
             self._push(attempt, layer, self._base(reference, found, ask), ask)
-        except Untrusted:
+        except (NotLetIn, Untrusted):
             raise
         except Unavailable as error:  # it did answer before
             return Ended(1, "platform", "RegistryUnavailable", str(error))

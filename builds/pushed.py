@@ -13,7 +13,7 @@ from knative_lambda.builds.ends import Outcome, Workshop, finish, write
 from knative_lambda.builds.signing import Unusable
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition
-from knative_lambda.schemas.errors import Refused, Temporary, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Refused, Temporary, Unavailable, Untrusted
 
 ATTESTED = "Attested"
 """The step at which an image has its papers."""
@@ -21,6 +21,7 @@ DEPLOYED_FIRST: Saying = ("Unknown", "DeployedFirst", "")
 """What is said of papers that are made when the image runs already, or is about to."""
 UNATTESTED: Mapping[type[Exception], str] = {
     Unusable: "KeyUnusable",
+    NotLetIn: "RegistryRefused",
     Untrusted: "RegistryUntrusted",
     Unavailable: "RegistryUnavailable",
     Refused: "RegistryRefused",

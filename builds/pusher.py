@@ -42,7 +42,8 @@ class Pusher(Protocol):
     """The write side of an OCI registry, and what is to be read of an image before another is laid upon it.
 
     Everything is named by its digest and checked against it, so every method may be called twice. Each raises
-    `Unavailable` ("registry") where the registry does not answer, or not as it should; `Refused` where it says no.
+    `Unavailable` ("registry") where the registry does not answer, or not as it should; `NotLetIn` where it does not
+    take our credentials; `Refused` where it says no to what is pushed.
     """
 
     def manifest(self, reference: str) -> Manifest | None:

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 import urllib3
 
 from knative_lambda.builds.pusher import Blob, Descriptor, Manifest
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, unexpected
+from knative_lambda.builds.registry_client import DENIED, Client, Place, RegistrySettings, unexpected
 from knative_lambda.builds.registry_http import ACCEPT
-from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable
 
 SMALL = 4 * 1024 * 1024
 """Bytes of a manifest, or of a config: registries take no manifest that is larger."""
@@ -156,8 +156,10 @@ def _may_pass(answer: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _error(answer: urllib3.BaseHTTPResponse, place: Place, what: str, body: bytes = b"") -> Refused | Unavailable:
-    """Return the error for an answer: refused where it will be the same next time, unavailable where it may not be."""
+    """Return the error for an answer: refused where it will be the same next time, whoever asks."""
     said = f"{place.host} answered {answer.status} to {what} of {place.repository}{_why(body)}"
+    if answer.status in DENIED:
+        return NotLetIn("registry", said)
     if _may_pass(answer):
         return Unavailable("registry", said)
     return Refused.because("/registry", said)

@@ -27,6 +27,10 @@ UNLIMITED: Saying = ("True", "NoSlotNeeded", "")
 """Of the same step, where nothing runs by itself."""
 PUSHED = "Pushed"
 """The step at which a Build's image is known by digest; where it needs papers, it has not ended by that."""
+ARRIVES = 60
+"""Seconds within which exchanged credentials have arrived, here and in the next Pod."""
+CREDENTIALS = ("ContextNotFetched", "RegistryRefused")
+"""Ends of attempts that these may mend: an URL signed with the older key, a password that holds no more."""
 INSTALLED = "DependenciesInstalled"
 """The step of Builds whose code is laid upon installed dependencies."""
 
@@ -147,6 +151,8 @@ def due(build: Object, patience: Patience) -> datetime | None:
     number = build["status"]["attempt"]
     drawn = int(names.sha256([build["metadata"]["uid"], number])[7:15], 16) / 0xFFFFFFFF
     pause = patience.pause * 2 ** (number - 1) * (0.5 + drawn)
+    if failed["reason"] in CREDENTIALS:
+        pause = max(pause, ARRIVES)
     return datetime.fromisoformat(failed["lastTransitionTime"]) + timedelta(seconds=pause)
 
 

@@ -10,14 +10,12 @@ from typing import Protocol
 class Registry(Protocol):
     """An OCI registry, or a folder that plays one.
 
-    Every method raises `Unavailable` ("registry") when the registry does not answer.
+    Every method raises `Unavailable` ("registry") when the registry does not answer, `NotLetIn` where it does not let
+    us ask.
     """
 
     def digest(self, reference: str) -> str | None:
-        """Return the digest that `reference` (``host/repository:tag`` or ``…@sha256:…``) names, or None.
-
-        Raises `Refused` ("/registry") where the registry does not let us ask.
-        """
+        """Return the digest that `reference` (``host/repository:tag`` or ``…@sha256:…``) names, or None."""
 
     def tags(self, repository: str) -> list[str]:
         """Return every tag of ``host/repository``, none where there is no such repository."""

@@ -22,7 +22,7 @@ import urllib3
 
 from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
 from knative_lambda.builds.reach import Reach
-from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Unavailable, Untrusted
 from knative_lambda.schemas.redaction import learn
 
 REDIRECTS = 3
@@ -271,9 +271,12 @@ def _unusable(file: Path, why: str) -> Unavailable:
     return Unavailable("registry", f"the docker config {file} {why}")
 
 
-def denied(answer: urllib3.BaseHTTPResponse, place: Place) -> Refused:
-    """Return the error for an answer that says who asks may not: it is the same next time, and no outage."""
-    return Refused.because("/registry", f"{place.host} answered {answer.status} for {place.repository}")
+DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+def denied(answer: urllib3.BaseHTTPResponse, place: Place) -> NotLetIn:
+    """Return the error for an answer that says who asks may not."""
+    return NotLetIn("registry", f"{place.host} answered {answer.status} for {place.repository}")
 
 
 def unexpected(answer: urllib3.BaseHTTPResponse, place: Place) -> Unavailable:

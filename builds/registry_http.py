@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings, denied, unexpected
+from knative_lambda.builds.registry_client import DENIED, Client, Place, RegistrySettings, denied, unexpected
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 ACCEPT = ", ".join(
@@ -24,7 +24,6 @@ ACCEPT = ", ".join(
 )
 PAGES = 100
 """Pages of one list that are read."""
-DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 

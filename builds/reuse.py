@@ -17,7 +17,7 @@ from knative_lambda.builds.layers import INDEXES
 from knative_lambda.builds.pusher import Manifest, Pusher
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 
 ASKED = 3
 """Builds whose images are looked for, the newest of each tenant first."""
@@ -62,7 +62,7 @@ class Reuse:
                 if self._bring(found, image, destination, end):
                     repository, digest = destination.rpartition(":")[0], image.rpartition("@")[2]
                     return Served(f"{repository}@{digest}", _name(other, build))
-            except (Refused, Untrusted) as error:
+            except (Refused, NotLetIn, Untrusted) as error:
                 log.warning("%s is built, though %s serves: %s", build["metadata"]["name"], image, error)
             return None
         return None
@@ -92,7 +92,7 @@ class Reuse:
                     return False
                 self.pusher.bring(blob, source, target)
             self.pusher.tag(destination, manifest)
-        except Untrusted:
+        except (NotLetIn, Untrusted):
             raise
         except Unavailable as error:  # it did answer before
             log.warning("%s could not be brought to %s: %s", image, target, error)

@@ -16,7 +16,7 @@ from knative_lambda.builds.layered import REFUSALS
 from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.schemas.errors import Conflict, Refused, Temporary, Untrusted
+from knative_lambda.schemas.errors import Conflict, NotLetIn, Refused, Temporary, Untrusted
 from knative_lambda.schemas.redaction import redact
 from knative_lambda.storage import keys
 
@@ -28,6 +28,10 @@ PROGRESS = re.compile(r"level=info|^INFO\[")
 LATE = "DeadlineExceeded"
 AGAIN = timedelta(seconds=5)
 """When to look again at what was stopped and still goes on."""
+KNOWN = "RegistryAnswers"
+"""The step that tells of a registry which does not take our credentials, or whose certificate is a stranger's."""
+WAITS = timedelta(seconds=150)
+"""How long such a registry is asked again: what replaces the credentials is mounted within a minute."""
 
 
 def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
@@ -42,11 +46,27 @@ def settle(build: Object, workshop: Workshop, now: datetime) -> Object:
     if image := record.pushed(build):
         return pushed.attest(build, image, workshop, now)
     try:
-        return _admit(build, workshop, now) if record.phase(build) == "Queued" else _judge(build, workshop, now)
-    except Untrusted as error:
-        return finish(build, Outcome("Failed", "RegistryUntrusted", str(error)), workshop, now)
+        after = _admit(build, workshop, now) if record.phase(build) == "Queued" else _judge(build, workshop, now)
+    except (NotLetIn, Untrusted) as error:
+        if error.dependency != "registry":
+            raise
+        return _denied(build, error, workshop, now)
     except Refused as refused:
         return finish(build, _refusal(refused), workshop, now)
+    if condition(after, KNOWN)["status"] == "False" and record.phase(after) not in record.TERMINAL:
+        after = write(after, {}, {KNOWN: ("True", "Answered", "")}, workshop, now)
+    return after
+
+
+def _denied(build: Object, error: NotLetIn | Untrusted, workshop: Workshop, now: datetime) -> Object:
+    """Ask again for a while, whether new credentials have come; then that is the end, with the cause."""
+    reason, told = "RegistryRefused" if isinstance(error, NotLetIn) else "RegistryUntrusted", condition(build, KNOWN)
+    if told["status"] == "False" and now >= datetime.fromisoformat(told["lastTransitionTime"]) + WAITS:
+        return finish(build, Outcome("Failed", reason, str(error)), workshop, now)
+    workshop.later(build["metadata"]["namespace"], build["spec"]["function"], now + 2 * AGAIN)
+    if told["status"] == "False" and told["message"] == str(error):
+        return build
+    return write(build, {}, {KNOWN: ("False", reason, str(error))}, workshop, now)
 
 
 def _refusal(refused: Refused) -> Outcome:

@@ -16,7 +16,7 @@ from knative_lambda.deploy.conditions import Saying, condition
 from knative_lambda.handler import status
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary, Untrusted
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, NotLetIn, Refused, Temporary, Untrusted
 
 CHAIN = 100
 """Rebuilds of one input that are followed."""
@@ -178,7 +178,7 @@ def _has_image(build: Object, product: Product) -> bool:
     image = record.image_of(build)
     try:
         return not image or product.workshop.registry.digest(image) is not None
-    except (Refused, Untrusted) as error:
+    except (Refused, NotLetIn, Untrusted) as error:
         log.warning("%s is taken to be there: %s", image, error)
         return True
 

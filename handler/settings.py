@@ -268,10 +268,16 @@ def require(settings: Settings, *fields: str) -> None:
 
 
 def credentials(folder: str) -> tuple[str, str]:
-    """Return the access key and the secret key that lie in a folder, or two empty strings where there is no folder."""
+    """Return the access key and the secret key that lie in a folder, or two empty strings where there is no folder.
+
+    Raises `OSError` where one of them is not there, or is empty.
+    """
     if not folder:
         return "", ""
-    return (Path(folder, "access-key").read_text().strip(), learn(Path(folder, "secret-key").read_text().strip()))
+    access, secret = (Path(folder, name).read_text().strip() for name in ("access-key", "secret-key"))
+    if not (access and secret):
+        raise OSError(f"a key in {folder} is empty")
+    return access, learn(secret)
 
 
 def _check(name: str, value: Any) -> None:

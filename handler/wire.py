@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from knative_lambda.builds.attest import Attestor
@@ -257,6 +258,7 @@ def _store(settings: Settings) -> StoreSettings:
         access_key=access_key,
         secret_key=secret_key,
         trust=Path(settings.store_tls),
+        keys=partial(credentials, settings.store_credentials),
     )
 
 

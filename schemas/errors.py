@@ -10,7 +10,8 @@
     │   └── Forbidden    who asks has no right to it (403)
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
-        │   └── Untrusted  somebody answered of whom nobody here says who it is
+        │   ├── Untrusted  somebody answered of whom nobody here says who it is
+        │   └── NotLetIn   it answered that it does not know us, or not for this: credentials may be on their way
         ├── TooMany      more came at once than may (429)
         ├── Conflict     somebody else wrote the object first
         └── AlreadyExists  the name is taken
@@ -100,6 +101,10 @@ class Untrusted(Unavailable):
 
 class TooMany(Temporary):
     """More came than may at once, of this sort or in all."""
+
+
+class NotLetIn(Unavailable):
+    """A dependency answered, and does not take our credentials; those that replace them may arrive within a minute."""
 
 
 class Conflict(Temporary):

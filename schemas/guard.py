@@ -4,7 +4,8 @@ Called by the wrappers of the ports, such as `storage/guard.py`: one `Guard` for
 The breaker is only told how a call ended. No lock is held while a call runs, so calls never wait for each other.
 
 It asks one thing: is the dependency reached? Every answer says yes, also "not there", `Conflict` or `Refused`: it ends
-a row of failures, and the outage that a probe looks into. What was never sent, and a bug, say nothing.
+a row of failures, and the outage that a probe looks into. What was never sent, a stranger's answer and a bug say
+nothing. `NotLetIn` is an answer, and is tried again: what we say is read anew each time.
 """
 
 import math
@@ -20,7 +21,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import pybreaker
 import tenacity
 
-from knative_lambda.schemas.errors import ProductError, Unavailable, Unsent
+from knative_lambda.schemas.errors import NotLetIn, ProductError, Unavailable, Unsent, Untrusted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,10 +154,13 @@ class Guard:
         with self._admitted() as state:
             try:
                 result = fn()
+            except (Unsent, Untrusted):
+                raise
+            except NotLetIn:
+                self._record(_success, state)
+                raise
             except Unavailable:
                 self._record(_failure, state)
-                raise
-            except Unsent:
                 raise
             except ProductError:
                 self._record(_success, state)

@@ -1,21 +1,26 @@
 """A store that is opened when it is first asked: its vendor's library takes longer to load than all the rest.
 
-Made by `factory.py` for those whose library is heavy. What could be wrong with URL and settings has been said before.
+It is opened anew where its keys have been exchanged since, so that nobody has to be started again. Made by `factory.py`
+for those whose library is heavy. What could be wrong with URL and settings has been said before.
 """
 
 from collections.abc import Callable, Iterator
 from threading import Lock
 
+from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.storage.store import Store, Stored
+
+Keys = tuple[str, str]
 
 
 class DeferredStore:
-    """Opens a store once, whoever asks it first, and asks that one from then on."""
+    """Opens a store once, whoever asks it first, and asks that one for as long as its keys stay."""
 
-    def __init__(self, opened: Callable[[], Store]) -> None:
+    def __init__(self, opened: Callable[[Keys], Store], keys: Callable[[], Keys]) -> None:
         self._open = opened
+        self._keys = keys
         self._opening = Lock()
-        self._opened: Store | None = None
+        self._opened: tuple[Keys, Store] | None = None
 
     def put(self, key: str, body: bytes) -> None:
         """See `Store.put`."""
@@ -43,7 +48,17 @@ class DeferredStore:
 
     @property
     def _store(self) -> Store:
+        keys = self._read()
         with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-            return self._opened
+            if self._opened is None or (keys is not None and keys != self._opened[0]):
+                if keys is None:
+                    raise Unavailable("store", "its keys cannot be read")
+                self._opened = keys, self._open(keys)
+            return self._opened[1]
+
+    def _read(self) -> Keys | None:
+        """Return the keys, None where they cannot be read now: those that were read before may still be right."""
+        try:
+            return self._keys()
+        except OSError:
+            return None

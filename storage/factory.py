@@ -11,11 +11,12 @@ the rest of the service.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from knative_lambda.storage import keys
-from knative_lambda.storage.deferred import DeferredStore
+from knative_lambda.storage.deferred import DeferredStore, Keys
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
 
@@ -63,12 +64,12 @@ def _faults_of_s3(parts: SplitResult, settings: StoreSettings) -> list[str]:
 
 
 def _open_s3(parts: SplitResult, settings: StoreSettings) -> Store:
-    def opened() -> Store:
+    def opened(keys: Keys) -> Store:
         from knative_lambda.storage.s3 import S3Store  # noqa: PLC0415 - see the module's docstring
 
-        return S3Store(parts.netloc, parts.path.strip("/"), settings)
+        return S3Store(parts.netloc, parts.path.strip("/"), _with(settings, keys))
 
-    return DeferredStore(opened)
+    return DeferredStore(opened, _keys(settings))
 
 
 def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
@@ -86,12 +87,20 @@ def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
 def _open_minio(parts: SplitResult, settings: StoreSettings) -> Store:
     bucket, _, prefix = parts.path.strip("/").partition("/")
 
-    def opened() -> Store:
+    def opened(keys: Keys) -> Store:
         from knative_lambda.storage.minio import MinioStore  # noqa: PLC0415 - see the module's docstring
 
-        return MinioStore(parts.netloc, bucket, prefix, settings, secure=parts.query != "secure=false")
+        return MinioStore(parts.netloc, bucket, prefix, _with(settings, keys), secure=parts.query != "secure=false")
 
-    return DeferredStore(opened)
+    return DeferredStore(opened, _keys(settings))
+
+
+def _keys(settings: StoreSettings) -> Callable[[], Keys]:
+    return settings.keys or (lambda: (settings.access_key, settings.secret_key))
+
+
+def _with(settings: StoreSettings, keys: Keys) -> StoreSettings:
+    return replace(settings, access_key=keys[0], secret_key=keys[1])
 
 
 def _faults_of_file(parts: SplitResult, _settings: StoreSettings) -> list[str]:

@@ -14,11 +14,11 @@ from minio.error import MinioException, S3Error
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import NotLetIn, Unavailable
 from knative_lambda.schemas.tls import context
 from knative_lambda.storage import bounded, keys
 from knative_lambda.storage.settings import StoreSettings
-from knative_lambda.storage.store import BadKey, Stored
+from knative_lambda.storage.store import DENIED, BadKey, Stored
 
 _CONNECTIONS = 32
 """Kept open at most; more than the service has threads."""
@@ -134,7 +134,8 @@ class MinioStore:
         except S3Error as error:
             if error.code in _FOLDER:
                 raise BadKey("a key is the folder of another") from error
-            raise Unavailable("store", f"bucket {self._bucket}: {error.code}: {error.message}") from error
+            kind = NotLetIn if error.code in DENIED else Unavailable
+            raise kind("store", f"bucket {self._bucket}: {error.code}: {error.message}") from error
         except (MinioException, HTTPError, ParseError, ValueError) as error:
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
 

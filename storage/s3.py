@@ -9,11 +9,11 @@ import boto3.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import NotLetIn, Unavailable
 from knative_lambda.schemas.tls import AUTHORITIES, CERTIFICATE, KEY
 from knative_lambda.storage import bounded, keys
 from knative_lambda.storage.settings import StoreSettings
-from knative_lambda.storage.store import BadKey, Stored
+from knative_lambda.storage.store import DENIED, BadKey, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,7 +102,8 @@ class S3Store:
         except ClientError as error:
             if _code(error) in _FOLDER:
                 raise BadKey("a key is the folder of another") from error
-            raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
+            kind = NotLetIn if _code(error) in DENIED else Unavailable
+            raise kind("store", f"bucket {self._bucket}: {error}") from error
         except (BotoCoreError, ValueError) as error:
             raise Unavailable("store", f"bucket {self._bucket}: {error}") from error
 

@@ -4,6 +4,7 @@ Filled in by whoever reads the environment; used by `factory.py`, the stores and
 the keys do not even show in the representation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class StoreSettings:
     """The secret that belongs to `access_key`; read from a file or the environment by the caller."""
     trust: Path = NOWHERE
     """A folder as in `schemas/tls.py`: whom we believe to be the store, and how it is told who we are."""
+    keys: Callable[[], tuple[str, str]] | None = field(default=None, repr=False)
+    """Gives both anew, asked at each call: where they are exchanged while the store is open. None: those above."""
     connect_timeout: float = 2.0
     """Seconds to wait for a connection: a store lies close by."""
     read_timeout: float = 5.0

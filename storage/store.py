@@ -19,12 +19,28 @@ class Stored:
     modified: datetime
 
 
+DENIED = frozenset(
+    {
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "XAdminUserNotFound",
+        "401",
+        "403",
+    }
+)
+"""What S3 servers answer to keys that they do not take; the answer to a HEAD says only the status."""
+
+
 class Store(Protocol):
     """A flat map of keys to bytes.
 
     A key is one or more segments of ``[A-Za-z0-9._=-]`` joined by ``/``; no segment is ``.`` or ``..``. `BadKey`
     otherwise, before anything is sent. No key may be the folder of another: a store on a file system raises `BadKey`.
-    Every method raises `Unavailable` ("store") when the store does not answer; "not found" is an answer.
+    Every method raises `Unavailable` ("store") when the store does not answer, `NotLetIn` where it does not take our
+    keys; "not found" is an answer.
     """
 
     def put(self, key: str, body: bytes) -> None:

@@ -389,6 +389,24 @@ def test_a_users_failure_is_the_users_whatever_the_users_commands_print(bench: B
 
 
 @pytest.mark.parametrize(
+    ("log", "whose", "reason"),
+    [
+        ("error pushing image: failed to push: POST http://r/v2/x: UNAUTHORIZED: who", "platform", "RegistryRefused"),
+        ("error checking push permissions -- x: unexpected status code 403 Forbidden", "platform", "RegistryRefused"),
+        ("error building image: GET http://r/v2/private/manifests/1: UNAUTHORIZED: who", "user", "BuildFailed"),
+        (FAILED_RUN + "UNAUTHORIZED: who", "user", "BuildFailed"),
+    ],
+)
+def test_a_push_that_is_not_let_in_is_the_platforms_failure_and_an_image_that_is_not_given_the_users(
+    bench: Bench, log: str, whose: str, reason: str
+) -> None:
+    bench.ended(exitCode=1)
+    bench.log(log)
+    assert isinstance(bench.seen, Ended)
+    assert (bench.seen.whose, bench.seen.reason) == (whose, reason)
+
+
+@pytest.mark.parametrize(
     "log",
     [
         "error pushing image: failed to push to destination r/x: unexpected status code 503 Unavailable: <p>\n</p>\n",

@@ -14,7 +14,7 @@ from knative_lambda.builds.pusher import Blob
 from knative_lambda.builds.pusher_http import SMALL, HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.schemas.errors import Refused, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 
 LAYER = {"digest": sha256(BASE.blobs[0]), "size": len(BASE.blobs[0]), "mediaType": "x/y"}
 BODY = b"some bytes of a layer"
@@ -50,9 +50,9 @@ def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("auth", [WRONG, ""])
 def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: Path, auth: str) -> None:
     reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded, auth))
-    with pytest.raises(Refused, match="answered 401"):
+    with pytest.raises(NotLetIn, match="answered 401"):
         HttpPusher(reached).put(f"{guarded}/acme/wrong", Blob.of(BODY))
-    with pytest.raises(Refused, match="answered 401"):
+    with pytest.raises(NotLetIn, match="answered 401"):
         HttpPusher(reached).manifest(f"{guarded}/acme/wrong:1")
 
 
@@ -172,7 +172,7 @@ def test_a_copy_is_begun_again_where_a_token_is_asked_for_only_then(before: Gate
 def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "t0ken", BASIC
     pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host, WRONG)))
-    with pytest.raises(Refused, match="answered 401"):
+    with pytest.raises(NotLetIn, match="answered 401"):
         pusher.put(own, Blob.of(BODY))
 
 
@@ -363,7 +363,7 @@ def test_a_copy_that_takes_too_long_is_given_up(before: Gate, server: str, own: 
     [("HEAD", "blobs/sha256"), ("POST", "blobs/uploads"), ("PUT", "blobs/uploads"), ("PUT", "manifests")],
 )
 @pytest.mark.parametrize(
-    ("status", "error"), [(500, Unavailable), (507, Unavailable), (429, Unavailable), (413, Refused), (403, Refused)]
+    ("status", "error"), [(500, Unavailable), (507, Unavailable), (429, Unavailable), (413, Refused), (403, NotLetIn)]
 )
 def test_each_answer_that_is_none_is_told_by_its_status(
     before: Gate, own: str, step: tuple[str, str], status: int, error: type[Exception]

@@ -11,7 +11,7 @@ import pytest
 
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable
 
 LIST = "/v2/acme/hello/tags/list"
 DIGEST = "sha256:" + "d" * 64
@@ -125,11 +125,11 @@ def test_a_list_whose_pages_never_end_is_given_up(script: Script, registry: Http
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_registry_that_does_not_let_us_ask_refuses(script: Script, registry: HttpRegistry, status: int) -> None:
+def test_a_registry_that_does_not_let_us_ask_says_so(script: Script, registry: HttpRegistry, status: int) -> None:
     """It answers well here too: others, who may, are to get through its breaker."""
     script.says(f"/v2/acme/hello/manifests/{DIGEST}", {}, status=status)
     script.says(LIST, {}, status=status)
-    with pytest.raises(Refused, match=str(status)):
+    with pytest.raises(NotLetIn, match=str(status)):
         registry.digest(f"{script.repository}@{DIGEST}")
-    with pytest.raises(Refused, match=str(status)):
+    with pytest.raises(NotLetIn, match=str(status)):
         registry.tags(script.repository)

@@ -23,7 +23,7 @@ from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.metrics import Metrics
 from knative_lambda.handler.senders import Senders
 from knative_lambda.schemas import types
-from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 from knative_lambda.schemas.guard import DEPENDENCIES, Switches
 from knative_lambda.storage.settings import StoreSettings
 
@@ -212,6 +212,21 @@ def test_a_refusal_is_an_answer(bench: Bench, dependency: str, method: str) -> N
         with pytest.raises(Refused):
             bench.call(method)
     assert bench.states()[dependency] == "closed"
+
+
+@each_call
+def test_one_that_does_not_know_us_is_there_all_the_same(bench: Bench, dependency: str, method: str) -> None:
+    """So that nobody is kept from it once the credentials were exchanged; nor by a certificate that was."""
+    for error in (NotLetIn, Untrusted):
+
+        def deny(error: type[Unavailable] = error) -> None:
+            raise error(dependency, "answered 401")
+
+        bench.below[dependency].answer = deny
+        for _ in range(PATIENCE[dependency].failures + 1):
+            with pytest.raises(error):
+                bench.call(method)
+        assert bench.states()[dependency] == "closed"
 
 
 @each_dependency

@@ -13,7 +13,7 @@ from knative_lambda.builds import layered
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, LEASE, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import types
-from knative_lambda.schemas.errors import Refused, Temporary, Unavailable, Untrusted
+from knative_lambda.schemas.errors import NotLetIn, Refused, Temporary, Unavailable, Untrusted
 from knative_lambda.schemas.names import INPUT_ANNOTATION
 
 ONE, TWO = versions("one", "two")
@@ -282,8 +282,7 @@ def test_a_registry_that_does_not_answer_at_all_is_an_outage_as_for_any_event(wo
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Refused.because("/registry", "answered 401: the credentials are not taken"), "RegistryRefused"),
-        (Untrusted("registry", "shows a certificate that is not trusted"), "RegistryUntrusted"),
+        (Refused.because("/registry", "answered 413: the blob is too large"), "RegistryRefused"),
     ],
 )
 @pytest.mark.parametrize("step", ["manifest", "put"])
@@ -299,6 +298,29 @@ def test_a_registry_that_says_no_ends_the_build_with_the_cause_and_is_not_asked_
     assert world.condition("Built")[:2] == ("False", reason)
     world.start()
     assert world.condition("Built")[:2] == ("True", "Built"), "a new event tries again"
+
+
+@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize(("error", "reason"), [(NotLetIn, "RegistryRefused"), (Untrusted, "RegistryUntrusted")])
+@pytest.mark.parametrize("step", ["manifest", "put"])
+def test_a_registry_that_does_not_know_us_is_asked_again_while_new_credentials_may_come_and_no_longer(
+    world: World, step: str, error: type[Unavailable], reason: str, *, mended: bool
+) -> None:
+    world.pusher.breaks[step] = error("registry", "answered 401")
+    world.start()
+    assert condition(world.build(), "RegistryAnswers")["reason"] == reason
+    for _ in range(2):
+        world.time += timedelta(seconds=60)
+        world.tick()
+        assert world.condition("Built")[0] == "Unknown"
+    if not mended:
+        world.time += timedelta(seconds=60)
+        world.tick()
+        assert world.condition("Built")[:2] == ("False", reason)
+        assert "answered 401" in world.condition("Built")[2]
+    world.pusher.breaks.clear()
+    world.start() if not mended else world.tick()
+    assert world.condition("Built")[:2] == ("True", "Built")
 
 
 def test_a_context_that_is_gone_is_told(world: World) -> None:

@@ -78,6 +78,18 @@ def test_a_platforms_failure_is_not_tried_again_before_its_pause_is_over(world: 
     assert steps(world)["Retrying"] == ("False", "Begun")
 
 
+@pytest.mark.parametrize("reason", ["ContextNotFetched", "RegistryRefused"])
+def test_what_new_credentials_may_mend_is_tried_again_once_they_have_had_time_to_arrive(
+    world: World, reason: str
+) -> None:
+    """So that a key or a password exchanged in the middle of a build does not use up its attempts."""
+    world.start()
+    world.fail(Ended(1, "platform", reason, "x"))
+    moment = record.due(world.build(), Patience())
+    assert moment is not None
+    assert moment - world.time >= timedelta(seconds=60)
+
+
 def test_pauses_double_and_differ_between_builds(world: World) -> None:
     drawn = []
     for name in ("a", "b", "c"):

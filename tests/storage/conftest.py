@@ -1,26 +1,17 @@
 """Stores of every vendor for the contract suite, and the S3 server that two of them speak to."""
 
-import os
-import shutil
-import socket
-import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, start_server, stop
 
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.guard import GuardedStore
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
-
-BUCKET = "test-bucket"
-ACCESS_KEY = "tester"
-SECRET_KEY = "tester-secret"
-START_SECONDS = 20
 
 Connect = Callable[..., Store]
 
@@ -79,43 +70,3 @@ def connect_s3(endpoint: str, *, bucket: str = BUCKET, prefix: str = "", **setti
 def connect_minio(endpoint: str, *, bucket: str = BUCKET, prefix: str = "", **settings: float) -> Store:
     url = f"{endpoint.replace('http', 'minio')}/{bucket}/{prefix}?secure=false"
     return open_store(url, StoreSettings(url, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **settings))
-
-
-def start_server(home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the S3 server with one bucket; where its program is missing, skip, or fail in CI."""
-    cache = os.environ.get("CLUSTER_CACHE") or Path.home() / ".cache" / "knative-cluster"
-    program = shutil.which("versitygw") or shutil.which("versitygw", path=Path(cache) / "bin")
-    if program is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)(f"versitygw is neither on PATH nor in {cache}/bin")
-    (home / "buckets" / BUCKET).mkdir(parents=True)
-    (home / "metadata").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    setpriv = shutil.which("setpriv")
-    leash = [setpriv, "--pdeathsig", "KILL"] if setpriv else []  # it stops with this process, however that ends
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(*leash, program, "--quiet", "--port", f"127.0.0.1:{port}"),
-                *("posix", "--sidecar", home / "metadata", home / "buckets"),
-            ],
-            env={"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
-            stdout=log,
-            stderr=log,
-        )
-    give_up = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            if process.poll() is not None or time.monotonic() > give_up:
-                stop(process)
-                pytest.fail(f"versitygw did not start: {(home / 'log').read_text()}")
-            time.sleep(0.02)
-        else:
-            return process, f"http://127.0.0.1:{port}"
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()

@@ -8,6 +8,7 @@ from threading import Barrier
 
 import pytest
 
+from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.storage.deferred import DeferredStore
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.memory import MemoryStore
@@ -157,11 +158,11 @@ def test_only_the_chosen_vendor_is_imported_and_when_it_is_asked(url: str, impor
 def test_a_store_that_many_ask_at_once_is_opened_once() -> None:
     opened: list[Store] = []
 
-    def opening() -> Store:
+    def opening(_: tuple[str, str]) -> Store:
         opened.append(MemoryStore())
         return opened[-1]
 
-    store, together = DeferredStore(opening), Barrier(8)
+    store, together = DeferredStore(opening, lambda: ("a", "b")), Barrier(8)
 
     def ask(number: int) -> None:
         together.wait()
@@ -171,3 +172,31 @@ def test_a_store_that_many_ask_at_once_is_opened_once() -> None:
         list(threads.map(ask, range(8)))
     assert len(opened) == 1
     assert [found.key for found in store.list("")] == [f"key-{number}" for number in range(8)]
+
+
+def test_a_store_is_opened_anew_once_its_keys_were_exchanged_and_not_where_they_cannot_be_read() -> None:
+    keys = [("a", "b")]
+    opened: list[tuple[str, str]] = []
+
+    def opening(found: tuple[str, str]) -> Store:
+        opened.append(found)
+        return MemoryStore()
+
+    def reading() -> tuple[str, str]:
+        if not keys:
+            raise FileNotFoundError
+        return keys[-1]
+
+    store = DeferredStore(opening, reading)
+    for exchanged in (("a", "b"), ("c", "d"), ("c", "d"), None):
+        keys[:] = [exchanged] if exchanged else []
+        store.stat("x")
+    assert opened == [("a", "b"), ("c", "d")]
+
+
+def test_a_store_whose_keys_could_never_be_read_is_not_opened() -> None:
+    def reading() -> tuple[str, str]:
+        raise FileNotFoundError
+
+    with pytest.raises(Unavailable, match="its keys cannot be read"):
+        DeferredStore(lambda _: MemoryStore(), reading).stat("x")

@@ -29,6 +29,7 @@ from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.storage.memory import MemoryStore
+from knative_lambda.storage.store import Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PYTHON = {"main.py": "def handle(event, context):\n    return {}\n"}
@@ -117,7 +118,9 @@ class World:
     It lays no layers, builds share nothing and images have no papers, unless a test says so.
     """
 
-    def __init__(self, *, real: tuple[Registry, Pusher] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, real: tuple[Registry, Pusher] | None = None, store: Store | None = None, **settings: Any
+    ) -> None:
         """Make it; `real` are the two ports of a real registry, which ``registry`` and the bases are then in."""
         self.time = START
         self.cluster = MemoryCluster(validate=_validate, now=lambda: self.time, new_uid=counted_uids())
@@ -125,7 +128,7 @@ class World:
             self.namespace(tenant, {names.TENANT_LABEL: "true"})
             self.namespace(names.builds_namespace(tenant), {})
         self.namespace("knative-lambda", {})
-        self.store = MemoryStore(now=lambda: self.time)
+        self.store = store or MemoryStore(now=lambda: self.time)
         self.registry = FakeRegistry({f"registry/{runtime}:1": DIGEST for runtime in ("python", "node", "go")})
         self.builder = FakeBuilder()
         self.pusher = FakePusher(self.registry)
