@@ -127,3 +127,19 @@ def test_the_function_to_apply_is_one() -> None:
 @pytest.mark.parametrize("kind", ["Function", "Build"])
 def test_kubectl_explains_every_field(kind: str) -> None:
     assert list(undescribed(resource_schema(kind))) == []
+
+
+def threats() -> Iterator[tuple[str, str]]:
+    """Yield each threat of the security model with what shows its control."""
+    rows = (ROOT / "docs" / "SECURITY_MODEL.md").read_text("utf-8").partition("## Threats")[2].partition("## Gaps")[0]
+    for threat, _control, shown in re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", rows, re.MULTILINE):
+        if threat != "threat":
+            yield threat, shown
+
+
+@pytest.mark.parametrize(("threat", "shown"), list(threats()))
+def test_every_threat_names_a_test_that_is_there(threat: str, shown: str) -> None:
+    tests = re.findall(r"`(tests/[^`]+\.py)::(test_\w+)`", shown)
+    assert tests, f"{threat}: {shown} names no test"
+    for file, name in tests:
+        assert re.search(rf"^def {name}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE), f"{file} has no {name}"
