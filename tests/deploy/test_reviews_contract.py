@@ -1,6 +1,7 @@
 """The contract of the `Reviews` port, held against the fake of the tests and a real API server."""
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ class Site(Protocol):
     def token(self, audience: str) -> str: ...
 
     def allow(self, verb: str) -> None:
-        """Let alice do something to Functions."""
+        """Let alice do something to Functions; return when the cluster says that she may."""
 
 
 @dataclass
@@ -67,6 +68,13 @@ class Real:
         subject = {"kind": "ServiceAccount", "name": "alice", "namespace": self.namespace}
         body = {"apiVersion": BINDING.api_version, "kind": "RoleBinding", "metadata": meta}
         self.cluster.create(BINDING, body | {"roleRef": role, "subjects": [subject]})
+        who = Identity(f"system:serviceaccount:{self.namespace}:alice")
+        end = time.monotonic() + 30
+        while not self.reviews.may(
+            who, Right(verb, "functions", self.namespace)
+        ):  # it learns of a binding a little later
+            assert time.monotonic() < end, "the binding does not count"
+            time.sleep(0.05)
 
 
 @pytest.fixture(params=["fake", "guarded", "kubernetes"])

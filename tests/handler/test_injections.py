@@ -20,6 +20,8 @@ from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.kaniko import KanikoSettings
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.handler import app as http
+from knative_lambda.handler.access import modes
+from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.app import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.router import handle
@@ -155,6 +157,10 @@ class Door:
         self.site = Site()
         self.client = http.create_app(self, HttpSettings()).test_client()
         self.read = None
+
+    @property
+    def access(self) -> Entrances:
+        return modes.opened(self.site.product)
 
     def receive(self, event: Event) -> None:
         handle(event, self.site.product)
