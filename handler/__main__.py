@@ -79,15 +79,24 @@ def dead_letters(settings: Settings) -> None:
     def make_app() -> Callable[..., Any]:
         from knative_lambda.deploy.guard import PATIENCE, GuardedCluster  # noqa: PLC0415 - see the module's docstring
         from knative_lambda.deploy.kubernetes import KubernetesCluster  # noqa: PLC0415 - the same
+        from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews  # noqa: PLC0415 - the same
         from knative_lambda.handler import deadletters  # noqa: PLC0415 - the same
+        from knative_lambda.handler.access.guesses import Guesses  # noqa: PLC0415 - the same
+        from knative_lambda.handler.access.recent import Recent  # noqa: PLC0415 - the same
         from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
         from knative_lambda.schemas.guard import Guard  # noqa: PLC0415 - the same
 
         metrics = Metrics(["cluster"])
         guard = Guard("cluster", PATIENCE, listeners=[metrics.breaker], retried=[metrics.retried])
-        cluster = GuardedCluster(KubernetesCluster(), guard)
+        bare = KubernetesCluster()
+        cluster = GuardedCluster(bare, guard)
         metrics.serve(settings.metrics_port)
-        return deadletters.create_app(cluster, settings.namespace, settings.tenants, lambda: datetime.now(UTC))
+        let_in: deadletters.LetIn = deadletters.anybody
+        if "oidc" in settings.access_events:
+            reviews = Recent(Guesses(KubernetesReviews(bare)))
+            let_in = deadletters.brokers_alone(reviews, settings.access_audience)
+        now = partial(datetime.now, UTC)
+        return deadletters.create_app(cluster, settings.namespace, settings.tenants, now, let_in)
 
     serve(make_app, _listening(settings, threads=4))
 

@@ -6,18 +6,16 @@ any body of a success for a broken event, so an accepted event is answered with 
 
 import json
 import logging
-import re
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from knative_lambda.handler import asked, bodies, intake, problems, records
+from knative_lambda.handler import asked, bodies, correlation, health, intake, problems, records
 from knative_lambda.handler.access.caller import Attempt, Caller
 from knative_lambda.handler.access.entrance import Entrance
 from knative_lambda.handler.access.modes import Entrances
@@ -29,20 +27,16 @@ from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.records import ReadModel
-from knative_lambda.schemas import catalogue
-from knative_lambda.schemas.errors import Forbidden, Malformed, ProductError, Temporary, TooLarge
+from knative_lambda.schemas.errors import Forbidden, ProductError, Temporary
 from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import SOURCES
 
 INTERNAL = frozenset(known.type for known in SOURCES)
 """What nobody sends by hand: there are many of these, and one that was handled says nothing."""
-CLOSED = "closed"
 READS = ("GET", "HEAD")
 REFUSED = (401, 403, 429)
 """What is noted of a request that would have changed nothing, too."""
 log = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 Listener = Callable[[str, int, float], None]
@@ -94,22 +88,21 @@ def create_app(
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    app.before_request(_correlate)
-    app.after_request(_name_correlation)
+    correlation.add(app)
     app.after_request(partial(_note_api, porter))
     app.after_request(partial(_call_when_sent, door.answered))
     app.register_error_handler(Exception, _failed)
     events = _Events(door, settings.limits, draining, listeners, porter)
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
-    _add_health(app, door, draining)
+    health.add(app, door.dependencies, draining)
     records.add(app, lambda: door.read, partial(_let_in_api, door, settings.limits, porter))
     return app
 
 
 def _attempt(limits: Limits) -> Attempt:
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Attempt(headers, cache(partial(_body, request.stream, limits.body)))
+    return Attempt(headers, cache(partial(bodies.whole, request.stream, request.content_length, limits.body)))
 
 
 def _caller(entrance: Entrance, attempt: Attempt) -> Caller:
@@ -228,24 +221,6 @@ class _Events:
             listener(kind, status, time.perf_counter() - began)
 
 
-def _body(stream: IO[bytes], limit: int) -> bytes:
-    """Return the request's body, never holding much beyond `limit` bytes, whatever its length is said to be."""
-    said, too_large = request.content_length, TooLarge.because("body", f"is larger than {limit} bytes")
-    if said is not None and said > limit:
-        if said <= limit + bodies.THROWN_AWAY:
-            bodies.throw_away(stream)
-        raise too_large
-    try:
-        body, is_more = bodies.read(stream, limit)
-    except Exception as error:  # the server's own exceptions of a client that stalled, left, or broke its chunks
-        raise Malformed.because("body", "the request ended before its body did") from error
-    if is_more:
-        raise too_large
-    if said is not None and len(body) < said:
-        raise Malformed.because("body", "the request ended before its body did")
-    return body
-
-
 def _let_in_api(door: Door, limits: Limits, porter: Porter, operation: Operation) -> None:
     """Let a request to ``/v1`` in and count it; raise `Denied`, or `TooMany` where it is over a rate.
 
@@ -276,41 +251,6 @@ def _answered(status: int, reason: str) -> Answered:
     return Answered(status, reason, g.get("caller", ""), g.correlation_id)
 
 
-def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
-    @app.get("/health/live")
-    def live() -> Response:
-        return _json({"status": "live"})
-
-    @app.get("/health/ready")
-    def ready() -> Response:
-        if draining():
-            return _json({"status": "draining"}, 503)
-        degraded = sorted(name for name, state in door.dependencies().items() if state != CLOSED)
-        return _json({"status": "ready", "degraded": degraded})
-
-    @app.get("/health/dependencies")
-    def dependencies() -> Response:
-        states = dict(door.dependencies())
-        healthy = all(state == CLOSED for state in states.values())
-        return _json({"status": "ok" if healthy else "degraded", "dependencies": states}, 200 if healthy else 503)
-
-    @app.get("/openapi.json")
-    def openapi() -> Response:
-        return _json(catalogue.openapi())
-
-
-def _correlate() -> None:
-    """Give the request the id that its log lines and its answer bear: the caller's, where it has a proper one."""
-    given = request.headers.get("X-Request-Id", "")
-    trace = _TRACEPARENT.fullmatch(request.headers.get("Traceparent", ""))
-    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else uuid.uuid4().hex
-
-
-def _name_correlation(response: Response) -> Response:
-    response.headers["X-Correlation-Id"] = g.correlation_id
-    return response
-
-
 def _call_when_sent(then: Callable[[], None], response: Response) -> Response:
     response.call_on_close(then)
     return response
@@ -333,10 +273,6 @@ def _answer(problem: Problem) -> Response:
     g.reason = problem.slug
     body = json.dumps(redacted(problem.body(g.correlation_id)))
     return Response(body, problem.status, problem.headers, content_type=problems.CONTENT_TYPE)
-
-
-def _json(document: object, status: int = 200) -> Response:
-    return Response(json.dumps(document), status, content_type="application/json")
 
 
 def _claimed(problem: Problem) -> dict[str, Any]:

@@ -18,13 +18,18 @@ from typing import Any
 from flask import Flask, Response, request
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
+from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler import bodies, strict_json
+from knative_lambda.handler.access.caller import Attempt
+from knative_lambda.handler.access.tokens import CHALLENGE, Deliveries
 from knative_lambda.handler.header_text import decoded
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Temporary
+from knative_lambda.schemas.errors import AlreadyExists, Conflict, Denied, Refused, Temporary, Unauthenticated
 from knative_lambda.schemas.redaction import redact
 from knative_lambda.schemas.types import FUNCTION_ERROR, NOTIFICATIONS, PREFIX
 
+LetIn = Callable[[str, Mapping[str, str]], None]
+"""Raises `Denied` where a request with these headers may not bring letters of a namespace."""
 DATA_KEPT = 256 * 1024
 AS_JSON = 512 * 1024
 """Bytes of data as the API server may write it; what would be more is kept in base64, which nobody escapes."""
@@ -125,22 +130,47 @@ def again(found: Object, body: Object) -> Object:
     }
 
 
-def create_app(cluster: Cluster, product: str, tenants: Collection[str], now: Callable[[], datetime]) -> Flask:
+def anybody(namespace: str, headers: Mapping[str, str]) -> None:
+    """Let everybody bring letters, as inside a mesh."""
+
+
+def brokers_alone(reviews: Reviews, audience: str) -> LetIn:
+    """Return what lets in those whom Knative has a Broker of a namespace deliver as, with letters of that namespace."""
+
+    def let_in(namespace: str, headers: Mapping[str, str]) -> None:
+        attempt = Attempt({name.lower(): value for name, value in headers.items()}, bytes)
+        if Deliveries(reviews, audience, namespace).caller(attempt) is None:
+            raise Unauthenticated("the request is of no Broker there")
+
+    return let_in
+
+
+def create_app(
+    cluster: Cluster,
+    product: str,
+    tenants: Collection[str],
+    now: Callable[[], datetime],
+    let_in: LetIn = anybody,
+) -> Flask:
     """Return the service; it writes to the product's namespace and to those of the tenants."""
     namespaces = {product, *tenants}
     app = Flask("knative-lambda-deadletters", static_folder=None)
 
     @app.post("/<namespace>")
     def take(namespace: str) -> Response:
-        if namespace not in namespaces:
-            return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
         try:
+            let_in(namespace, dict(request.headers))
+            if namespace not in namespaces:
+                return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
             body, _ = bodies.read(request.stream, BODY_LIMIT)
             keep(letter(product, namespace, dict(request.headers), body, now()), cluster)
+        except Denied as error:
+            app.logger.warning("a dead letter of %s was not let in: %s", namespace, error)
+            return Response(status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": CHALLENGE})
         except Refused:
             app.logger.exception("a dead letter was refused by the cluster")
             return Response(status=HTTPStatus.UNPROCESSABLE_ENTITY)
-        except Temporary as error:
+        except Temporary as error:  # 429, too, as a 503: Knative comes again after both
             return Response(status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": str(error.retry_after)})
         return Response(status=HTTPStatus.ACCEPTED)
 

@@ -35,12 +35,15 @@ class Rate:
 
 
 @dataclass
-class _Bucket:
+class Bucket:
+    """A bucket; whoever has it takes from `level` under a lock."""
+
     rate: Rate
     level: float
     at: float
 
     def fill(self, now: float) -> None:
+        """Let run in what has since `at`, in seconds."""
         self.level = min(self.rate.burst, self.level + (now - self.at) * self.rate.per_second)
         self.at = now
 
@@ -59,7 +62,7 @@ class Rates:
     tenants: Collection[str] = ()
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
-    _buckets: dict[tuple[str, ...], _Bucket] = field(default_factory=dict)
+    _buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, tenant: str, operation: str) -> None:
@@ -83,9 +86,9 @@ class Rates:
             for bucket in buckets:
                 bucket.level -= 1
 
-    def _bucket(self, said: Mapping[str, Any], key: tuple[str, ...], now: float) -> _Bucket:
+    def _bucket(self, said: Mapping[str, Any], key: tuple[str, ...], now: float) -> Bucket:
         rate = Rate(said["perSecond"], said["burst"])
-        bucket = self._buckets.setdefault(key, _Bucket(rate, rate.burst, now))
+        bucket = self._buckets.setdefault(key, Bucket(rate, rate.burst, now))
         bucket.fill(now)
         return bucket
 

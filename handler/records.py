@@ -102,12 +102,12 @@ def _add_letters(app: Flask, ask: Ask) -> None:
 
     @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend", endpoint="resendDeadLetter")
     def resend(tenant: str, name: str) -> Response:
-        found = ask("update", "deadletters", tenant, name).resend(tenant, name)
+        found = ask("patch", "deadletters", tenant, name).resend(tenant, name)
         return _json(_found(found, f"dead letter {tenant}/{name}"), 202)
 
     @app.post("/v1/tenants/<tenant>/deadletters/resend", endpoint="resendDeadLetters")
     def resend_all(tenant: str) -> Response:
-        found = ask("update", "deadletters", tenant).resend_all(tenant)
+        found = ask("patch", "deadletters", tenant).resend_all(tenant)
         return _json({"resent": _found(found, f"tenant {tenant}")}, 202)
 
 

@@ -10,6 +10,7 @@ from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler.access import operations, replays
 from knative_lambda.handler.access.caller import Authenticator
 from knative_lambda.handler.access.entrance import OPEN, Entrance
+from knative_lambda.handler.access.guesses import Guesses
 from knative_lambda.handler.access.open import Open
 from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.access.recent import Recent
@@ -37,7 +38,7 @@ def opened(product: Product) -> Entrances:
 
 def entrances(product: Product, reviews: Reviews) -> Entrances:
     """Return the entrances as the settings have them; `reviews` are asked once in a few seconds at most."""
-    recent, settings = Recent(reviews), product.settings
+    recent, settings = Recent(Guesses(reviews)), product.settings
 
     def entrance(names: tuple[str, ...]) -> Entrance:
         return Entrance([_mode(name, settings, recent, product.cluster, product.now) for name in names], recent)

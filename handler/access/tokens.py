@@ -12,6 +12,7 @@ from knative_lambda.handler.access.caller import Attempt, Caller
 from knative_lambda.schemas.errors import Unauthenticated
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
+CHALLENGE = 'Bearer realm="knative-lambda"'
 LONGEST = 16 * 1024
 """Characters of a token at most: one that bears a user's groups has a few thousand."""
 
@@ -23,7 +24,7 @@ class Tokens:
     reviews: Reviews
     audience: str
     """Whom a token must be made for, so that one which is sent here opens nothing else, and the other way round."""
-    challenge: str = 'Bearer realm="knative-lambda"'
+    challenge: str = CHALLENGE
 
     def caller(self, attempt: Attempt) -> Caller | None:
         """See `Authenticator.caller`."""
@@ -33,7 +34,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """An `Authenticator` of the product's own Brokers, which deliver as ServiceAccounts of its namespace.
+    """An `Authenticator` of the Brokers of a namespace, which deliver as ServiceAccounts of it.
 
     That says who brought an event. Who may give one to a Broker is said by the EventPolicy there, so what one of these
     brings is trusted. A token of anybody else is left to the next mode.
@@ -42,8 +43,8 @@ class Deliveries:
     reviews: Reviews
     audience: str
     namespace: str
-    """The product's own."""
-    challenge: str = 'Bearer realm="knative-lambda"'
+    """Of the Brokers."""
+    challenge: str = CHALLENGE
 
     def caller(self, attempt: Attempt) -> Caller | None:
         """See `Authenticator.caller`."""

@@ -70,7 +70,8 @@ def test_the_cluster_is_asked_about_others_only_where_a_mode_does(receiver: dict
     assert len(bindings) == asks
     for binding in bindings:
         assert binding["roleRef"]["name"] == "system:auth-delegator"
-        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "receiver", "namespace": PRODUCT}]
+        who = ["receiver", "deadletters"] if "oidc" in receiver.get("access", {}).get("events", ()) else ["receiver"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": each, "namespace": PRODUCT} for each in who]
 
 
 def test_keys_are_files_of_a_secret_that_is_only_named() -> None:
@@ -120,3 +121,18 @@ def test_what_brokers_deliver_bears_a_token_for_the_receiver_and_the_other_way_r
     assert tokens.keys() == {f"{namespace}.{name}" for namespace, name in brokers}
     for namespace, name in brokers:
         assert tokens[f"{namespace}.{name}"]["audience"] == f"eventing.knative.dev/broker/{namespace}/{name}"
+
+
+def test_dead_letters_are_asked_for_the_brokers_token_where_events_are() -> None:
+    plain, asked = (render(receiver={"access": {"events": [mode]}}) for mode in ("none", "oidc"))
+
+    def env(objects: list[Object]) -> Any:
+        service = of(objects, "Service")[PRODUCT, "deadletters"]
+        return {e["name"]: e["value"] for e in service["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+    def audiences(objects: list[Object]) -> set[str]:
+        brokers = of(objects, "Broker").values()
+        return {each["spec"]["delivery"]["deadLetterSink"].get("audience", "") for each in brokers}
+
+    assert (settings.read(env(plain)).access_events, audiences(plain)) == (("none",), {""})
+    assert (settings.read(env(asked)).access_events, audiences(asked)) == (("oidc",), {"knative-lambda"})

@@ -11,9 +11,11 @@ from werkzeug.test import TestResponse
 
 from knative_lambda.deploy.cluster import FUNCTION
 from knative_lambda.deploy.reviews import Identity, Right
-from knative_lambda.handler.access import modes, recent
+from knative_lambda.handler.access import guesses, modes, recent
+from knative_lambda.handler.access.guesses import Guesses
 from knative_lambda.handler.access.recent import Recent
 from knative_lambda.schemas import catalogue, types
+from knative_lambda.schemas.errors import TooMany
 
 AUDIENCE = "knative-lambda"
 ALICE, BOB = account("acme", "alice"), account("other", "bob")
@@ -33,8 +35,8 @@ ROUTES = [
     ("get", "/v1/tenants/{}/builds/hello/log", "get", "builds"),
     ("get", "/v1/tenants/{}/deadletters", "list", "deadletters"),
     ("get", "/v1/tenants/{}/deadletters/hello", "get", "deadletters"),
-    ("post", "/v1/tenants/{}/deadletters/hello/resend", "update", "deadletters"),
-    ("post", "/v1/tenants/{}/deadletters/resend", "update", "deadletters"),
+    ("post", "/v1/tenants/{}/deadletters/hello/resend", "patch", "deadletters"),
+    ("post", "/v1/tenants/{}/deadletters/resend", "patch", "deadletters"),
 ]
 each_command = pytest.mark.parametrize("kind", COMMANDS)
 each_route = pytest.mark.parametrize(("method", "path", "verb", "resource"), ROUTES)
@@ -378,3 +380,57 @@ def test_no_token_is_kept() -> None:
     token = reviews.give(ALICE, AUDIENCE)
     kept.who(token, AUDIENCE)
     assert token not in repr(kept._kept)
+
+
+# --- strangers who guess
+
+
+def test_who_guesses_tokens_is_told_to_come_again_and_who_is_known_does_not_notice() -> None:
+    reviews, clock = FakeReviews(), Seconds()
+    asked = Guesses(reviews, clock)
+    token = reviews.give(ALICE, AUDIENCE)
+    assert asked.who(token, AUDIENCE) == ALICE
+    assert [asked.who(f"guess-{number}", AUDIENCE) for number in range(guesses.RATE.burst - 1)] == [None] * 99
+    with pytest.raises(TooMany) as met:
+        asked.who("one guess more", AUDIENCE)
+    assert met.value.retry_after == 1
+    assert len(reviews.asked) == guesses.RATE.burst
+    assert asked.who(token, AUDIENCE) == ALICE
+    with pytest.raises(TooMany):
+        asked.who(token, "another")
+    clock.now += 1
+    assert [asked.who(f"late-{number}", AUDIENCE) for number in range(int(guesses.RATE.per_second))] == [None] * 20
+    with pytest.raises(TooMany):
+        asked.who("one more", AUDIENCE)
+
+
+def test_a_token_that_ended_is_a_strangers_again() -> None:
+    reviews, clock = FakeReviews(), Seconds()
+    asked = Guesses(reviews, clock)
+    token = reviews.give(ALICE, AUDIENCE)
+    assert asked.who(token, AUDIENCE) == ALICE
+    reviews.tokens.clear()
+    assert [asked.who(token, AUDIENCE) for _ in range(guesses.RATE.burst)] == [None] * 100
+    with pytest.raises(TooMany):
+        asked.who(token, AUDIENCE)
+
+
+def test_good_tokens_fill_no_memory_and_are_kept_by_their_hashes_alone() -> None:
+    reviews, clock = FakeReviews(), Seconds()
+    asked = Guesses(reviews, clock)
+    for _ in range(guesses.MOST + 10):
+        clock.now += 1
+        token = reviews.give(ALICE, AUDIENCE)
+        asked.who(token, AUDIENCE)
+    assert len(asked._good) == guesses.MOST
+    assert token not in repr(asked._good)
+
+
+def test_guesses_at_the_door_are_answered_429_and_the_same_one_again_is_not_asked_about() -> None:
+    at = house("token")
+    wrong = {"Authorization": "Bearer wrong"}
+    assert [at.send(headers=wrong).status_code for _ in range(guesses.RATE.burst + 1)] == [401] * 101
+    assert len(at.reviews.asked) == 1
+    answers = (at.send(headers={"Authorization": f"Bearer wrong-{n}"}) for n in range(100 * guesses.RATE.burst))
+    first = next(answer for answer in answers if answer.status_code != 401)
+    assert (first.status_code, first.headers["Retry-After"]) == (429, "1")

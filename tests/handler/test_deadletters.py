@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from support.reviews import FakeReviews, account
 
 from knative_lambda.deploy.cluster import DEAD_LETTER
 from knative_lambda.deploy.memory import MemoryCluster
-from knative_lambda.handler.deadletters import BODY_LIMIT, DATA_KEPT, create_app
+from knative_lambda.handler.deadletters import BODY_LIMIT, DATA_KEPT, LetIn, anybody, brokers_alone, create_app
 from knative_lambda.schemas.catalogue import resource_faults
 
 EVENT = {
@@ -41,9 +42,9 @@ POISON = {
 
 
 class Kept:
-    def __init__(self) -> None:
+    def __init__(self, let_in: LetIn = anybody) -> None:
         self.cluster = MemoryCluster("knative-lambda", "acme")
-        app = create_app(self.cluster, "knative-lambda", ["acme"], lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        app = create_app(self.cluster, "knative-lambda", ["acme"], lambda: datetime(2026, 1, 1, tzinfo=UTC), let_in)
         self.http: FlaskClient = app.test_client()
 
     def post(self, path: str, body: bytes = b'{"n": 1}', **headers: str) -> int:
@@ -197,3 +198,21 @@ def test_an_event_over_every_limit_is_kept_without_its_data_and_an_empty_one_as_
 
 def test_it_says_that_it_lives(kept: Kept) -> None:
     assert kept.http.get("/health/ready").status_code == kept.http.get("/health/live").status_code == 200
+
+
+def test_where_brokers_say_who_they_are_letters_are_taken_from_those_of_the_namespace_alone() -> None:
+    """A stranger learns nothing of which namespaces there are; one who is not asked brings the same letter."""
+    reviews = FakeReviews()
+    asked = Kept(brokers_alone(reviews, "knative-lambda"))
+    ours, theirs = (reviews.give(account(place, "trigger-oidc"), "knative-lambda") for place in ("acme", "other"))
+    another = reviews.give(account("acme", "trigger-oidc"), "another")
+    assert asked.post("/acme") == asked.post("/no-such") == 401
+    for wrong in (theirs, another, "wrong"):
+        assert asked.post("/acme", authorization=f"Bearer {wrong}") == 401
+    assert asked.letters() == []
+    assert asked.post("/acme", authorization=f"Bearer {ours}") == 202
+    assert asked.post("/knative-lambda", authorization=f"Bearer {ours}") == 401
+    assert len(asked.letters()) == 1
+    reviews.is_away = True
+    assert asked.post("/acme", authorization=f"Bearer {ours}") == 503
+    assert Kept().post("/acme") == 202

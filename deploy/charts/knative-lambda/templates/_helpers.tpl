@@ -41,6 +41,9 @@ spec:
     {{- toYaml (merge (dict "retry" .retry) $root.Values.eventing.delivery) | nindent 4 }}
     deadLetterSink:
       uri: {{ include "deadLetterURL" $root }}/{{ .namespace }}
+      {{- if has "oidc" $root.Values.receiver.access.events }}
+      audience: {{ $root.Values.receiver.access.audience }}
+      {{- end }}
 {{- end }}
 
 {{/* What Pod Security's `restricted` asks of a container. */}}
