@@ -13,7 +13,9 @@ start_again() { # name
   [ -f "$CLUSTER_RUN/command/$1" ] || fail "the cluster has no process $1"
   local -a command
   eval "command=($(cat "$CLUSTER_RUN/command/$1"))"
-  setsid "${command[@]}" >>"$CLUSTER_RUN/log/$1.log" 2>&1 </dev/null &
+  # with no file of whoever starts it: a lock that a run holds would be held for as long as the cluster is up
+  setsid bash -c 'for fd in /proc/$$/fd/*; do ((${fd##*/} <= 2)) || eval "exec ${fd##*/}>&-"; done; exec "$@"' _ \
+    "${command[@]}" >>"$CLUSTER_RUN/log/$1.log" 2>&1 </dev/null &
   echo "$! $(born $!)" >"$CLUSTER_RUN/pid/$1"
   say "started $1"
 }
