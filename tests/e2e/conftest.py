@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.live import TENANT, Collector, Live
@@ -47,16 +46,17 @@ def recorded(live: Live) -> Iterator[Recorded]:
     found.stop()
 
 
-@pytest.fixture
-def settings(live: Live, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def settings(live: Live, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the environment of the cluster's own receiver, as it is for a process beside the cluster."""
     service = live.cluster.get(KNATIVE_SERVICE, "knative-lambda", "receiver")
     assert service is not None
     given = {e["name"]: e["value"] for e in service["spec"]["template"]["spec"]["containers"][0]["env"] if "value" in e}
+    keys = tmp_path_factory.mktemp("store")
     for key, variable in (("access-key", "S3_ACCESS_KEY"), ("secret-key", "S3_SECRET_KEY")):
-        (tmp_path / key).write_text(os.environ[variable])
+        (keys / key).write_text(os.environ[variable])
     here = {
-        "KNATIVE_LAMBDA_STORE_CREDENTIALS": str(tmp_path),
+        "KNATIVE_LAMBDA_STORE_CREDENTIALS": str(keys),
         "KNATIVE_LAMBDA_BROKER_URL": live.ingress,
         "KNATIVE_LAMBDA_METRICS_PORT": "0",
         "KNATIVE_LAMBDA_LOG_EFFECTS": "false",

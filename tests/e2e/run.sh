@@ -22,14 +22,16 @@ if [ -n "${SIGNED:-}" ]; then # images bear signatures, and nothing runs without
     kubectl apply --server-side --force-conflicts -f - >/dev/null
   signed="supply: {sign: true, verify: own, keysSecret: image-keys}"
 fi
+export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
 $signed
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
 builds: {mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
+people: # whom the stories of tests/e2e/security are about
+$(for tenant in $TENANTS; do echo "  $tenant: {users: ['system:serviceaccount:$tenant:e2e-alice', 'system:serviceaccount:$tenant:e2e-bob']}"; done)
 Y
-export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them
 VALUES=$values deploy/install.sh >&2
 # shellcheck disable=SC2086 # several folders
 .venv/bin/pytest ${STORIES:-tests/e2e} "$@"
