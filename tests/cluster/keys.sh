@@ -3,11 +3,13 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 keys=$CLUSTER_RUN/pki
+quiet() { "$@" 2>/dev/null; }
+mkdir -p "$keys/tokens"
+[ -f "$keys/tokens/tls.crt" ] || quiet openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+  -keyout "$keys/tokens/tls.key" -out "$keys/tokens/tls.crt" -days 3650 -subj /CN=registry-tokens
 [ ! -f "$keys/done" ] || exit 0
 
 say "keys"
-mkdir -p "$keys"
-quiet() { "$@" 2>/dev/null; }
 quiet openssl req -x509 -newkey rsa:2048 -nodes -keyout "$keys/ca.key" -out "$keys/ca.crt" -days 3650 -subj /CN=kube-ca
 quiet openssl genrsa -out "$keys/sa.key" 2048
 quiet openssl rsa -in "$keys/sa.key" -pubout -out "$keys/sa.pub"

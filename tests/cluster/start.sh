@@ -31,13 +31,23 @@ grep -q "^$NODE_IP node1$" /etc/hosts || echo "$NODE_IP node1" >>/etc/hosts
 # --- what keeps things
 launch etcd etcd --data-dir "$run/etcd" --unsafe-no-fsync --listen-peer-urls http://127.0.0.1:2380 \
   --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
-cat >"$run/registry.yml" <<Y
+registry() { # process address folder [more of its configuration]
+  cat >"$run/$1.yml" <<Y
 version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $CLUSTER_CACHE/registry}, delete: {enabled: true}}
-http: {addr: "$NODE_IP:5000"}
+storage: {filesystem: {rootdirectory: $3}, delete: {enabled: true}}
+http: {addr: "$2"}
+${4:-}
 Y
-launch registry docker-registry serve "$run/registry.yml"
+  launch "$1" docker-registry serve "$run/$1.yml"
+}
+registry registry "$REGISTRY" "$CLUSTER_CACHE/registry"
+# One that believes tokens which $keys/tokens has signed, and nobody else gives any. Nodes have a door of their own to it,
+# as a cloud's have: on this machine's loopback, where no Pod comes.
+tokens=$NODE_IP:5001 nodes=127.0.0.1:5002
+registry tokens $tokens "$run/tokens" "auth: {token: {realm: \"http://$NODE_IP:9/token\", service: \"$tokens\",
+  issuer: knative-lambda, rootcertbundle: \"$keys/tokens/tls.crt\"}}"
+registry nodes $nodes "$run/tokens"
 launch s3 env ROOT_ACCESS_KEY=$S3_ACCESS_KEY ROOT_SECRET_KEY=$S3_SECRET_KEY \
   "$BIN/versitygw" --port $NODE_IP:7070 posix --sidecar "$run/meta" "$run/s3"
 
@@ -49,7 +59,7 @@ cat >"$run/cni/10-pods.conflist" <<J
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 J
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc may not lower a pod's OOM score and fails to start it
-cat >"$run/containerd.toml" <<T
+cat >"$run/containerd.toml.new" <<T
 version = 2
 root = "$run/containerd"
 state = "$CLUSTER_SOCKETS/containerd"
@@ -63,7 +73,11 @@ state = "$CLUSTER_SOCKETS/containerd"
     conf_dir = "$run/cni"
   [plugins."io.containerd.grpc.v1.cri".registry.mirrors."$REGISTRY"]
     endpoint = ["http://$REGISTRY"]
+  [plugins."io.containerd.grpc.v1.cri".registry.mirrors."$tokens"]
+    endpoint = ["http://$nodes"]
 T
+cmp -s "$run/containerd.toml.new" "$run/containerd.toml" || stop containerd # Pods run on without it
+mv "$run/containerd.toml.new" "$run/containerd.toml"
 launch containerd containerd -c "$run/containerd.toml"
 
 # --- the control plane; the images go into the registry while the API server starts
@@ -105,6 +119,8 @@ launch kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379
   --requestheader-username-headers=X-Remote-User \
   --proxy-client-cert-file="$keys/front.crt" --proxy-client-key-file="$keys/front.key"
 await 30 registry curl -fs "http://$REGISTRY/v2/"
+await 30 tokens sh -c "curl -s http://$tokens/v2/ | grep -q UNAUTHORIZED"
+await 30 nodes curl -fs "http://$nodes/v2/"
 await 30 s3 sh -c "curl -s $S3_ENDPOINT/ | grep -q AccessDenied"
 await 30 containerd ctr -a "$socket" version
 "$HERE/images.sh"
@@ -148,6 +164,8 @@ cluster_ip() { kubectl get service -n "$1" "$2" -o jsonpath='{.spec.clusterIP}';
 cat >"$run/env.new" <<E
 export KUBECONFIG=$KUBECONFIG
 export REGISTRY=$REGISTRY
+export TOKEN_REGISTRY=$tokens
+export TOKEN_KEYS=$keys/tokens
 export S3_ENDPOINT=$S3_ENDPOINT
 export S3_ACCESS_KEY=$S3_ACCESS_KEY
 export S3_SECRET_KEY=$S3_SECRET_KEY

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main path on a real cluster: brings the cluster up (root), installs the product on it, and tells its story.
-# `make e2e` calls this; arguments go to pytest, such as `-k ledger`. Takes STORIES, folders and files (tests/e2e).
+# `make e2e` calls this; arguments go to pytest, such as `-k ledger`. Takes STORIES, folders
+# and files (tests/e2e), SIGNED (images bear signatures), and TOKENS (each build pushes with a token of its own).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tests/cluster/cluster.sh up
@@ -9,7 +10,12 @@ set -a # what the tests need to know of the cluster
 # shellcheck source=/dev/null
 . "$CLUSTER_RUN/env"
 set +a
-signed=
+give() { # type name...: a Secret for the product
+  kubectl get namespace knative-lambda >/dev/null 2>&1 || kubectl create namespace knative-lambda >/dev/null
+  kubectl create secret "$@" -n knative-lambda --dry-run=client -o yaml |
+    kubectl apply --server-side --force-conflicts -f - >/dev/null
+}
+signed='' tokens=''
 if [ -n "${SIGNED:-}" ]; then # images bear signatures, and nothing runs without
   export SUPPLY_KEYS=$CLUSTER_RUN/image-keys # of the cluster, not of a run: what runs was signed with them
   if [ ! -f "$SUPPLY_KEYS/cosign.pub" ]; then
@@ -17,16 +23,19 @@ if [ -n "${SIGNED:-}" ]; then # images bear signatures, and nothing runs without
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out "$SUPPLY_KEYS/cosign.key"
     openssl pkey -in "$SUPPLY_KEYS/cosign.key" -pubout -out "$SUPPLY_KEYS/cosign.pub"
   fi
-  kubectl get namespace knative-lambda >/dev/null 2>&1 || kubectl create namespace knative-lambda >/dev/null
-  kubectl create secret generic image-keys -n knative-lambda --from-file="$SUPPLY_KEYS" --dry-run=client -o yaml |
-    kubectl apply --server-side --force-conflicts -f - >/dev/null
+  give generic image-keys --from-file="$SUPPLY_KEYS"
   signed="supply: {sign: true, verify: own, keysSecret: image-keys}"
 fi
 export TENANTS="${TENANTS:-demo neighbour}" # the first one's stories are told, and what the second one sees of them
+if [ -n "${TOKENS:-}" ] && [ -n "${TOKEN_REGISTRY:-}" ]; then # images go where each build has a token of its own
+  give tls registry-tokens --cert="$TOKEN_KEYS/tls.crt" --key="$TOKEN_KEYS/tls.key"
+  tokens="registry: {prefix: \"$TOKEN_REGISTRY\", tokens: {secret: registry-tokens}}"
+fi
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
 $signed
+$tokens
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
 builds: {mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 people: # whom the stories of tests/e2e/security are about

@@ -35,7 +35,7 @@ def allowed(objects: Iterable[Object], account: str, home: str) -> set[Asked]:
         (namespace, what, verb)
         for each in kinds["RoleBinding"]
         for namespace in [each["metadata"]["namespace"]]
-        if (account, home) in [(subject["name"], subject["namespace"]) for subject in each["subjects"]]
+        if (account, home) in [(subject["name"], subject.get("namespace")) for subject in each["subjects"]]
         for rule in roles[namespace, each["roleRef"]["name"]]
         for what, verb in spread(rule)
     }
