@@ -37,6 +37,7 @@ FUNCTION, NEIGHBOUR, SAME = part("hello", "demo"), part("hello", "acme"), part("
 BUILD = Peer("demo-builds", {"app.kubernetes.io/managed-by": "knative-lambda"})
 STRAY, NEIGHBOURS_BUILD = Peer("demo-builds"), Peer("acme-builds", BUILD.labels)
 ACTIVATOR, BROKER, DNS = Peer("knative-serving"), Peer("knative-eventing"), Peer("kube-system")
+GATEWAY = Peer("kourier-system")
 SOMEBODY, MONITORING = Peer("default"), Peer("monitoring")
 EVERYBODY = [RECEIVER, DEADLETTERS, SOURCES, OTHER, FUNCTION, NEIGHBOUR, SAME, BUILD, STRAY, NEIGHBOURS_BUILD]
 
@@ -105,6 +106,7 @@ def needed() -> Iterator[tuple[Peer, Peer, int]]:
     yield RECEIVER, BROKER, 8080
     yield SOURCES, BROKER, 8080
     yield FUNCTION, BROKER, 8080
+    yield FUNCTION, GATEWAY, 8081
     yield FUNCTION, at(PUBLIC), 5432
     yield RECEIVER, at("10.99.0.1"), 9000
     yield RECEIVER, at("10.99.0.1"), 5000
@@ -154,6 +156,14 @@ def test_a_private_store_and_registry_or_database_is_reached_where_the_values_na
     assert not reaches(BUILD, at("10.98.0.5"), 443, **inside)
     assert reaches(FUNCTION, at("10.98.0.5"), 5432, **inside)
     assert not reaches(FUNCTION, at("10.99.0.1"), 5000, **inside)
+
+
+def test_dns_is_asked_where_its_pods_listen() -> None:
+    """A policy sees the Pod behind a Service, whose port may be another."""
+    there = {"networkPolicies": {"ports": {"dns": [5353]}}}
+    assert reaches(FUNCTION, DNS, 5353, **there)
+    assert not reaches(FUNCTION, DNS, 53, **there)
+    assert not reaches(FUNCTION, DNS, 5353)
 
 
 def test_the_metrics_are_read_from_the_namespaces_that_are_named_and_their_port_is_not_declared() -> None:
