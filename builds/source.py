@@ -43,6 +43,8 @@ class Objects:
     """Who may hold a large source; one for all requests."""
     laid: Bounds = BOUNDS
     """How large a context may be whose code is laid as a layer."""
+    stored: str = ""
+    """One key that may be named besides, "" for none: that alone, and nothing that begins alike."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,9 @@ def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str
 def _object_key(url: str, objects: Objects, where: str) -> str:
     """Return the key that an object's URL names: only what this function's tenant may have put there."""
     key = url.removeprefix(objects.url.split("?")[0].rstrip("/") + "/")
-    if not key.startswith(objects.prefixes):
-        raise Refused.because(where, f"an object lies in {objects.url} below {' or '.join(objects.prefixes)}")
+    if not key.startswith(objects.prefixes) and key != objects.stored:
+        besides = f", or is {objects.stored}" if objects.stored else ""
+        raise Refused.because(where, f"an object lies in {objects.url} below {' or '.join(objects.prefixes)}{besides}")
     try:
         keys.check(key)
     except ValueError as error:

@@ -58,7 +58,8 @@ def canonical(event: Event, tenant_exists: Callable[[str], bool], legacy_tenant:
     faults = [fault for fault in faults if fault.where != "/data/build" or data["build"]]
     if faults:
         raise Refused(faults)
-    return replace(event, type=known.alias_of, received_type=event.type, data=data)
+    stored = _stored(ids.parser) if keys.is_segment(ids.parser) else ""
+    return replace(event, type=known.alias_of, received_type=event.type, stored=stored, data=data)
 
 
 def ids_of(event: Event) -> Ids:

@@ -23,4 +23,6 @@ class Event:
     time: datetime | None = None
     subject: str = ""
     received_type: str = ""
+    stored: str = ""
+    """The key of the source that its sender is known to keep, where it is of an older family; "" for none."""
     extensions: Mapping[str, str | int | bool] = field(default_factory=dict)

@@ -57,11 +57,10 @@ class Product:
         """Return what a source may hold."""
         return Limits(total=self.settings.context_limit)
 
-    def objects(self, tenant: str, *more: str) -> Objects:
-        """Return which objects of the store a source of this tenant may name; `more` are further keys."""
-        return Objects(
-            self.workshop.store, self.settings.store_url, (keys.uploads(tenant), *more), self.turns, self.settings.laid
-        )
+    def objects(self, tenant: str, stored: str = "") -> Objects:
+        """Return which objects of the store a source of this tenant may name; `stored` is one key more, "" none."""
+        prefixes, settings = (keys.uploads(tenant),), self.settings
+        return Objects(self.workshop.store, settings.store_url, prefixes, self.turns, settings.laid, stored)
 
     def automatic(self, context: Context) -> Choice:
         """Return what ``auto`` comes to for a source's context."""

@@ -22,7 +22,6 @@ from knative_lambda.handler.order import Key
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
-from knative_lambda.storage import keys
 
 Prepared = tuple[str, Choice]
 log = logging.getLogger(__name__)
@@ -81,8 +80,7 @@ def _prepared(event: Event, function: Object | None, product: Product) -> Prepar
     data = event.data
     if "image" in data["source"]:
         return "", Choice()
-    older_family = event.received_type not in ("", event.type)
-    objects = product.objects(data["tenant"], *([keys.LEGACY_SOURCES] if older_family else []))
+    objects = product.objects(data["tenant"], event.stored)
     plain = source.context(data, objects, product.limits, "/data")
     auto = product.automatic(plain)
     choose(data.get("builder", "auto"), auto, product.builder, "/data/builder")

@@ -10,8 +10,6 @@ from knative_lambda.storage.store import BadKey
 
 LONGEST = 900
 """Characters of a key at most: S3 takes 1,024 bytes, and a store may put a prefix of its own before the key."""
-LEGACY_SOURCES = "global/parser/"
-"""The prefix of the keys where the senders of the older families keep their sources."""
 DELETED = "deleted"
 """How the last segment of a mark's key begins that a deletion has left."""
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._=-]{1,255}", re.ASCII)
@@ -95,6 +93,11 @@ def legacy_source(parser_id: str) -> str:
 def is_key(name: str) -> bool:
     """Tell whether `name` is a key."""
     return len(name) <= LONGEST and all(_SEGMENT.fullmatch(segment) for segment in name.split("/"))
+
+
+def is_segment(name: str) -> bool:
+    """Tell whether `name` can be one of the parts of a key."""
+    return _SEGMENT.fullmatch(name) is not None
 
 
 def check(key: str) -> None:

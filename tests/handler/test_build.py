@@ -318,6 +318,32 @@ def test_what_cannot_be_built_is_refused_before_anything_is_stored(
     assert list(world.store.list("contexts/")) == []
 
 
+IDS = {"third_party_id": "other", "parser_id": "mine"}
+SCRIPT = b"exports.handle = async () => 1\n"
+
+
+@pytest.mark.parametrize("said", [{}, {"source": {"object": "global/parser/mine"}}])
+def test_a_start_of_the_older_family_is_built_of_what_lies_in_the_store_for_its_parser(
+    world: World, said: dict[str, Any]
+) -> None:
+    world.store.put("global/parser/mine", SCRIPT)
+    world.send(types.NOTIFI + "build.start", {**IDS, **said})
+    assert len(world.builds("other")) == 1
+
+
+@pytest.mark.parametrize("parser", ["mine", "no key"])
+@pytest.mark.parametrize("object_", ["secret", "mine-too", "mine/too", ""])
+def test_what_lies_there_for_another_parser_is_not_read(world: World, parser: str, object_: str) -> None:
+    """It may be another tenant's: who sends an event says freely what it names."""
+    key = f"global/parser/{object_}"
+    if object_:
+        world.store.put(key, SCRIPT)
+    with pytest.raises(Refused) as refused:
+        world.send(types.NOTIFI + "build.start", {**IDS, "parser_id": parser, "source": {"object": key}})
+    assert [fault.where for fault in refused.value.faults] == ["/data/source/object"]
+    assert list(world.store.list("contexts/other/")) == []
+
+
 def test_a_runtime_without_a_base_image_is_refused() -> None:
     """An installation need not build Go functions; who builds them elsewhere, or has an image, needs no base."""
     world = World(go_base="")
