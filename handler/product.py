@@ -78,7 +78,7 @@ class Product:
         """
         if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")) or self._reserved(spec):
             return None
-        bases = {references.repository(base) for base in self.settings.bases.values() if base}
+        bases = {references.repository(base) for base in self._bases}
         return recorded if not recorded.base or references.repository(recorded.base) in bases else None
 
     def _unreached(self, image: str) -> str:
@@ -95,11 +95,22 @@ class Product:
         reserved = {self.settings.registry_pull_secret, *self.settings.reserved_secrets}
         return [name for name in spec.get("secrets", []) if name in reserved]
 
-    def _is_foreign(self, tenant: str, image: str) -> str:
-        """Return the tenant in whose place an image lies, where that is another one than this; "" otherwise."""
-        registry, place = references.whole(f"{self.settings.registry}/"), references.whole(image)
-        owner = place.removeprefix(registry).partition("/")[0] if image and place.startswith(registry) else tenant
-        return owner if owner in self.settings.tenants and owner != tenant else ""
+    def _is_foreign(self, tenant: str, image: str) -> bool:
+        """Say whether an image lies in the product's registry and neither below this tenant nor where all may read.
+
+        Whose the place is does not matter: a tenant's images outlast it, and nobody learns which tenants there are.
+        """
+        registry = references.whole(f"{self.settings.registry}/")
+        if not image or not references.whole(image).startswith(registry):
+            return False
+        shared = {references.repository(each) for each in (*self._bases, *self.settings.registry_reads)}
+        place = references.repository(image)
+        return not place.startswith(f"{registry}{tenant}/") and place not in shared
+
+    @property
+    def _bases(self) -> list[str]:
+        """Return the installation's bases, as it names them."""
+        return [base for base in self.settings.bases.values() if base]
 
     def is_tenant(self, name: str) -> bool:
         """Say whether a namespace is a tenant's."""
@@ -107,11 +118,11 @@ class Product:
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
 
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
-        """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of another tenant."""
+        """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of others."""
         faults = quantities.faults(spec.get("resources", {}), f"{where}/resources")
         image = spec["source"].get("image", "")
-        if owner := self._is_foreign(tenant, image):
-            faults.append(Fault(f"{where}/source/image", f"that is an image of the tenant {owner}"))
+        if self._is_foreign(tenant, image):
+            faults.append(Fault(f"{where}/source/image", f"of this registry {tenant} has what lies below {tenant}/"))
         if image and (why := self._unreached(image)):
             faults.append(Fault(f"{where}/source/image", why))
         faults += [

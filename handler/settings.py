@@ -97,7 +97,7 @@ class Settings:
     registry_tokens_service: str = ""
     """What it calls ``auth.token.service``; "" is the registry's host."""
     registry_reads: tuple[str, ...] = ()
-    """Repositories, ``host/repository``, that every build may pull by its token, beside the runtimes' bases."""
+    """Repositories, ``host/repository``, that every build may pull by its token and every function be, beside bases."""
     registry_pull_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in each tenant's namespace, for functions to be pulled with."""
     reserved_secrets: tuple[str, ...] = ()

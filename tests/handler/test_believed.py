@@ -47,8 +47,30 @@ def test_a_base_that_is_none_of_the_installations_is_not_laid_upon(base: str) ->
 def test_an_image_of_another_tenant_is_refused_however_its_host_is_written(host: str) -> None:
     world = World(registry="registry.test")
     image = f"{host}/acme/hello@sha256:{'1' * 64}"
-    with pytest.raises(Refused, match="an image of the tenant acme"):
+    with pytest.raises(Refused, match="of this registry"):
         world.start("mine", tenant="other", source={"image": image})
+
+
+@pytest.mark.parametrize("place", ["gone/billing", "kube-system/x", "x", "otherwise/x", "other-builds/x", "other"])
+def test_nobody_learns_by_an_image_whose_place_it_is_nor_has_what_a_removed_tenant_left(place: str) -> None:
+    """Its repositories stay when a tenant goes; one refusal is for all of them."""
+
+    def told(where: str) -> list[str]:
+        with pytest.raises(Refused) as refused:
+            World(registry="registry.test").start(
+                "mine", tenant="other", source={"image": f"registry.test/{where}@sha256:{'1' * 64}"}
+            )
+        return [f"{fault.where}: {fault.message}" for fault in refused.value.faults]
+
+    assert told(place) == told("acme/hello")
+    assert "acme" not in str(told("acme/hello"))
+
+
+@pytest.mark.parametrize("image", ["registry/python:1", "registry/shared/tool:2", "registry/other/hello:1"])
+def test_an_image_of_the_registry_that_is_ones_own_or_everybodys_is_taken(image: str) -> None:
+    world = World(registry_reads=("registry/shared/tool",))
+    world.start("mine", tenant="other", source={"image": image})
+    assert world.cluster.get(KNATIVE_SERVICE, "other", "mine")
 
 
 def test_nor_does_a_record_that_is_there_let_it_pass() -> None:
@@ -61,7 +83,7 @@ def test_nor_does_a_record_that_is_there_let_it_pass() -> None:
     world.report("Function", "other", "mine")
     assert world.cluster.get(KNATIVE_SERVICE, "other", "mine") is None
     [built] = [each for each in world.function("mine", "other")["status"]["conditions"] if each["type"] == "Built"]
-    assert "an image of the tenant acme" in built["message"]
+    assert "of this registry" in built["message"]
 
 
 def test_a_base_whose_digest_has_moved_since_is_still_believed() -> None:
@@ -130,7 +152,7 @@ def test_nor_is_one_that_a_person_applies() -> None:
 
 def test_where_hosts_are_named_ready_images_come_from_these_and_the_registry() -> None:
     world = World(image_hosts=("images.test", "*.images.test"), registry="registry.test:5000/fn")
-    for image in ("images.test/a:1", "eu.images.test:444/a:1", f"registry.test:5000/fn/shared/a@{INSTALLED.digest}"):
+    for image in ("images.test/a:1", "eu.images.test:444/a:1", f"registry.test:5000/fn/acme/a@{INSTALLED.digest}"):
         world.start(source={"image": image})
     with pytest.raises(Refused, match="no images are taken from elsewhere"):
         world.start(source={"image": "elsewhere.test/a:1"})

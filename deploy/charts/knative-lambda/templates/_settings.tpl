@@ -31,8 +31,8 @@ KNATIVE_LAMBDA_REGISTRY_SECRET: {{ include "pushSecret" . | quote }}
 KNATIVE_LAMBDA_REGISTRY_TOKENS: /var/run/secrets/knative-lambda/registry-tokens
 KNATIVE_LAMBDA_REGISTRY_TOKENS_ISSUER: {{ .issuer | quote }}
 KNATIVE_LAMBDA_REGISTRY_TOKENS_SERVICE: {{ .service | quote }}
-KNATIVE_LAMBDA_REGISTRY_READS: {{ join "," .reads | quote }}
 {{- end }}
+KNATIVE_LAMBDA_REGISTRY_READS: {{ join "," .reads | quote }}
 {{- end }}
 KNATIVE_LAMBDA_REGISTRY_PULL_SECRET: {{ .Values.registry.pullSecret | quote }}
 KNATIVE_LAMBDA_RESERVED_SECRETS: {{ join "," (fromJsonArray (include "reservedSecrets" .)) | quote }}
