@@ -37,6 +37,8 @@ NEVER: tuple[Network, ...] = tuple(
     )
 )
 """What Python calls global, or may, and is none."""
+_USUAL = ("443", "80")
+"""Ports that a reference may leave out."""
 
 
 def resolved(host: str) -> Sequence[str]:
@@ -55,6 +57,8 @@ class Reach:
     blocked: tuple[Network, ...] = ()
     """Networks that are never reached, as a cluster's own with public addresses; but for `hosts`."""
     resolve: Callable[[str], Sequence[str]] = resolved
+    own: tuple[str, ...] = ()
+    """The product's own hosts, each with its port: what else listens there is somebody else's."""
 
     @classmethod
     def of(cls, allowed: Sequence[str], blocked: Sequence[str] = (), own: Sequence[str] = ()) -> "Reach":
@@ -64,16 +68,16 @@ class Reach:
         """
         networks = tuple(ip_network(name) for name in allowed if "/" in name)
         hosts = [name for name in allowed if "/" not in name]
-        mine = [name.partition("/")[0] for name in own if name]
-        return cls((*hosts, *mine), networks, tuple(map(ip_network, blocked)))
+        mine = tuple(name.partition("/")[0] for name in own if name)
+        return cls(tuple(hosts), networks, tuple(map(ip_network, blocked)), own=mine)
 
-    def addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses that a connection to a host may be made to.
+    def addresses(self, host: str, port: str = "") -> Sequence[str]:
+        """Return the addresses that a connection to a host, which is named without its port, may be made to.
 
         Raises `Unsent` where one of them may not be reached, and `OSError` where the host has none.
         """
         found = self.resolve(host)
-        if not named(host, self.hosts):
+        if not self._is_named(host, port):
             for address in found:
                 if not self._is_open(ip_address(address.partition("%")[0])):
                     raise Unsent([Fault("/registry", f"{host} is not reached from here: {address} is not public")])
@@ -84,10 +88,11 @@ class Reach:
 
         Raises `Temporary` where nobody can say which addresses it has.
         """
-        if named(host, self.hosts):
+        plain, port = _apart(host)
+        if self._is_named(plain, port):
             return ""
         try:
-            self.addresses(_plain(host))
+            self.addresses(plain, port)
         except Unsent as refused:
             return refused.faults[0].message
         except socket.gaierror as error:
@@ -103,6 +108,10 @@ class Reach:
         manager = urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = _pools(self)
         return manager
+
+    def _is_named(self, plain: str, port: str) -> bool:
+        mine = [(name, _told(at)) for name, at in map(_apart, self.own)]
+        return named(plain, self.hosts) or (_plain(plain), _told(port)) in mine
 
     def _is_open(self, address: Address) -> bool:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -126,10 +135,22 @@ def is_public(address: Address) -> bool:
 
 def _plain(host: str) -> str:
     """Return a host as names are compared: without its port, brackets, last dot, and in lower case."""
+    return _apart(host)[0]
+
+
+def _apart(host: str) -> tuple[str, str]:
+    """Return a host as names are compared, and its port, "" where it says none."""
     name = host.lower()
     if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return (name.partition(":")[0] if name.count(":") == 1 else name).rstrip(".")
+        name, _, port = name[1:].partition("]")
+        return name, port.removeprefix(":")
+    name, _, port = name.partition(":") if name.count(":") == 1 else (name, "", "")
+    return name.rstrip("."), port
+
+
+def _told(port: str) -> str:
+    """Return a port as it must be told, "" for those that may be left out."""
+    return "" if port in _USUAL else port
 
 
 def _pools(reach: Reach) -> dict[str, type[HTTPConnectionPool]]:
@@ -139,7 +160,7 @@ def _pools(reach: Reach) -> dict[str, type[HTTPConnectionPool]]:
         def _new_conn(self) -> socket.socket:
             name = self._dns_host
             try:
-                found = reach.addresses(self.host)
+                found = reach.addresses(self.host, str(self.port or ""))
             except (OSError, UnicodeError) as error:
                 reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
                 raise NameResolutionError(self.host, self, reason) from error

@@ -251,10 +251,38 @@ def test_the_settings_say_what_is_reached_besides() -> None:
         ["*.example.com", "10.9.0.0/16"], ["9.0.0.0/8"], ["r.test:5000/prefix", "", "10.0.0.7:5000/x@sha256:1"]
     )
     reach = replace(reach, resolve=names)
-    for host in ("r.test", "R.test:5000", "in.example.com", "other.test", "10.0.0.7"):
+    for host in ("R.test:5000", "r.test.:5000", "in.example.com", "in.example.com:1", "other.test", "10.0.0.7:5000"):
         assert reach.refusal(host) == ""
-    for host in ("out.test", "10.0.0.8", "example.com.test", "notr.test"):
+    for host in ("out.test", "10.0.0.8", "10.0.0.8:5000", "example.com.test", "notr.test:5000"):
         assert reach.refusal(host)
+
+
+@pytest.mark.parametrize(
+    ("own", "others"), [(":5000", ("", ":443", ":6443", ":500", ":05000")), ("", (":5000", ":22"))]
+)
+@pytest.mark.parametrize("host", ["10.0.0.7", "r.test", "[fd00::7]"])
+def test_the_products_own_hosts_are_reached_at_their_ports_alone(host: str, own: str, others: Sequence[str]) -> None:
+    """What else listens on the registry's machine, as the API server, is nobody's registry."""
+    names = Names(r_test=[["10.0.0.1"]])
+    reach = replace(Reach.of([], own=[f"{host}{own}/prefix"]), resolve=names)
+    assert reach.refusal(f"{host}{own}") == ""
+    for port in others:
+        assert "is not public" in reach.refusal(f"{host}{port}")
+
+
+@pytest.mark.parametrize("port", ["", ":443", ":80"])
+def test_a_port_that_goes_without_saying_may_be_said(port: str) -> None:
+    for own in ("10.0.0.7", "10.0.0.7:443"):
+        assert Reach.of([], own=[f"{own}/prefix"]).refusal(f"10.0.0.7{port}") == ""
+
+
+def test_nor_does_a_connection_go_to_another_port_of_an_own_host(servers: Servers) -> None:
+    reference = f"own.test:{servers.port}/a:1"
+    names = Names(own_test=[["127.0.0.2"]])
+    assert registry(Reach(resolve=names, own=(f"own.test:{servers.port}",))).digest(reference) == DIGEST
+    with pytest.raises(Unsent):
+        registry(Reach(resolve=names, own=("own.test:1",))).digest(reference)
+    assert len(servers.asked) == 1
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.1/8", "10.0.0.0/33", "x/24"])

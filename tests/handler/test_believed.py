@@ -137,6 +137,15 @@ def test_a_ready_image_is_not_asked_for_inside_of_the_cluster(host: str) -> None
     assert allowed.cluster.list(KNATIVE_SERVICE, "acme")
 
 
+@pytest.mark.parametrize("port", ["", ":9000", ":6443", ":22"])
+def test_nor_beside_the_registry_on_its_machine(port: str) -> None:
+    world = World(registry="10.0.0.5:5000/lambda")
+    world.addresses = {"10.0.0.5": ["10.0.0.5"]}
+    with pytest.raises(Refused, match="is not public"):
+        world.start(source={"image": f"10.0.0.5{port}/latest/meta-data"})
+    world.start(source={"image": f"10.0.0.5:5000/lambda/acme/x@{INSTALLED.digest}"})
+
+
 def test_nor_is_one_that_a_person_applies() -> None:
     world = World()
     spec = {"runtime": "python", "source": {"image": "169.254.169.254/latest/meta-data:x"}}
