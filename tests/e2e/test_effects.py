@@ -6,6 +6,8 @@ import pytest
 from support.recorded import Recorded
 
 EFFECTS = Path(__file__).parents[1] / "faults" / "effects.txt"
+OF_TOKENS = {"cluster.create Secret", "cluster.delete Secret"}
+"""Where each build pushes with a token of its own, which is told in `security/`."""
 
 
 def test_the_effects_on_a_real_cluster_are_those_on_record(recorded: Recorded, request: pytest.FixtureRequest) -> None:
@@ -15,4 +17,4 @@ def test_the_effects_on_a_real_cluster_are_those_on_record(recorded: Recorded, r
     assert recorded.effects <= on_record
     if request.config.option.keyword or request.session.testsfailed:
         pytest.skip("not every story was told to its end")
-    assert recorded.effects == on_record
+    assert recorded.effects | OF_TOKENS == on_record

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import urllib3
 from support.live import TENANT, Live, within
+from support.recorded import Recorded
 
 from knative_lambda.builds import record
 from knative_lambda.builds.issuer import PUSH, Grant
@@ -224,6 +225,13 @@ def test_its_pod_would_have_a_token_if_it_did_not_say_otherwise(got: Got) -> Non
     )
     assert not mounted(automountServiceAccountToken=False)
     assert mounted()
+
+
+def test_the_effects_of_tokens_on_a_real_cluster_are_those_that_the_crash_matrix_kills_around(
+    recorded: Recorded, got: Got
+) -> None:
+    recorded.gather()
+    assert {"cluster.create Secret", "cluster.delete Secret"} <= recorded.effects
 
 
 def test_what_it_pushed_with_belongs_to_its_job_and_is_gone_with_the_build(got: Got, live: Live) -> None:
