@@ -57,6 +57,11 @@ def settings(live: Live, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         (keys / key).write_text(os.environ[variable])
     here = {
         "KNATIVE_LAMBDA_STORE_CREDENTIALS": str(keys),
+        **(
+            {"KNATIVE_LAMBDA_REGISTRY_TOKENS": os.environ["TOKEN_KEYS"]}
+            if "KNATIVE_LAMBDA_REGISTRY_TOKENS" in given
+            else {}
+        ),
         "KNATIVE_LAMBDA_BROKER_URL": live.ingress,
         "KNATIVE_LAMBDA_METRICS_PORT": "0",
         "KNATIVE_LAMBDA_LOG_EFFECTS": "false",

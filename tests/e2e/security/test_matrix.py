@@ -210,13 +210,18 @@ def test_with_the_right_given_for_the_moment_the_same_person_gets_the_same_thing
     there(live)
     bob, name = tokens["e2e-bob"], f"{NAME}-of-both"
     reads = [path.format(tenant=TENANT, name=NAME) for method, path in ROUTES if method == "GET" and "log" not in path]
-    assert {receiver.ask("GET", one, bob).status for one in reads} == {403}
+
+    def statuses() -> set[int]:
+        there(live)  # the letter, which an earlier story may have sent again
+        return {receiver.ask("GET", one, bob).status for one in reads}
+
+    assert statuses() == {403}
     with given(TENANT, "e2e-bob", "knative-lambda-people"):
-        within(30, "he reads", lambda: {receiver.ask("GET", one, bob).status for one in reads} == {200}, every=1)
+        within(30, "he reads", lambda: statuses() == {200}, every=1)
         for kind in (types.BUILD_START, types.FUNCTION_DELETE):
             sent = event(kind, TENANT, name, **SAID[kind])
             within(30, "he sends", lambda sent=sent: receiver.send(sent, bob).status == 202, every=1)
-    within(30, "no longer", lambda: {receiver.ask("GET", one, bob).status for one in reads} == {403}, every=1)
+    within(30, "no longer", lambda: statuses() == {403}, every=1)
 
 
 # --- kubectl
