@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.reach import Reach
+from knative_lambda.builds.registry_client import Client, Place, RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable
 
@@ -102,6 +105,39 @@ def test_credentials_are_sent_to_the_registry_and_never_where_it_points(script: 
     with pytest.raises(Unavailable, match="elsewhere"):
         registry.tags(script.repository)
     assert script.asked == [(LIST, "Basic dTpw")]
+
+
+ALIKE = [
+    "registry.test.evil",
+    "registry.test@evil.test",
+    "registry.test:8443",
+    "registry.testevil",
+    "registry.test.evil:1",
+]
+
+
+@pytest.mark.parametrize("other", ALIKE)
+def test_a_host_that_begins_like_the_registry_is_not_told_who_we_are(tmp_path: Path, other: str) -> None:
+    config = tmp_path / "config.json"
+    asked: list[tuple[str, str]] = []
+    config.write_text(json.dumps({"auths": {"registry.test": {"username": "u", "password": "p"}}}))
+
+    class Pool(urllib3.PoolManager):
+        def request(self, _method: str, url: str, *_: Any, **more: Any) -> urllib3.BaseHTTPResponse:
+            asked.append((url, more["headers"].get("Authorization", "")))
+            moved = {"Location": f"https://{other}/blob"} if len(asked) == 1 else {}
+            return urllib3.HTTPResponse(b"", moved, status=307 if moved else 200)
+
+    class Nowhere(Reach):
+        def pool(self, **_options: Any) -> urllib3.PoolManager:
+            return Pool()
+
+    client = Client(RegistrySettings(config=config, reach=Nowhere()))
+    assert client.read(Place.of("registry.test/acme/hello"), "blobs/x").status == 200
+    assert asked == [
+        ("https://registry.test/v2/acme/hello/blobs/x", "Basic dTpw"),
+        (f"https://{other}/blob", ""),
+    ]
 
 
 @pytest.mark.parametrize("status", [401, 403, 405])
