@@ -12,9 +12,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.local import LocalBuilder
@@ -47,6 +49,7 @@ from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.deadletters import keep, letter
 from knative_lambda.handler.logs import relay
 from knative_lambda.handler.options import HOST, Options
+from knative_lambda.handler.problems import CONTENT_TYPE, Problem
 from knative_lambda.handler.read import Records
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.server import ServerSettings, serve
@@ -130,6 +133,7 @@ class Embedded:
     def app(self, draining: Callable[[], bool]) -> Flask:
         """Return the receiver, with the Brokers and the functions beside it."""
         app = create_app(self.service, HttpSettings(), draining=draining)
+        app.before_request(_turn_away)
         neighbours = Neighbours(self.cluster, self.eventing, self.serving)
         app.add_url_rule("/<namespace>/<broker>", view_func=neighbours.publish, methods=["POST"])
         app.add_url_rule("/deadletters/<namespace>", view_func=neighbours.keep, methods=["POST"])
@@ -203,6 +207,29 @@ class Neighbours:
         asked = Request(request.method, f"/{path}{query}", headers, request.get_data())
         answer = self.serving.call(namespace, name, asked)
         return Response(answer.body, answer.status, end_to_end(answer.headers.items()))
+
+
+def is_local(host: str) -> bool:
+    """Say whether a request's Host, with its port or without, is this machine as it names itself.
+
+    A web page of anywhere has its own name mean this machine, and is then let speak to it as to its own server.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return name in (HOST, "localhost") or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:  # neither a host nor an address
+        return False
+
+
+def _turn_away() -> Response | None:
+    """Answer what is not for this machine: nobody is asked here who they are, and functions run as the user."""
+    host = request.headers.get("Host", "")
+    if is_local(host):
+        return None
+    log.warning("a request for another host is turned away", extra={"fields": {"host": host}})
+    detail = f"Only requests to {HOST} or localhost are answered: ask for it by that name."
+    problem = Problem(421, "misdirected", "This is another host", detail)
+    return Response(json.dumps(problem.body(g.correlation_id)), problem.status, content_type=CONTENT_TYPE)
 
 
 def installation(settings: Settings, url: str) -> list[Object]:
