@@ -82,7 +82,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(each) for each in value[:FEW]]
-    return value[:SHOWN] if isinstance(value, str) else value
+    # cut after it is redacted: nobody knows half a secret
+    return redact(value)[:SHOWN] if isinstance(value, str) else value
 
 
 def _output(record: logging.LogRecord) -> dict[str, Any]:

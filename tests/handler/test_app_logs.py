@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from knative_lambda.handler import logs
+from knative_lambda.schemas.redaction import learn
 
 
 class Terminal(io.StringIO):
@@ -92,6 +93,19 @@ def test_a_machine_reads_json_one_line_each() -> None:
     }
     assert (second["level"], second["msg"]) == ("error", "not handled")
     assert "KeyError: 'lost'" in second["traceback"]
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_a_secret_is_not_told_in_part_where_a_value_is_cut(kind: type[io.StringIO]) -> None:
+    secret = learn("Zq7wPl0vR4tYb2NcXs9MdEfGhJk5Ua8i")
+    around = "x" * (logs.SHOWN - len(secret) + 1)
+    stream = kind()
+    logs.configure(stream)
+    whys = [f"{around}{secret} was refused", f"{around}https://me:{'hush' * 9}@host"]
+    logging.getLogger("x").info("not let in", extra={"fields": {"why": whys[0], "faults": whys}})
+    assert around in stream.getvalue()
+    assert secret[:8] not in stream.getvalue()
+    assert "hush" not in stream.getvalue()
 
 
 def test_a_person_reads_text_that_no_sender_can_break() -> None:
