@@ -46,10 +46,13 @@ _PATTERNS = tuple(
 signatures, JSON web tokens, webhooks' keys, private keys. A pattern is tried where one of its signs is: most texts have
 none.
 """
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 _lock = threading.Lock()
 _learnt: dict[bool, OrderedDict[str, tuple[str, ...]]] = {True: OrderedDict(), False: OrderedDict()}
 """By whether it passes soon: how each value may be written."""
 _forms: list[str] = []
+_heads: set[str] = set()
+"""How the forms begin, to tell in a short text that none is in it."""
 
 
 def learn(value: str, *, passing: bool = False) -> str:
@@ -69,15 +72,18 @@ def learn(value: str, *, passing: bool = False) -> str:
                 while len(kept) > MOST:
                     kept.popitem(last=False)
                 every = {form for values in _learnt.values() for forms in values.values() for form in forms}
+                _heads.update(form[:SHORTEST] for form in every)  # the list comes after: what is in it is found
                 _forms[:] = sorted(every, key=len, reverse=True)
+                _heads.intersection_update([form[:SHORTEST] for form in every])
     return value
 
 
 def redact(text: str) -> str:
     """Return a text without the secrets in it; what is to become JSON goes through `redacted` before."""
-    for form in tuple(_forms):
-        if form in text:
-            text = text.replace(form, HIDDEN)
+    if _may_hold(text):
+        for form in tuple(_forms):
+            if form in text:
+                text = text.replace(form, HIDDEN)
     if len(text) >= SHORTEST:
         plain = text.lower()
         for signs, pattern, instead in _PATTERNS:
@@ -95,7 +101,18 @@ def redacted(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
 
 
+def _may_hold(text: str) -> bool:
+    """Say whether a form may be in a text; a text with fewer places than there are forms is looked at by its places."""
+    places = len(text) - SHORTEST + 1
+    return len(_forms) < places or any(text[at : at + SHORTEST] in _heads for at in range(places))
+
+
 def _writings(value: str) -> Iterator[str]:
-    """Yield how a value may be written: as it is, in JSON, in an URL, in base64."""
-    yield from (value, json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value))
-    yield base64.b64encode(value.encode()).decode()
+    """Yield how a value may be written: as it is, in JSON, by Python, in an URL, in base64, in hexadecimal digits."""
+    yield from (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1])
+    for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield from (quoted, _ESCAPE.sub(lambda found: found[0].lower(), quoted))
+    raw = value.encode()
+    for encoded in (base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()):
+        yield from (encoded, encoded.rstrip("="))
+    yield from (raw.hex(), raw.hex().upper())

@@ -39,3 +39,4 @@ def unlearnt() -> Iterator[None]:
     for values in redaction._learnt.values():
         values.clear()
     redaction._forms.clear()
+    redaction._heads.clear()

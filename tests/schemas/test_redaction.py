@@ -2,7 +2,7 @@
 
 import base64
 import json
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -51,12 +51,47 @@ def test_what_does_not_is_told_as_it_is(text: str) -> None:
     assert redact(text) == text
 
 
-def test_a_value_that_was_learnt_is_hidden_however_it_is_written() -> None:
-    writings = (KEY, json.dumps(KEY), quote(KEY), quote(KEY, safe=""), base64.b64encode(KEY.encode()).decode())
-    shown = [f"{{{writing}}}" for writing in writings if writing != quote(KEY)]
-    assert [redact(each) for each in shown] == shown
-    assert learn(KEY) == KEY
-    assert [redact(each) for each in shown] == ["{***}", '{"***"}', "{***}", "{***}"]
+def written(value: str) -> dict[str, str]:
+    """Return how a value may be written, by who writes it so."""
+    raw = value.encode()
+    return {
+        "as it is": value,
+        "json": json.dumps(value)[1:-1],
+        "json in UTF-8": json.dumps(value, ensure_ascii=False)[1:-1],
+        "python": repr(value)[1:-1],
+        "a query": quote(value, safe=""),
+        "a path": quote(value),
+        "a form": quote_plus(value),
+        "a query in small letters": "".join(f"%{byte:02x}" if byte in b"\"\\+/= '&?>" else chr(byte) for byte in raw),
+        "base64": base64.b64encode(raw).decode(),
+        "base64 for URLs": base64.urlsafe_b64encode(raw).decode(),
+        "base64 of tokens": base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        "hex": raw.hex(),
+        "HEX": raw.hex().upper(),
+    }
+
+
+@pytest.mark.parametrize("who", written(KEY))
+@pytest.mark.parametrize("value", [KEY, "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a key's + / ?>?>?>?>"])
+def test_a_value_that_was_learnt_is_hidden_however_it_is_written(who: str, value: str) -> None:
+    told = f"{{{written(value)[who]}}}"
+    assert redact(told) == told
+    assert learn(value) == value
+    assert redact(told) == f"{{{HIDDEN}}}"
+
+
+@pytest.mark.parametrize("who", ["json", "json in UTF-8", "python", "a path", "base64 for URLs", "hex"])
+def test_so_is_one_that_is_not_ascii(who: str) -> None:
+    value = learn("schl\u00fcssel \u00fcber \u00bf\u00bf?")
+    assert redact(f"{{{written(value)[who]}}}") == f"{{{HIDDEN}}}"
+
+
+def test_what_was_learnt_is_hidden_in_texts_of_every_length() -> None:
+    """There are two ways to look, by which is shorter: the text, or the list of what was learnt."""
+    for number in range(MOST):
+        learn(f"value number {number}!")
+    for around in ("", "x", "x" * 5000):
+        assert redact(f"{around}value number 7!{around}value number 8!") == f"{around}{HIDDEN}{around}{HIDDEN}"
 
 
 def test_a_short_value_is_not_learnt_since_it_would_take_words_apart() -> None:
@@ -71,7 +106,7 @@ def test_tokens_of_minutes_push_out_no_password_and_do_not_grow() -> None:
     assert redact("the password itself") == HIDDEN
     assert redact(f"token number {5 * MOST - 1}.") == HIDDEN
     assert redact("token number 0.") == "token number 0."
-    assert len(redaction._forms) <= 2 * MOST * 5
+    assert len(redaction._forms) <= 2 * MOST * 12
 
 
 @given(st.recursive(st.text('abc "\\\n{}') | st.none() | st.floats(0, 1), st.lists))
