@@ -263,6 +263,23 @@ def test_an_older_familys_event_needs_the_right_where_its_function_is(
     assert House(at.site, at.reviews).send(kind, token, **data).status_code == status
 
 
+@pytest.mark.parametrize("legacy", ["", "acme"])
+def test_nor_by_an_older_familys_event_does_anybody_learn_of_others_who_may_not_act_for_senders_without_one(
+    legacy: str,
+) -> None:
+    """Whoever may act there sees which ids do not lead there; nobody else sees anything, and without it nobody."""
+    at = house("token")
+    at.site.product.settings.__dict__["legacy_tenant"] = legacy
+    at.allow(BOB, "delete", at="other")
+    answers = [
+        at.send(
+            types.NOTIFI + "service.delete", at.token(BOB), third_party_id=name, parser_id="p", tenant=None, name=None
+        )
+        for name in ("acme", "nobody", "kube-system", "No-Label")
+    ]
+    assert [(answer.status_code, told(answer)) for answer in answers] == [(403, told(answers[0]))] * 4
+
+
 def test_that_there_is_no_tenant_for_an_older_familys_event_is_told_to_who_may_act_everywhere() -> None:
     kind, data = types.NOTIFI + "service.delete", {"third_party_id": "nobody", "parser_id": "p"}
     at = house("token")
