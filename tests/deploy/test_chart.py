@@ -480,4 +480,10 @@ def test_the_receiver_learns_what_it_may_reach_where_others_say_so() -> None:
     given = settings.read(environment(one(render(reach=reach), "Service", "receiver")))
     assert (list(given.reach_allowed), list(given.reach_blocked)) == (reach["allowed"], reach["blocked"])
     assert given.image_hosts == ("images.test",)
-    assert "r.test" in given.reach.hosts
+    assert "r.test" in given.reach.own
+
+
+def test_what_all_may_read_of_the_registry_is_known_whatever_builds_push_with() -> None:
+    registry = {"prefix": "r.test/fn", "tokens": {"reads": ["r.test/shared/tool"]}}
+    given = settings.read(environment(one(render(registry=registry), "Service", "receiver")))
+    assert (given.registry_reads, given.registry_tokens) == (("r.test/shared/tool",), "")
