@@ -74,6 +74,7 @@ def delete(release: "Release", name: str, yes: bool) -> None:  # noqa: FBT001 (c
         click.echo(f"This removes the namespaces {name} and {name}-builds, with {release.functions(name)} functions,")
         click.echo("their Builds, dead letters and Secrets. Images, and what is in the store, stay.")
         click.confirm("Remove them?", abort=True)
+    # first, so that nothing is begun in it; what bounds it is kept by Helm, and goes with its namespaces
     release.serve([each for each in served if each != name])
     release.kubectl("delete", "namespace", "--ignore-not-found", name, f"{name}-builds")
     click.echo(f"{name} is no tenant any more")

@@ -28,6 +28,20 @@ def test_what_a_tenant_may_take_is_limited_in_both_of_its_namespaces() -> None:
         assert asked <= limits["spec"]["limits"][0]["defaultRequest"].keys()
 
 
+def test_what_is_kept_of_a_tenant_that_left_the_list_keeps_its_bounds() -> None:
+    """Its functions run on, and a build that had begun: as closed in and as limited as before."""
+    kept = {}
+    for item in render(tenants=["demo", "acme"]):
+        where = item["metadata"].get("namespace")
+        if where in ("acme", "acme-builds") and item["kind"] in ("NetworkPolicy", "ResourceQuota", "LimitRange"):
+            notes = item["metadata"].get("annotations") or {}
+            kept[where, item["kind"], item["metadata"]["name"]] = notes.get("helm.sh/resource-policy")
+    assert set(kept.values()) == {"keep"}
+    for where, what in (("acme", "functions"), ("acme-builds", "builds")):
+        bounds = {("ResourceQuota", what), ("LimitRange", what), ("NetworkPolicy", "nothing"), ("NetworkPolicy", what)}
+        assert {(kind, name) for place, kind, name in kept if place == where} == bounds
+
+
 def test_a_tenants_people_work_with_its_functions_and_have_no_right_anywhere_else() -> None:
     objects = render(tenants=["demo", "acme"], people=PEOPLE)
     bindings = [item for item in objects if item["kind"] == "RoleBinding"]
