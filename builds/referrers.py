@@ -108,18 +108,20 @@ def signatures(image: str, pusher: Pusher) -> Iterator[tuple[bytes, bytes]]:
             yield payload, signature
 
 
+def papers(repository: str, digest: str, registry: Registry) -> list[str]:
+    """Return the digests of all that refers to an image, the list that may be there last."""
+    tagged = (registry.digest(tag(f"{repository}@{digest}", suffix)) for suffix in SUFFIXES)
+    return [*dict.fromkeys([*registry.referrers(repository, digest), *(one for one in tagged if one is not None)])]
+
+
 def remove(repository: str, digest: str, kept: Collection[str], registry: Registry) -> None:
     """Remove an image and all that refers to it, itself last: whoever finds it goes on from there.
 
     Who may push can list what it likes there: what is `kept` stays.
     """
-    for referrer in registry.referrers(repository, digest):
-        if referrer not in kept:
-            registry.delete(repository, referrer)
-    for suffix in SUFFIXES:
-        found = registry.digest(tag(f"{repository}@{digest}", suffix))
-        if found is not None and found not in kept:
-            registry.delete(repository, found)
+    for paper in papers(repository, digest, registry):
+        if paper not in kept:
+            registry.delete(repository, paper)
     registry.delete(repository, digest)
 
 

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from knative_lambda.builds import referrers
+from knative_lambda.builds.registry import Registry
 from knative_lambda.handler import cached, expiry, installed, inventory
 from knative_lambda.handler.inventory import (
     Marks,
@@ -205,14 +206,21 @@ def _images_left(there: There, marks: Marks, named: Named, product: Product, is_
         going = ripe[function] - everything
         going = {tag for tag in going if not young or _has_aged(there, tag, before, young)}
         kept = everything | {digest for tag, digest in found.items() if tag not in going}
+        gone = {*found.values()} - kept
         try:
-            for digest in {*found.values()} - kept:
-                referrers.remove(repositories[function], digest, kept, registry)
+            stays = kept | _papers(repositories[function], {*found.values()} & kept, registry) if gone else kept
+            for digest in gone:
+                referrers.remove(repositories[function], digest, stays, registry)
         except ProductError as error:
             log.warning("%s: images stay for now: %s", repositories[function], error)
             continue
         left[function] = {tag for tag in left[function] if found.get(tag) in kept}
     return left
+
+
+def _papers(repository: str, images: Iterable[str], registry: Registry) -> set[str]:
+    """Return what refers to images that stay: a build of the function may have listed it with one that goes."""
+    return {paper for digest in images for paper in referrers.papers(repository, digest, registry)}
 
 
 def _removed(going: Iterable[Stored], store: Store, before: datetime, is_late: IsLate) -> set[str]:

@@ -138,6 +138,24 @@ def test_removed_with_its_image_nothing_of_it_is_left_and_others_stay(pushed: st
     referrers.remove(repository, digest, (), registry)
 
 
+@pytest.mark.parametrize("kind", ["listed", "tagged", "list"])
+def test_what_is_kept_stays_however_it_is_found(pushed: str, tmp_path: Path, kind: str) -> None:
+    attest(pushed, keys(tmp_path))
+    repository, _, digest = pushed.partition("@")
+    registry = HttpRegistry(PLAIN)
+    found = {
+        "listed": registry.referrers(repository, digest)[0],
+        "tagged": registry.digest(referrers.tag(pushed, ".sig")),
+        "list": registry.digest(referrers.tag(pushed)),
+    }
+    kept = found[kind]
+    assert kept is not None
+    assert kept in referrers.papers(repository, digest, registry)
+    referrers.remove(repository, digest, {kept}, registry)
+    left = {one for one in found.values() if registry.digest(f"{repository}@{one}") is not None}
+    assert left == {kept}
+
+
 def test_the_signature_is_openssls_too_and_the_product_trusts_it(pushed: str, tmp_path: Path) -> None:
     folder = keys(tmp_path)
     trust = Trust(HttpPusher(PLAIN), Keys(folder), "all")

@@ -339,3 +339,31 @@ def test_papers_of_an_image_in_use_stay_and_those_of_one_that_goes_go(tmp_path: 
     assert acme.registry.digest(old) is None
     assert acme.registry.referrers(*old.split("@")) == []
     assert len(acme.registry.referrers(*new.split("@"))) == 2
+
+
+def test_papers_of_an_image_in_use_stay_whatever_is_listed_with_one_that_goes(tmp_path: Path) -> None:
+    """A build may push to its function's repository, and so list there, or tag, what is of another image."""
+    acme = world(keys(tmp_path), builds_kept=0)
+    repository = "registry/acme/hello"
+    acme.start()
+    acme.knative()
+    old = acme.service_image().partition("@")[2]
+    acme.start(source={"inline": {"main.py": "def handle(event, context):\n    return 2\n"}})
+    acme.knative()
+    new = acme.service_image().partition("@")[2]
+    signature, statements = (
+        acme.registry.digest(referrers.tag(f"{repository}@{new}", end)) for end in (".sig", ".att")
+    )
+    documents = acme.registry.referrers(repository, new)
+    assert signature is not None
+    assert len(documents) == 2
+    acme.registry.known[referrers.tag(f"{repository}@{old}", ".sig")] = signature
+    acme.registry.listed[f"{repository}@{old}"] = [*documents, signature, new]
+    for _ in range(3):
+        acme.time = (acme.time + timedelta(days=2)).replace(minute=1)
+        acme.tick()
+    assert acme.registry.digest(f"{repository}@{old}") is None
+    assert acme.registry.digest(f"{repository}@{new}") == new
+    assert acme.registry.digest(referrers.tag(f"{repository}@{new}", ".sig")) == signature
+    assert acme.registry.digest(referrers.tag(f"{repository}@{new}", ".att")) == statements
+    assert acme.registry.referrers(repository, new) == documents
