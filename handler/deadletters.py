@@ -55,6 +55,9 @@ _LONG_NUMBER = re.compile(r"(?<![.0-9])[0-9]{19}")
 def letter(product: str, namespace: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Object:
     """Return the DeadLetter of an event as Knative hands it over; its name is of the event, so that twice is once.
 
+    Of its data, too, by what they say and not as they are written: an event that fails once more comes to its letter,
+    and another one that goes by the same id does not take its place.
+
     Whatever the event is, the letter is one that the API server takes: an event that is refused here is lost. In any
     namespace but the product's own its tenant is owed word of it, unless it is such a word itself.
     """
@@ -62,9 +65,9 @@ def letter(product: str, namespace: str, headers: Mapping[str, str], body: bytes
     why = {field: str(event.pop(name)) for name, field in WHY.items() if name in event}
     code = int(why["code"]) if _CODE.fullmatch(why.get("code", "")) else 0
     trigger = _text(why.get("trigger", ""))[:1024]
-    identity = [event.get("source"), event.get("id"), trigger]
-    if None in identity:
-        identity.append(hashlib.sha256(body).hexdigest())
+    identity = [*(event.get(name) for name in ("source", "id", "type", "subject")), trigger]
+    is_whole = len(body) <= DATA_KEPT and not {"source", "id"} - event.keys()
+    identity.append(_meaning(data) if is_whole else hashlib.sha256(body).hexdigest())
     kept, came = _bounded(event), now.strftime("%Y-%m-%dT%H:%M:%SZ")
     owes = namespace != product and event.get("type") not in NOTIFICATIONS
     spec: Object = {
@@ -235,6 +238,25 @@ def _data(value: Any) -> Object:
     if _written(value) > AS_JSON or "\\u0000" in written or _LONG_NUMBER.search(written):
         return _base64(written.encode())
     return {"data": value}
+
+
+def _meaning(data: Object) -> Any:
+    """Return what data say, however they are written: an API server and a Broker write them anew."""
+    if "data_base64" not in data:
+        return [_whole(value) for value in data.values()]
+    try:
+        return [_whole(_json(base64.b64decode(data["data_base64"])))]
+    except ValueError:
+        return data
+
+
+def _whole(value: Any) -> Any:
+    """Return a JSON value with 1 for 1.0, as an API server has it."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _plain(media: str, body: bytes) -> Object:

@@ -86,6 +86,41 @@ def test_an_event_with_the_same_id_from_another_source_is_another_one(kept: Kept
     assert len(kept.letters()) == 2
 
 
+def test_another_event_under_the_same_id_does_not_take_a_letters_place(kept: Kept) -> None:
+    """Who is not asked who they are can bring any; what is sent again must be what had failed."""
+    kept.post("/acme", b'{"pay": 10}')
+    kept.post("/acme", b'{"pay": 99999}')
+    kept.post("/acme", b'{"pay": 10}', **{"ce-type": "demo.other"})
+    kept.post("/acme", b'{"pay": 10}', **{"ce-subject": "another"})
+    kept.post("/acme", json.dumps({"pay": "x" * DATA_KEPT}).encode())
+    kept.post("/acme", json.dumps({"pay": "y" * DATA_KEPT}).encode())
+    said = [(letter["spec"]["event"].get("data"), letter["spec"]["count"]) for letter in kept.letters()]
+    assert sorted(map(str, said)) == ["(None, 1)"] * 2 + ["({'pay': 10}, 1)"] * 3 + ["({'pay': 99999}, 1)"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        (b'{"b":[1],"a":2.0}', {}),
+        (b' {"a": 2, "b": [1.0]}\n', {"ce-traceparent": "00-1", "ce-knativeerrordata": "x"}),
+        (
+            b'{"specversion": "1.0", "id": "1", "source": "/shop", "type": "demo.hello", "data": {"a": 2, "b": [1]}}',
+            None,
+        ),
+        (b'{"data_base64": "' + base64.b64encode(b'{"a": 2, "b": [1]}') + b'"}', None),
+    ],
+)
+def test_the_same_event_comes_to_its_letter_however_it_is_written(
+    kept: Kept, again: tuple[bytes, dict[str, str] | None]
+) -> None:
+    """The API server writes numbers anew, and a Broker the whole event."""
+    kept.post("/acme", b'{"a": 2, "b": [1]}')
+    body, headers = again
+    assert kept.post("/acme", body, **(STRUCTURED if headers is None else headers)) == 202
+    [letter] = kept.letters()
+    assert letter["spec"]["count"] == 2
+
+
 def test_large_data_is_left_out_and_said_so(kept: Kept) -> None:
     assert kept.post("/acme", json.dumps("x" * DATA_KEPT).encode()) == 202
     [letter] = kept.letters()
