@@ -31,6 +31,8 @@ POD_AGAIN = 5
 LOG_TAIL = 16 * 1024
 CA = "/kaniko/registry-ca"
 STORE_CA = "/context-ca"
+CONTEXT_SIZE = "1Gi"
+"""What the volume for the context may hold: some more than the largest archive that is taken."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,10 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
                     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
                     "initContainers": [_fetcher(attempt, context_url, settings)],
                     "containers": [_executor(attempt, settings)],
-                    "volumes": [{"name": "context", "emptyDir": {}}, *_secret_volumes(settings)],
+                    "volumes": [
+                        {"name": "context", "emptyDir": {"sizeLimit": CONTEXT_SIZE}},
+                        *_secret_volumes(settings),
+                    ],
                 },
             },
         },

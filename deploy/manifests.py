@@ -9,6 +9,7 @@ from typing import Any
 
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Object
 from knative_lambda.deploy.conditions import owner
+from knative_lambda.deploy.quantities import value
 from knative_lambda.schemas import names
 
 USER = 65532
@@ -17,6 +18,9 @@ DEFAULT_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "25m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "256Mi"},
 }
+
+BOUNDED = ("memory", "ephemeral-storage")
+"""What a node runs out of: no function has it without a limit."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class DeploySettings:
     """No image can be written by what it runs; false leaves that to images which the runtimes did not make."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """Requests and limits of a function that gives none."""
+    tmp: str = "1Gi"
+    """What a function's ``/tmp`` may hold."""
 
 
 def children(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> list[Object]:
@@ -74,7 +80,7 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
         "image": image,
         "env": _environment(function, entrypoint, settings),
         "ports": [{"containerPort": 8080}],
-        "resources": spec.get("resources") or dict(settings.resources),
+        "resources": bounded(spec.get("resources") or settings.resources, settings.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -102,11 +108,21 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
                     "containerConcurrency": scale.get("concurrency", 0),
                     "timeoutSeconds": seconds(spec.get("timeout", "60s")),
                     "containers": [container],
-                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": settings.tmp}}],
                 },
             }
         },
     }
+
+
+def bounded(given: Mapping[str, Any], usual: Mapping[str, Any]) -> Object:
+    """Return the resources that a function gives, with limits where it gives none: the usual, or what it requests."""
+    requests, limits = given.get("requests", {}), dict(given.get("limits", {}))
+    for name in BOUNDED:
+        known = [each[name] for each in (usual.get("limits", {}), requests) if name in each]
+        if known and name not in limits:
+            limits[name] = max(known, key=value)
+    return {**given, **({"limits": limits} if limits else {})}
 
 
 def trigger(function: Object, attributes: Mapping[str, str], settings: DeploySettings) -> Object:

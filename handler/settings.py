@@ -181,6 +181,8 @@ class Settings:
     """Requests and limits of the executor, JSON."""
     function_resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """Requests and limits of a function that gives none, JSON."""
+    function_tmp: str = "1Gi"
+    """What a function's ``/tmp`` may hold."""
     function_read_only_root: bool = True
     """Run images that the runtimes did not make, too, on a root file system that cannot be written; ``/tmp`` can."""
     broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"

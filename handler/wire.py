@@ -203,6 +203,7 @@ def deploying(settings: Settings) -> DeploySettings:
         backoff_delay=settings.delivery_backoff_delay,
         read_only_root=settings.function_read_only_root,
         resources=settings.function_resources,
+        tmp=settings.function_tmp,
     )
 
 

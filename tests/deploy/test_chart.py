@@ -289,7 +289,7 @@ def test_a_tenant_is_a_restricted_namespace_and_one_for_its_builds_with_a_quota(
 
 
 def test_an_uninstall_leaves_peoples_functions_unless_the_values_say_otherwise() -> None:
-    """Kept is what a function needs to go on: its definition, its namespace, the Broker its events come from."""
+    """Kept is what a function needs to go on, its definition, namespace and Broker; and what bounds it and builds."""
 
     def kept(objects: list[Object]) -> set[tuple[str, str]]:
         return {
@@ -307,7 +307,11 @@ def test_an_uninstall_leaves_peoples_functions_unless_the_values_say_otherwise()
         ("Namespace", "demo-builds"),
         ("Broker", "default"),
         ("NetworkPolicy", "nothing"),
-        ("NetworkPolicy", "functions"),
+        *(
+            (kind, name)
+            for kind in ("NetworkPolicy", "ResourceQuota", "LimitRange")
+            for name in ("functions", "builds")
+        ),
     }
     assert kept(render()) == definitions | tenants
     assert kept(render(keepTenants=False)) == definitions

@@ -3,6 +3,7 @@
 from support.chart import PRODUCT, render
 
 from knative_lambda.deploy.cluster import Object
+from knative_lambda.deploy.quantities import value
 
 PEOPLE = {"demo": {"groups": ["demo-team"], "users": ["jane"]}}
 
@@ -25,7 +26,14 @@ def test_what_a_tenant_may_take_is_limited_in_both_of_its_namespaces() -> None:
         [quota] = [item for item in objects if item["kind"] == "ResourceQuota" and item["metadata"]["name"] == what]
         [limits] = [item for item in objects if item["kind"] == "LimitRange" and item["metadata"]["name"] == what]
         asked = {name.removeprefix("requests.") for name in quota["spec"]["hard"] if name.startswith("requests.")}
-        assert asked <= limits["spec"]["limits"][0]["defaultRequest"].keys()
+        [each] = limits["spec"]["limits"]
+        assert asked <= each["defaultRequest"].keys()
+        assert "limits.memory" in quota["spec"]["hard"]
+        assert {"memory", "ephemeral-storage"} <= each["default"].keys()
+        assert all(
+            value(each["defaultRequest"].get(name, "0")) <= value(most) for name, most in each["default"].items()
+        )
+        assert each["defaultRequest"]["ephemeral-storage"] == "0", "or a Pod would ask a node for all that it may take"
 
 
 def test_what_is_kept_of_a_tenant_that_left_the_list_keeps_its_bounds() -> None:

@@ -94,7 +94,7 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
                             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the container's own)
                         }
                     ],
-                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
                 },
             }
         },
@@ -116,6 +116,25 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
             },
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ({}, {"cpu": "1", "memory": "256Mi"}),
+        ({"requests": {"memory": "1Mi"}}, {"memory": "256Mi"}),
+        ({"requests": {"memory": "2Gi", "ephemeral-storage": "3Gi"}}, {"memory": "2Gi", "ephemeral-storage": "3Gi"}),
+        ({"limits": {"cpu": "2"}}, {"cpu": "2", "memory": "256Mi"}),
+        ({"limits": {"memory": "64Mi"}, "requests": {"cpu": "1m"}}, {"memory": "64Mi"}),
+    ],
+)
+def test_no_function_is_without_a_limit_whatever_it_asks_for(given: dict[str, Any], limits: dict[str, str]) -> None:
+    function = {**FUNCTION, "spec": {**FUNCTION["spec"], "resources": given}}
+    _, service, _ = children(function, IMAGE, "", SETTINGS)
+    [container] = service["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == limits
+    assert not given or container["resources"].get("requests", {}) == given.get("requests", {})
+    assert function["spec"]["resources"] is given
 
 
 def test_an_image_of_ones_own_is_asked_for_nothing_that_only_a_wrapper_answers() -> None:

@@ -78,6 +78,7 @@ KNATIVE_LAMBDA_BUILDS_KEPT: {{ .Values.builds.kept }}
 KNATIVE_LAMBDA_BUILDS_MAX_AGE: {{ .Values.builds.maxAgeDays }}
 KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
+KNATIVE_LAMBDA_FUNCTION_TMP: {{ .Values.functions.tmp | quote }}
 KNATIVE_LAMBDA_FUNCTION_READ_ONLY_ROOT: {{ .Values.functions.readOnlyRoot }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
 {{- if .Values.eventing.caSecret }}
