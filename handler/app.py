@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from knative_lambda.deploy.reviews import Right
 from knative_lambda.handler import asked, bodies, correlation, health, intake, problems, records
 from knative_lambda.handler.access.caller import Attempt, Caller
 from knative_lambda.handler.access.entrance import Entrance
@@ -27,7 +28,7 @@ from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.records import ReadModel
-from knative_lambda.schemas.errors import Forbidden, ProductError, Temporary
+from knative_lambda.schemas.errors import ProductError, Temporary
 from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import SOURCES
 
@@ -111,9 +112,9 @@ def _caller(entrance: Entrance, attempt: Attempt) -> Caller:
     return caller
 
 
-def _decide(entrance: Entrance, caller: Caller, operation: Operation | None) -> None:
+def _decide(entrance: Entrance, caller: Caller, operation: Operation | None, granted: set[Right]) -> None:
     """Let a caller do something, or raise `Forbidden`: the one place where all is known, for events and ``/v1``."""
-    entrance.require(caller, operation)
+    entrance.require(caller, operation, granted)
 
 
 class _Events:
@@ -146,7 +147,7 @@ class _Events:
             problem = problems.of(error)
             log.warning("not let in", extra={"fields": _fields() | _claimed(problem) | {"why": str(error)}})
             self._tell("", problem.status, began)
-            if not isinstance(error, Forbidden):
+            if not g.get("noted"):
                 self._note_unread(problem)
             return _answer(problem)
         errors = [(index, met) for index, event in enumerate(found) if (met := self._handle(event))]
@@ -160,17 +161,22 @@ class _Events:
     def _let_in(self) -> list[Event]:
         """Return the events of a request, all of which its sender may send.
 
-        Who it is comes first: a stranger's body is not read. Raises `Denied`, `Temporary`, the errors of `intake.read`.
+        Who it is comes first: a stranger's body is not read. Then whether they send too much, which costs nobody
+        anything, and only then what the cluster is asked. Raises `Denied`, `Temporary`, the errors of `intake.read`.
         """
         access, attempt = self._door.access, _attempt(self._limits)
         caller = _caller(access.events, attempt)
         found = intake.read(attempt.headers, attempt.body(), self._limits)
-        for event in found:
-            try:
-                _decide(access.events, caller, access.operation(event))
-            except Forbidden as error:
+        event, granted = next(iter(found), None), set[Right]()
+        try:
+            self._porter.meet(caller, len(found))
+            access.events.once(caller)
+            for event in found:
+                _decide(access.events, caller, access.operation(event), granted)
+        except ProductError as error:
+            if event:
                 self._note(event, problems.of(error))
-                raise
+            raise
         return found
 
     def _handle(self, event: Event) -> Exception | None:
@@ -207,6 +213,7 @@ class _Events:
         return met
 
     def _note(self, event: Event, problem: Problem) -> None:
+        g.noted = True
         end = _answered(problem.status, problem.slug)
         self._porter.note(self._porter.asked(event), end, event.id, event.source, event.type)
 
@@ -224,10 +231,13 @@ class _Events:
 def _let_in_api(door: Door, limits: Limits, porter: Porter, operation: Operation) -> None:
     """Let a request to ``/v1`` in and count it; raise `Denied`, or `TooMany` where it is over a rate.
 
-    Who may not is not counted: a stranger would use up what is a tenant's.
+    Who may not is counted as a caller alone: a stranger would use up what is a tenant's.
     """
     entrance = door.access.api
-    _decide(entrance, _caller(entrance, _attempt(limits)), operation)
+    caller = _caller(entrance, _attempt(limits))
+    porter.meet(caller)
+    entrance.once(caller)
+    _decide(entrance, caller, operation, set())
     if wanted := _asked_of_api():
         porter.admit(wanted)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from knative_lambda.handler import asked
+from knative_lambda.handler.access.caller import Caller
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.audit.trail import Trail
 from knative_lambda.handler.events import Event
@@ -41,6 +42,14 @@ class Porter:
     def asked(self, event: Event) -> Asked:
         """Return what an event asks for."""
         return asked.of(event, self.tenants, self.legacy_tenant)
+
+    def meet(self, caller: Caller, events: int = 1) -> None:
+        """Raise `TooMany` where somebody sends more than one may, of whatever kind and whether or not they may.
+
+        Before a cluster is asked anything about them. Who is trusted brings what others have sent.
+        """
+        if not caller.trusted:
+            self.rates.meet(f"{caller.mode} {caller.name}", max(events, 1))
 
     def admit(self, wanted: Asked) -> None:
         """Raise `TooMany` where it is over a rate.

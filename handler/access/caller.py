@@ -4,7 +4,7 @@ Each mode (`open.py`, `tokens.py`, `signatures.py`) is one; `entrance.py` tries 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from knative_lambda.deploy.reviews import Identity
@@ -33,6 +33,8 @@ class Caller:
     """For whom the caller may do everything, without asking the cluster."""
     trusted: bool = False
     """Whether everything is allowed: somebody else has judged it before it came here."""
+    is_first: Callable[[], bool] | None = field(default=None, compare=False)
+    """Says whether what they sent came for the first time, where that has to be known; it costs the cluster a write."""
 
 
 class Authenticator(Protocol):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from knative_lambda.handler import intake
 from knative_lambda.handler.access import keys
@@ -30,7 +31,7 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True)
 class Signatures:
-    """An `Authenticator` of whoever has a key; each signature is good for one request."""
+    """An `Authenticator` of whoever has a key; each signature is good for one request, see `Caller.is_first`."""
 
     folder: str
     """Of the keys; see `keys.py`."""
@@ -54,9 +55,8 @@ class Signatures:
         sender = self._sender(signed, given)
         if sender is None:
             raise Unauthenticated("no key made this signature")
-        if not self.is_first(hashlib.sha256(b"\n".join((sender.name.encode(), signed))).hexdigest()):
-            raise Unauthenticated(f"a request of {sender.name} came again")
-        return Caller(sender.name, "hmac", tenants=sender.tenants)
+        digest = hashlib.sha256(b"\n".join((sender.name.encode(), signed))).hexdigest()
+        return Caller(sender.name, "hmac", tenants=sender.tenants, is_first=partial(self.is_first, digest))
 
     def _sender(self, signed: bytes, given: str) -> Sender | None:
         """Return whose key made one of the signatures, looking at all of them whatever is found."""

@@ -1,7 +1,7 @@
 """Who may do what, at the door: each way of saying who one is, each thing asked for, each denial and its twin."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from werkzeug.test import TestResponse
 from knative_lambda.deploy.cluster import FUNCTION
 from knative_lambda.deploy.reviews import Identity, Right
 from knative_lambda.handler.access import guesses, modes, recent
+from knative_lambda.handler.access.caller import Caller
+from knative_lambda.handler.access.entrance import Entrance
 from knative_lambda.handler.access.guesses import Guesses
+from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.access.recent import Recent
 from knative_lambda.schemas import catalogue, types
-from knative_lambda.schemas.errors import TooMany
+from knative_lambda.schemas.errors import Forbidden, TooMany
 
 AUDIENCE = "knative-lambda"
 ALICE, BOB = account("acme", "alice"), account("other", "bob")
@@ -212,6 +215,18 @@ def test_an_event_needs_the_rights_that_kubectl_would(kind: str) -> None:
 
 
 @each_command
+def test_the_cluster_is_asked_about_the_very_object(kind: str) -> None:
+    """A Role may be for some names alone (`resourceNames`): of functions, or, for what builders report, of builds."""
+    _, verbs, resource = COMMANDS[kind]
+    at = house("token")
+    at.send(kind, at.token(ALICE))
+    at.allow(ALICE, *verbs, of=resource)
+    House(at.site, at.reviews).send(kind, at.token(ALICE))
+    rights = {right for right in at.reviews.asked if isinstance(right, Right)}
+    assert rights == {Right(verb, resource, "acme", "hello-1" if resource == "builds" else "hello") for verb in verbs}
+
+
+@each_command
 def test_nobody_learns_whether_a_tenant_or_a_function_of_others_is_there(kind: str) -> None:
     at = house("token")
     at.site.start("there", tenant="acme")
@@ -278,6 +293,18 @@ def test_nor_by_an_older_familys_event_does_anybody_learn_of_others_who_may_not_
         for name in ("acme", "nobody", "kube-system", "No-Label")
     ]
     assert [(answer.status_code, told(answer)) for answer in answers] == [(403, told(answers[0]))] * 4
+
+
+def test_a_right_is_asked_for_once_in_a_request() -> None:
+    reviews = FakeReviews()
+    reviews.allow(ALICE, "update", "functions", "acme")
+    entrance, granted = Entrance((), reviews), set[Right]()
+    caller = Caller(ALICE.name, "token", ALICE)
+    for _ in range(3):
+        entrance.require(caller, Operation(("update",), "functions", "acme", "hello"), granted)
+        with pytest.raises(Forbidden):
+            entrance.require(caller, Operation(("update",), "functions", "other", "hello"), granted)
+    assert [right.namespace for right in reviews.asked if isinstance(right, Right)] == ["acme"] + ["other"] * 3
 
 
 def test_that_there_is_no_tenant_for_an_older_familys_event_is_told_to_who_may_act_everywhere() -> None:
@@ -382,6 +409,22 @@ def test_one_answer_is_nobody_elses() -> None:
     assert kept.may(ALICE, right)
     assert not kept.may(BOB, right)
     assert not kept.may(ALICE, Right("get", "functions", "other"))
+
+
+@pytest.mark.parametrize("changed", [{"groups": ()}, {"uid": "new"}, {"extra": (("scopes.test/a", ("b",)),)}])
+def test_an_answer_is_for_all_that_the_cluster_knows_of_somebody(changed: dict[str, Any]) -> None:
+    """Who has left a group has its rights no more; an account that was made again by an old name is another one."""
+    asked: list[Identity] = []
+
+    class Exact(FakeReviews):
+        def may(self, identity: Identity, right: Right) -> bool:
+            asked.append(identity)
+            return identity == ALICE
+
+    kept, right = Recent(Exact(), Seconds()), Right("get", "functions", "acme")
+    other = replace(ALICE, **changed)
+    assert [kept.may(who, right) for who in (ALICE, other, ALICE, other)] == [True, False, True, False]
+    assert asked == [ALICE, other], "each once"
 
 
 def test_guesses_of_strangers_fill_no_memory() -> None:

@@ -26,6 +26,7 @@ from knative_lambda.handler.metrics import Metrics
 from knative_lambda.handler.rates import Rates
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary, Unavailable
+from knative_lambda.schemas.redaction import learn
 
 PLACE = {"tenant": "acme", "name": "hello"}
 IDS = {"third_party_id": "acme", "parser_id": "hello"}
@@ -164,6 +165,21 @@ def test_what_is_over_a_rate_has_its_one_record() -> None:
     assert [(each["event_id"], each["status"]) for each in records(site, sink)] == [("1", 202), ("2", 429), ("3", 429)]
 
 
+def test_a_request_of_a_caller_who_is_over_the_rate_has_one_record_that_says_who_and_what() -> None:
+    site, sink = site_of(
+        World(access_events=("token",)), Rates({"caller": {"perSecond": 1, "burst": 1}}, clock=lambda: 0.0)
+    )
+    site.door.reviews = reviews = FakeReviews()
+    alice = account("acme", "alice")
+    event = {"specversion": "1.0", "source": "/shop", "type": types.FUNCTION_DELETE, "data": PLACE}
+    whole = json.dumps([{**event, "id": name, "time": "2026-01-01T00:00:00Z"} for name in ("1", "2")])
+    headers = {"Content-Type": "application/cloudevents-batch+json"}
+    headers["Authorization"] = f"Bearer {reviews.give(alice, 'knative-lambda')}"
+    assert [site.http.post("/", data=whole, headers=headers).status_code for _ in range(2)] == [403, 429]
+    found = [[each[key] for key in ("caller", "operation", "name", "status")] for each in records(site, sink)]
+    assert found == [[alice.name, "function.delete", "hello", status] for status in (403, 429)]
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "operation", "event_id"),
     [
@@ -269,6 +285,17 @@ def test_a_record_is_a_marked_line_on_standard_output_sink_or_none() -> None:
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     [line] = [each for each in lines if each["msg"] == "audit"]
     assert (line["operation"], line["name"], line["status"]) == ("function.delete", "hello", 202)
+
+
+def test_a_sinks_copy_holds_no_secret_either() -> None:
+    """It goes by another way than the log's lines, which are cleaned once more."""
+    site, sink = site_of()
+    secret = learn("Zq7wPl0vR4tYb2NcXs9MdEfGhJk5Ua8i")
+    site.send("function.delete", PLACE, id=secret, Ce_Source=f"https://me:hush-hush@shop/?token={secret}")
+    site.send("function.delete", PLACE, id="x" * (logs.SHOWN - 8) + secret)
+    first, second = records(site, sink)
+    assert (first["event_id"], first["event_source"]) == ("***", "https://***shop/?token=***")
+    assert second["event_id"] == "x" * (logs.SHOWN - 8) + "***"
 
 
 def test_a_sender_chooses_no_length_of_a_record() -> None:

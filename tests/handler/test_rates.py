@@ -1,12 +1,18 @@
 """So much at once, and so much a second: counted exactly, by a clock that the test turns."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.door import Site, problem
+from support.reviews import FakeReviews, account
+from support.signing import signed, written
 from support.world import World
 
+from knative_lambda.deploy.cluster import EVENT
+from knative_lambda.deploy.reviews import Identity, Right
 from knative_lambda.handler import rates
 from knative_lambda.handler.intake import BATCHED
 from knative_lambda.handler.rates import DEFAULT, Rates
@@ -17,6 +23,7 @@ from knative_lambda.schemas.errors import TooMany
 TENANTS = frozenset({"acme", "other"})
 DATA = {"tenant": "acme", "name": "hello"}
 NOW = "2026-01-01T00:00:00Z"
+ALICE = account("acme", "alice")
 
 
 class Clock:
@@ -94,13 +101,51 @@ def test_strangers_share_one_bucket_and_fill_no_memory(clock: Clock) -> None:
     assert len(counts._buckets) == 4  # all, the strangers', one operation of theirs, and acme's
 
 
+def met(counts: Rates, tries: int, caller: str = "alice", events: int = 1) -> int:
+    """Return how many requests of a caller are let in."""
+    let_in = 0
+    for _ in range(tries):
+        with suppress(TooMany):
+            counts.meet(caller, events)
+            let_in += 1
+    return let_in
+
+
+def test_callers_are_counted_each_by_themselves(clock: Clock) -> None:
+    counts = counted(clock, caller={"perSecond": 2, "burst": 10})
+    assert (met(counts, 25), met(counts, 25, "bob")) == (10, 10)
+    clock.now += 1
+    assert (met(counts, 25), taken(counts, 25)) == (2, 25)
+
+
+def test_a_batch_that_is_larger_than_a_burst_comes_in_and_who_sent_it_waits(clock: Clock) -> None:
+    counts = counted(clock, caller={"perSecond": 2, "burst": 10})
+    assert met(counts, 5, events=100) == 1
+    with pytest.raises(TooMany) as over:
+        counts.meet("alice", 1)
+    assert over.value.retry_after == 46  # 91 tokens, rounded up
+    clock.now += over.value.retry_after
+    assert met(counts, 5) == 2
+
+
+def test_callers_fill_no_memory_and_who_was_quiet_makes_room(clock: Clock) -> None:
+    counts = counted(clock, caller={"perSecond": 1, "burst": 5})
+    assert sum(met(counts, 1, f"caller-{number}") for number in range(rates.CALLERS)) == rates.CALLERS
+    assert sum(met(counts, 1, f"late-{number}") for number in range(20)) == 5, "they share one"
+    assert len(counts._callers) == rates.CALLERS + 1
+    assert met(counts, 9, "caller-0") == 4, "who has one keeps it"
+    clock.now += 4
+    assert (met(counts, 9, "late"), len(counts._callers)) == (5, 3), "late, caller-0, and what is shared"
+    assert met(counts, 9, "caller-0") == 4
+
+
 def test_without_settings_nothing_is_bounded() -> None:
-    assert taken(Rates(), 100_000) == 100_000
+    assert taken(Rates(), 100_000) == met(Rates(), 100_000) == 100_000
 
 
 def test_the_defaults_let_in_a_thousand_events_of_one_tenant_at_once(clock: Clock) -> None:
     counts = counted(clock, **Settings().rates)
-    assert taken(counts, 1000) == 1000
+    assert taken(counts, 1000) == met(counts, 1000) == 1000
     for _ in range(60):
         clock.now += 1
         assert taken(counts, 200) == 200
@@ -114,6 +159,7 @@ def test_the_defaults_let_in_a_thousand_events_of_one_tenant_at_once(clock: Cloc
         ({"tenant": {"perSecond": 0, "burst": 1}}, "tenant: perSecond and burst"),
         ({"tenant": {"perSecond": 1, "burst": 0}}, "tenant: perSecond and burst"),
         ({"tenant": {"perSecond": "1", "burst": 1}}, "tenant: perSecond and burst"),
+        ({"caller": {"perSecond": 1, "burst": 0}}, "caller: perSecond and burst"),
         ({"operations": []}, "operations: an object"),
         ({"operations": {"build.begin": {"perSecond": 1, "burst": 1}}}, "operations: build.begin is none of"),
         ({"operations": {"listFunctions": 7}}, "listFunctions: perSecond and burst"),
@@ -174,3 +220,74 @@ def test_an_older_familys_event_counts_as_the_tenants_that_it_means(
     data = {"third_party_id": third_party, "parser_id": "p"}
     assert [site.send(f"{types.NOTIFI}service.delete", data).status_code for _ in range(2)] == [202, 429]
     assert taken(counts, 5, counts_as) == 0
+
+
+# who sends too much
+
+
+def batch(*names: str) -> str:
+    event = {"specversion": "1.0", "source": "/shop", "type": types.FUNCTION_DELETE, "time": NOW}
+    return json.dumps([{**event, "id": f"{at}", "data": {**DATA, "name": name}} for at, name in enumerate(names)])
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_who_sends_too_much_costs_the_cluster_nothing_more(clock: Clock, *, may: bool) -> None:
+    """Whether or not they may what they ask for; each event of a batch counts, since the cluster is asked of each."""
+    site = Site(World(access_events=("token",)), counted(clock, caller={"perSecond": 1, "burst": 4}))
+    site.door.reviews = reviews = FakeReviews()
+    for verb in ("delete",) if may else ():
+        reviews.allow(ALICE, verb, "functions", "acme")
+    headers = {"Content-Type": BATCHED, "Authorization": f"Bearer {reviews.give(ALICE, 'knative-lambda')}"}
+
+    def send(*names: str) -> tuple[int, int]:
+        """Return what is answered, and how many rights were asked for."""
+        reviews.asked.clear()
+        answer = site.http.post("/", data=batch(*names), headers=headers)
+        return answer.status_code, len([asked for asked in reviews.asked if isinstance(asked, Right)])
+
+    let_in = (202, 3) if may else (403, 1)
+    assert [send("one", "two", "three") for _ in range(4)] == [let_in, let_in, (429, 0), (429, 0)]
+    clock.now += 3
+    assert send("one", "two", "three") == let_in
+    assert len(site.door.received) == (9 if may else 0)
+
+
+def test_one_caller_is_not_in_anothers_way_and_neither_is_what_is_trusted(clock: Clock) -> None:
+    site = Site(World(access_events=("oidc", "token")), counted(clock, caller={"perSecond": 1, "burst": 2}))
+    site.door.reviews = reviews = FakeReviews()
+
+    def sent(who: Identity) -> list[int]:
+        reviews.allow(who, "delete", "functions", "acme")
+        token = f"Bearer {reviews.give(who, 'knative-lambda')}"
+        return [site.send("function.delete", DATA, Authorization=token).status_code for _ in range(3)]
+
+    assert sent(ALICE) == sent(account("acme", "bob")) == [202, 202, 429]
+    assert sent(account("knative-lambda", "trigger")) == [202] * 3, "it brings what others have sent"
+
+
+def test_who_reads_too_much_costs_the_cluster_nothing_more(clock: Clock) -> None:
+    site = Site(World(api=True, access_api=("token",)), counted(clock, caller={"perSecond": 1, "burst": 2}))
+    site.door.reviews = reviews = FakeReviews()
+    headers = {"Authorization": f"Bearer {reviews.give(ALICE, 'knative-lambda')}"}
+    path = "/v1/tenants/acme/functions"
+    assert [site.http.get(path, headers=headers).status_code for _ in range(5)] == [403, 403, 429, 429, 429]
+    assert len([asked for asked in reviews.asked if isinstance(asked, Right)]) == 2
+
+
+def test_a_sender_who_signs_too_much_leaves_no_objects(clock: Clock, tmp_path: Path) -> None:
+    """What comes once is an Event of the cluster's: none is made of what is not let in, and that may come later."""
+    key = b"k" * 32
+    (tmp_path / "shop").write_text(json.dumps({"tenants": ["acme"], "secrets": [written(key)]}))
+    world = World(access_events=("hmac",), access_keys=str(tmp_path))
+    site = Site(world, counted(clock, caller={"perSecond": 1, "burst": 2}))
+    site.door.reviews = FakeReviews()
+
+    def send(identifier: str) -> int:
+        body = batch("hello").encode()
+        headers = signed(body, world.time.timestamp(), key, identifier=identifier)
+        return site.http.post("/", data=body, headers=headers, content_type=BATCHED).status_code
+
+    assert [send(f"m{number}") for number in range(9)] == [202, 202] + [429] * 7
+    assert len(world.cluster.list(EVENT, world.settings.namespace)) == 2
+    clock.now += 2
+    assert (send("m8"), send("m1")) == (202, 401), "one was not taken yet, and one was"
