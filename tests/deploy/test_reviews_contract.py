@@ -5,12 +5,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from support.reviews import FakeReviews, account
 
-from knative_lambda.deploy.cluster import NAMESPACE, SERVICE_ACCOUNT, Kind
+from knative_lambda.deploy.cluster import NAMESPACE, SERVICE_ACCOUNT, Kind, Object
 from knative_lambda.deploy.guard import PATIENCE, GuardedReviews
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.reviews import Identity, Reviews, Right
@@ -152,3 +152,36 @@ def test_a_product_that_may_not_ask_says_so_and_blames_nobody_else(kubeconfig: s
             reviews.who("a.b.c", AUDIENCE)
         with pytest.raises(Unavailable, match="SubjectAccessReview"):
             reviews.may(Identity("jane"), Right("get", "functions", "default"))
+
+
+@dataclass
+class Answering:
+    """A `KubernetesCluster` as far as reviews go, whose authenticator is one that a real one of the tests has not."""
+
+    status: dict[str, Any]
+
+    def review(self, kind: Kind, spec: Object) -> Object:
+        assert (kind.kind, spec) == ("TokenReview", {"token": "a.b.c", "audiences": [AUDIENCE]})
+        return self.status
+
+
+@pytest.mark.parametrize(
+    ("audiences", "known"),
+    [
+        ({}, False),
+        ({"audiences": None}, False),
+        ({"audiences": []}, False),
+        ({"audiences": ["https://kubernetes.default.svc"]}, False),
+        ({"audiences": [AUDIENCE]}, True),
+    ],
+)
+def test_an_authenticator_that_knows_of_no_audiences_says_nothing(audiences: dict[str, Any], *, known: bool) -> None:
+    """A webhook of before there were audiences, say: it lets in a token that was made for anybody."""
+    status = {"authenticated": True, "user": {"username": "jane"}, **audiences}
+    found = KubernetesReviews(Answering(status)).who("a.b.c", AUDIENCE)  # type: ignore[arg-type] # as far as reviews go
+    assert found == (Identity("jane") if known else None)
+
+
+def test_who_is_not_authenticated_is_nobody_whatever_else_is_said() -> None:
+    status = {"authenticated": False, "user": {"username": "jane"}, "audiences": [AUDIENCE]}
+    assert KubernetesReviews(Answering(status)).who("a.b.c", AUDIENCE) is None  # type: ignore[arg-type] # the same

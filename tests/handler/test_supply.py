@@ -15,6 +15,7 @@ from knative_lambda.builds import referrers
 from knative_lambda.builds.attest import BILL
 from knative_lambda.builds.record import phase
 from knative_lambda.builds.signing import STATEMENT, Keys, encoded
+from knative_lambda.builds.trust import Trust
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE
 from knative_lambda.schemas.errors import Refused, Unavailable
 
@@ -263,6 +264,21 @@ def test_what_was_signed_with_another_key_does_not_run_and_the_version_before_go
         acme.tick()
         assert acme.condition("Deployed")[0] == "True"
         assert acme.service_image() != before
+
+
+def test_a_key_that_is_withdrawn_counts_no_more_for_what_it_let_run_before(tmp_path: Path) -> None:
+    acme = verifying(tmp_path)
+    acme.start()
+    image = acme.service_image()
+    trust = Trust(acme.pusher, Keys(tmp_path / "keys"), "all")
+    trust.require(image, "layer")
+    mine = (tmp_path / "keys" / "cosign.pub").read_bytes()
+    (tmp_path / "keys" / "cosign.pub").write_bytes((keys(tmp_path / "other") / "cosign.pub").read_bytes())
+    for _ in range(2):
+        with pytest.raises(Refused, match="by a trusted key"):
+            trust.require(image, "layer")
+    (tmp_path / "keys" / "cosign.pub").write_bytes(mine)
+    trust.require(image, "layer")
 
 
 def test_what_is_not_signed_at_all_does_not_run(tmp_path: Path) -> None:
