@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from knative_lambda.builds.issuer import Grant
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.redaction import learn
 
 if TYPE_CHECKING:
     from Crypto.PublicKey.ECC import EccKey
@@ -67,7 +68,7 @@ class JwtIssuer:
             ],
         }
         said = f"{_encoded(signer.header)}.{_encoded(claims)}"
-        return f"{said}.{_base64(signer.sign(said.encode()))}"
+        return learn(f"{said}.{_base64(signer.sign(said.encode()))}", passing=True)
 
     def _signer(self) -> "_Signer":
         folder = self.settings.folder
@@ -75,7 +76,7 @@ class JwtIssuer:
             written = (folder / "tls.key").stat().st_mtime_ns
             found = self._signers.get(written)
             if found is None:
-                found = _signer((folder / "tls.key").read_text(), (folder / "tls.crt").read_text())
+                found = _signer(learn((folder / "tls.key").read_text().strip()), (folder / "tls.crt").read_text())
                 self._signers.clear()
                 self._signers[written] = found
         except OSError as error:

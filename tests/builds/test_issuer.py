@@ -1,5 +1,6 @@
 """Tokens that we sign, before a real registry that believes them: each opens what it names, and nothing beside it."""
 
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused, Unavailable
+from knative_lambda.schemas.redaction import redact
 
 LEEWAY = 60
 """Seconds that a registry allows for clocks that disagree."""
@@ -139,6 +141,15 @@ def test_a_certificate_that_is_none_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "tls.crt").write_text("")
     with pytest.raises(Unavailable, match="the key for its tokens"):
         JwtIssuer(IssuerSettings("registry", tmp_path)).token([], seconds=1)
+
+
+def test_a_token_and_its_key_are_told_to_nobody(tmp_path: Path) -> None:
+    folder = tmp_path
+    keys(folder)
+    token = JwtIssuer(IssuerSettings("r.test", folder)).token([], seconds=60)
+    key = (folder / "tls.key").read_text().strip()
+    for told in (token, f"{token}x", token.encode().hex(), json.dumps(key), repr(key)):
+        assert len(redact(f"it was {told}")) < 20
 
 
 def test_how_long_a_token_takes(tokened: JwtIssuer, record_property: Callable[[str, object], None]) -> None:

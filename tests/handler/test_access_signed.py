@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from knative_lambda.deploy.cluster import FUNCTION
 from knative_lambda.handler.access import keys, modes, signatures
 from knative_lambda.schemas import types
+from knative_lambda.schemas.redaction import redact
 
 KEY, NEXT, OTHERS = b"k" * 32, b"n" * 32, b"o" * 24
 STRUCTURED = "application/cloudevents+json"
@@ -225,6 +226,16 @@ def test_a_key_that_is_none_is_told_and_stops_no_other(
     assert [sender.name for sender in keys.senders(str(tmp_path))] == ["elsewhere", "shop"]
     assert "broken" in caplog.text
     assert "whsec" not in caplog.text
+
+
+def test_a_key_is_told_to_nobody_even_where_it_is_none(outside: Outside) -> None:
+    """With its prefix and without, as libraries take both."""
+    short = written(b"too short")
+    (outside.folder / "broken").write_text(json.dumps({"tenants": ["acme"], "secrets": [short]}))
+    keys.senders(str(outside.folder))
+    for secret in (written(KEY), written(OTHERS), short):
+        assert redact(f"with {secret.removeprefix('whsec_')}") == "with ***"
+        assert secret.removeprefix("whsec_") not in redact(f"with {secret}")
 
 
 def test_no_more_keys_are_tried_than_a_stranger_may_make_us_try(outside: Outside) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.redaction import redact
 
 
 class Ingress(ThreadingHTTPServer):
@@ -52,6 +53,12 @@ def test_each_broker_is_shown_the_token_that_is_for_it_as_it_is_now(ingress: Ing
         ("/other/default", "Bearer two"),
         ("/acme/default", "Bearer three"),
     ]
+
+
+def test_what_a_broker_is_shown_is_told_to_nobody_else(ingress: Ingress, tmp_path: Path) -> None:
+    (tmp_path / "acme.default").write_text("opaque-token\n")
+    HttpBroker(tokens=str(tmp_path)).post(f"{ingress.url}/acme/default", {}, b"{}")
+    assert redact("it was opaque-token") == "it was ***"
 
 
 def test_without_tokens_none_is_shown(ingress: Ingress) -> None:
