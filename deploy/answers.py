@@ -25,8 +25,8 @@ OVER_ETCD_LIMIT = "request is too large"
 """Of an object over 1.5 MiB; status 500."""
 NOT_IN_SCHEMA = "failed to create typed patch object"
 """Of an `apply` with an unknown field, or a value of another type; status 500."""
-QUOTA_USED_UP = "exceeded quota"
-"""Of an object too many; status 403."""
+QUOTA_PASSES = ("exceeded quota", "status unknown for quota")
+"""Of an object too many, and of one that nobody has counted yet: for minutes after a quota is made; status 403."""
 
 _RETRY_SECONDS = 5
 
@@ -79,7 +79,7 @@ class Answer:
             return AlreadyExists(self.message)
         if self.status == HTTPStatus.CONFLICT or any(cause.get("field") == "metadata.uid" for cause in causes):
             return Conflict(self.message)
-        if self.is_hidden and (QUOTA_USED_UP in self.message or _is_terminating(causes)):
+        if self.is_hidden and (any(words in self.message for words in QUOTA_PASSES) or _is_terminating(causes)):
             return Temporary(self.message)
         if self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or OVER_ETCD_LIMIT in self.message:
             return TooLarge.because("cluster", self.message)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,15 @@ def test_a_quota_that_is_used_up_passes(cluster: KubernetesCluster, namespace: s
     cluster.replace_status(QUOTA, quota | {"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}})
     with pytest.raises(Temporary, match="exceeded quota"):
         cluster.create(POD, thing(POD, namespace, "hello", spec=pod()))
+
+
+def test_a_quota_that_nobody_has_counted_yet_passes(cluster: KubernetesCluster, namespace: str) -> None:
+    """A new installation's quota on its own kinds is such a one for minutes: an event then is no refused one."""
+    cluster.create(QUOTA, thing(QUOTA, namespace, "new", spec={"hard": {"pods": "10"}}))
+    end = time.monotonic() + 30
+    with pytest.raises(Temporary, match="status unknown for quota"):
+        while time.monotonic() < end:  # it learns of the quota a little later
+            cluster.create(POD, thing(POD, namespace, f"hello-{uuid.uuid4().hex[:8]}", spec=pod()))
 
 
 def test_a_namespace_on_its_way_out_passes(cluster: KubernetesCluster, namespace: str) -> None:
