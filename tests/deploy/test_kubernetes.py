@@ -122,10 +122,14 @@ def test_a_quota_that_is_used_up_passes(cluster: KubernetesCluster, namespace: s
 def test_a_quota_that_nobody_has_counted_yet_passes(cluster: KubernetesCluster, namespace: str) -> None:
     """A new installation's quota on its own kinds is such a one for minutes: an event then is no refused one."""
     cluster.create(QUOTA, thing(QUOTA, namespace, "new", spec={"hard": {"pods": "10"}}))
-    end = time.monotonic() + 30
-    with pytest.raises(Temporary, match="status unknown for quota"):
-        while time.monotonic() < end:  # it learns of the quota a little later
+
+    def more_pods_for(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             cluster.create(POD, thing(POD, namespace, f"hello-{uuid.uuid4().hex[:8]}", spec=pod()))
+
+    with pytest.raises(Temporary, match="status unknown for quota"):
+        more_pods_for(30)  # the server learns of the quota a little later
 
 
 def test_a_namespace_on_its_way_out_passes(cluster: KubernetesCluster, namespace: str) -> None:
