@@ -121,7 +121,8 @@ def test_a_quota_that_is_used_up_passes(cluster: KubernetesCluster, namespace: s
 
 def test_a_quota_that_nobody_has_counted_yet_passes(cluster: KubernetesCluster, namespace: str) -> None:
     """A new installation's quota on its own kinds is such a one for minutes: an event then is no refused one."""
-    cluster.create(QUOTA, thing(QUOTA, namespace, "new", spec={"hard": {"pods": "10"}}))
+    quota = cluster.create(QUOTA, thing(QUOTA, namespace, "new", spec={"hard": {"pods": "10"}}))
+    cluster.replace_status(QUOTA, quota | {"status": {"hard": {"pods": "10"}}})
 
     def more_pods_for(seconds: float) -> None:
         end = time.monotonic() + seconds
