@@ -243,7 +243,7 @@ class Live:
         for pod in self.cluster.list(POD, "knative-lambda", {"serving.knative.dev/service": "receiver"}):
             log = self.cluster.pod_log("knative-lambda", pod["metadata"]["name"], "receiver", limit=1_000_000) or b""
             lines = [json.loads(line) for line in log.splitlines() if event.encode() in line]
-            found += [line["status"] for line in lines if "status" in line]
+            found += [line["status"] for line in lines if "status" in line and line.get("msg") != "audit"]
         return found
 
     def receiver_at_zero(self) -> None:
