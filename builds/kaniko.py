@@ -1,22 +1,20 @@
 """The Kaniko builder: a Job per attempt, in the tenant's builds namespace.
 
-Called by `settle.py` through the `Builder` port. What a Dockerfile runs is a stranger's code, in the Pod that holds the
-push credential: so the Pod has no API token and no storage credential (an init container reads this one context by a
-presigned URL), what it may push is a token for this attempt's own repositories where there is an `Issuer`, and neither
-its termination message nor its log is believed.
+Called by `settle.py` through the `Builder` port; `kaniko_job.py` says what the Job is. What a Dockerfile runs is a
+stranger's code: what it may push is a token for this attempt's own repositories where there is an `Issuer`, and neither
+its Pod's termination message nor its log is believed.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from knative_lambda.builds import diagnosis, push_token
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.builds.issuer import Issuer
+from knative_lambda.builds.kaniko_job import KanikoSettings, job
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
@@ -29,46 +27,6 @@ POD_GRACE = timedelta(seconds=30)
 POD_AGAIN = 5
 """Seconds after which to look again at a Job without its Pod."""
 LOG_TAIL = 16 * 1024
-CA = "/kaniko/registry-ca"
-STORE_CA = "/context-ca"
-CONTEXT_SIZE = "1Gi"
-"""What the volume for the context may hold: some more than the largest archive that is taken."""
-
-
-@dataclass(frozen=True)
-class KanikoSettings:
-    """What an installation decides about build Jobs."""
-
-    image: str
-    """The executor's image; production asks for a digest."""
-    fetch_image: str
-    """The image with this product inside, for the init container that reads the context."""
-    insecure: bool = False
-    """Speak plain HTTP to the registry: for a registry inside the cluster, in tests."""
-    registry_secret: str = ""
-    """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials, or by a token."""
-    registry: str = ""
-    """Below which every tenant has its repositories: nothing outside of ``<this>/<tenant>/`` is ever granted."""
-    reads: tuple[str, ...] = ()
-    """What every build may pull, ``host/repository``: the bases, and what else Dockerfiles may name of it."""
-    registry_ca: str = ""
-    """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
-    store_ca: str = ""
-    """The same for the store, for the init container."""
-    pending: int = 300
-    """Seconds after which a Pod that has not begun, or was not even made, is given up."""
-    silence: int = 600
-    """Seconds without any output after which a build is ended; 0 never does that."""
-    ttl: int = 86400
-    """Seconds that a finished Job is kept."""
-    user_namespaces: bool = False
-    """Root in a build's Pod is nobody on its node; the node's runtime must know how."""
-    mirrors: Mapping[str, str] = field(default_factory=dict)
-    """Where the images of a registry are pulled from instead: its host to another's."""
-    cache: int = 336
-    """Hours that a layer of one build serves others; 0 keeps none."""
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    """Requests and limits of the executor's container."""
 
 
 @dataclass(frozen=True)
@@ -225,134 +183,3 @@ def _hosts(attempt: Attempt) -> set[str]:
 
 def _stays(found: Object | None) -> bool:
     return found is not None and not found["metadata"].get("deletionTimestamp")
-
-
-def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
-    """Return the Job of an attempt."""
-    labels = {
-        names.BUILD_LABEL: attempt.build,
-        names.BUILD_UID_LABEL: attempt.build_uid,
-        names.FUNCTION_LABEL: attempt.function,
-        names.TENANT_LABEL: attempt.tenant,
-        "app.kubernetes.io/managed-by": names.MANAGER,
-    }
-    return {
-        "apiVersion": JOB.api_version,
-        "kind": JOB.kind,
-        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels},
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": attempt.seconds,
-            "ttlSecondsAfterFinished": settings.ttl,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "serviceAccountName": "builder",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    **({"hostUsers": False} if settings.user_namespaces else {}),
-                    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-                    "initContainers": [_fetcher(attempt, context_url, settings)],
-                    "containers": [_executor(attempt, settings)],
-                    "volumes": [
-                        {"name": "context", "emptyDir": {"sizeLimit": CONTEXT_SIZE}},
-                        *_secret_volumes(settings),
-                    ],
-                },
-            },
-        },
-    }
-
-
-def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
-    return {
-        "name": FETCHER,
-        "image": settings.fetch_image,
-        "command": ["python3", "-m", "knative_lambda.builds.fetch"],
-        "args": [attempt.context.rpartition("/")[2].removesuffix(".tar.gz"), "/context/context.tar.gz"],
-        "env": [
-            {"name": "CONTEXT_URL", "value": context_url},
-            *([{"name": "CONTEXT_CA", "value": f"{STORE_CA}/ca.crt"}] if settings.store_ca else []),
-        ],
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "32Mi"},
-            "limits": {"cpu": "1", "memory": "128Mi"},
-        },
-        "securityContext": {
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "context", "mountPath": "/context"},
-            *([{"name": "store-ca", "mountPath": STORE_CA, "readOnly": True}] if settings.store_ca else []),
-        ],
-    }
-
-
-def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
-    args = [
-        "--context=tar:///context/context.tar.gz",
-        f"--dockerfile={attempt.recipe}",
-        f"--destination={attempt.destination}",
-        "--digest-file=/dev/termination-log",
-        "--push-retry=2",
-        "--log-format=text",
-        "--snapshot-mode=redo",
-        *_cache(attempt, settings),
-        *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
-        *(f"--registry-map={host}={mirror}" for host, mirror in sorted(settings.mirrors.items())),
-        *(["--insecure", "--insecure-pull"] if settings.insecure else []),
-        *(
-            [f"--registry-certificate={attempt.destination.partition('/')[0]}={CA}/ca.crt"]
-            if settings.registry_ca
-            else []
-        ),
-    ]
-    return {
-        "name": EXECUTOR,
-        "image": settings.image,
-        "args": args,
-        "resources": json.loads(json.dumps(dict(settings.resources))),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            # what unpacking a base image and a Dockerfile's RUN as another user take, and no more
-            "capabilities": {
-                "drop": ["ALL"],
-                "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"],
-            },
-        },
-        "volumeMounts": [
-            {"name": "context", "mountPath": "/context", "readOnly": True},
-            *(
-                {"name": name, "mountPath": place, "readOnly": True}
-                for name, place, secret in (
-                    ("registry", "/kaniko/.docker", settings.registry_secret),
-                    ("registry-ca", CA, settings.registry_ca),
-                )
-                if secret
-            ),
-        ],
-    }
-
-
-def _cache(attempt: Attempt, settings: KanikoSettings) -> list[str]:
-    """Return the options for layers that are kept: of what a RUN makes, uncompressed while they are held in memory."""
-    if not attempt.cache or not settings.cache:
-        return ["--cache=false"]
-    kept = [f"--cache-repo={attempt.cache}", f"--cache-ttl={settings.cache}h", "--compressed-caching=false"]
-    return ["--cache=true", *kept]
-
-
-def _secret_volumes(settings: KanikoSettings) -> list[Object]:
-    found: list[Object] = []
-    if settings.registry_secret:
-        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-        found.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}})
-    if settings.registry_ca:
-        found.append({"name": "registry-ca", "secret": {"secretName": settings.registry_ca}})
-    if settings.store_ca:
-        found.append({"name": "store-ca", "secret": {"secretName": settings.store_ca}})
-    return found

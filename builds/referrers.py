@@ -43,13 +43,15 @@ class Document:
 
     def manifest(self, subject: Descriptor) -> Manifest:
         """Return the manifest that says it of a subject."""
-        layer = descriptor(self.media_type, self.body) | {"annotations": {"predicateType": self.kind, SIGNATURE: ""}}
+        layer = descriptor(self.media_type, self.body)
+        if self.suffix:  # as cosign looks for it
+            layer = {**layer, "annotations": {"predicateType": self.kind, SIGNATURE: ""}}
         said = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": self.kind,
             "config": descriptor(EMPTY, NOTHING),
-            "layers": [layer if self.suffix else descriptor(self.media_type, self.body)],
+            "layers": [layer],
             "subject": subject,
         }
         return Manifest(MANIFEST, canonical(said))

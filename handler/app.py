@@ -112,11 +112,6 @@ def _caller(entrance: Entrance, attempt: Attempt) -> Caller:
     return caller
 
 
-def _decide(entrance: Entrance, caller: Caller, operation: Operation | None, granted: set[Right]) -> None:
-    """Let a caller do something, or raise `Forbidden`: the one place where all is known, for events and ``/v1``."""
-    entrance.require(caller, operation, granted)
-
-
 class _Events:
     """The path that events come in by."""
 
@@ -172,7 +167,7 @@ class _Events:
             self._porter.meet(caller, len(found))
             access.events.once(caller)
             for event in found:
-                _decide(access.events, caller, access.operation(event), granted)
+                access.events.require(caller, access.operation(event), granted)
         except ProductError as error:
             if event:
                 self._note(event, problems.of(error))
@@ -237,7 +232,7 @@ def _let_in_api(door: Door, limits: Limits, porter: Porter, operation: Operation
     caller = _caller(entrance, _attempt(limits))
     porter.meet(caller)
     entrance.once(caller)
-    _decide(entrance, caller, operation, set())
+    entrance.require(caller, operation, set())
     if wanted := _asked_of_api():
         porter.admit(wanted)
 

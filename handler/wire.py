@@ -16,7 +16,8 @@ from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.issuer import Issuer
 from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
-from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.kaniko import Kaniko
+from knative_lambda.builds.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.pusher_http import HttpPusher

@@ -22,7 +22,7 @@ import boto3
 import kubernetes
 from botocore.config import Config
 
-from knative_lambda.builds import kaniko
+from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.diagnosis import EXECUTOR
 from knative_lambda.deploy.cluster import JOB
@@ -89,13 +89,13 @@ def build(cluster: KubernetesCluster, s3: Any, source: str, options: list[str]) 
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key}, ExpiresIn=600)
     destination = f"{REGISTRY}/bench/options:{version}"
     attempt = Attempt(TENANT, "bench", f"bench-{version}", version, 1, "python", key, destination, seconds=300)
-    settings = kaniko.KanikoSettings(
+    settings = kaniko_job.KanikoSettings(
         os.environ["KANIKO_IMAGE"],
         os.environ["IMAGE"],
         insecure=True,
         resources={"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
     )
-    job = kaniko.job(attempt, url, settings)
+    job = kaniko_job.job(attempt, url, settings)
     job["spec"]["template"]["spec"]["containers"][0]["args"] += options
     start = time.monotonic()
     cluster.create(JOB, job)

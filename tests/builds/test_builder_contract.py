@@ -15,7 +15,8 @@ from knative_lambda.builds import source
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.builders import Builders
-from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.kaniko import Kaniko
+from knative_lambda.builds.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.local import LocalBuilder
 from knative_lambda.builds.oci_layout import OciLayout

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support.chart import PRODUCT, render
 
-from knative_lambda.builds import kaniko
+from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.kaniko import KanikoSettings
+from knative_lambda.builds.kaniko_job import KanikoSettings
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.handler import settings
 
@@ -185,7 +185,7 @@ def test_the_policies_select_every_pod_and_what_the_product_makes() -> None:
     attempt = Attempt(
         "demo", "hello", "hello-1", "uid-1", 1, "python", "contexts/demo/hello/1.tar.gz", "r.test/hello:1"
     )
-    made = kaniko.job(attempt, "http://store.test/", KanikoSettings("r.test/kaniko", "r.test/product"))
+    made = kaniko_job.job(attempt, "http://store.test/", KanikoSettings("r.test/kaniko", "r.test/product"))
     assert made["metadata"]["namespace"] == BUILD.namespace
     assert BUILD.labels.items() <= made["spec"]["template"]["metadata"]["labels"].items()
     rendered = render(tenants=["demo"])

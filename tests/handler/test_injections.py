@@ -15,9 +15,9 @@ from support.site import Site
 from support.world import PYTHON
 from werkzeug.test import TestResponse
 
-from knative_lambda.builds import kaniko
+from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.kaniko import KanikoSettings
+from knative_lambda.builds.kaniko_job import KanikoSettings
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.handler import app as http
 from knative_lambda.handler.access import modes
@@ -343,9 +343,9 @@ def test_a_job_runs_no_shell_and_has_as_many_arguments_whatever_stands_in_them(
 ) -> None:
     """Were something ever to get so far, it would still be one argument, with its option's name before it."""
     decided = KanikoSettings(image="registry/kaniko", fetch_image="registry/product")
-    usual = kaniko.job(attempt("x"), "http://store.test/x", decided)["spec"]["template"]["spec"]
+    usual = kaniko_job.job(attempt("x"), "http://store.test/x", decided)["spec"]["template"]["spec"]
     for text in TEXTS:
-        made = kaniko.job(attempt(text), "http://store.test/x", decided)["spec"]["template"]["spec"]
+        made = kaniko_job.job(attempt(text), "http://store.test/x", decided)["spec"]["template"]["spec"]
         for part in ("initContainers", "containers"):
             [one], [other] = made[part], usual[part]
             assert one.get("command") == other.get("command")

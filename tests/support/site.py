@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from support.world import PYTHON, World
 from werkzeug.test import TestResponse
 
-from knative_lambda.builds.kaniko import Kaniko, KanikoSettings
+from knative_lambda.builds.kaniko import Kaniko
+from knative_lambda.builds.kaniko_job import KanikoSettings
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, POD, Object
 from knative_lambda.handler import app as http
