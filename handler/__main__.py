@@ -45,10 +45,11 @@ def receiver(settings: Settings) -> None:
         from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
 
         metrics = state["metrics"] = Metrics()
-        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified])
+        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified], [metrics.call])
         service, state["senders"] = wire.service(settings, listeners)
+        metrics.show(service.product.census, settings.namespace)
         state["senders"].start()
-        porter, state["trail"] = wire.porter(settings, [metrics.audited])
+        porter, state["trail"] = wire.porter(settings, [metrics.audited], [metrics.turned_away])
         state["trail"].start()
         metrics.serve(settings.metrics_port)
         draining = partial(state.__contains__, "draining")

@@ -42,6 +42,7 @@ def tidy(namespace: str, product: Product) -> None:
     """
     oldest = (product.now() - timedelta(seconds=product.settings.dead_letter_ttl)).strftime("%Y-%m-%dT%H:%M:%SZ")
     heads = sorted(product.cluster.heads(DEAD_LETTER, namespace), key=_came)
+    product.census.letters(namespace, len(heads))
     too_many = len(heads) - product.settings.dead_letters_kept
     going = [head for index, head in enumerate(heads) if index < too_many or _came(head) < oldest]
     going = [head for head in going if not is_resent(head)]

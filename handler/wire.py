@@ -43,7 +43,7 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.later import Later
 from knative_lambda.handler.outbox import Notified
-from knative_lambda.handler.porter import Porter
+from knative_lambda.handler.porter import Porter, TurnedAway
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.rates import Rates
 from knative_lambda.handler.read import Records
@@ -95,12 +95,14 @@ class Listeners:
     """Of every call of a dependency that is tried again."""
     notified: Sequence[Notified] = ()
     """Of every notification that was offered."""
+    called: Sequence[Around] = ()
+    """Of every call of a port, which they make; the first is outermost."""
 
 
-def service(settings: Settings, listeners: Listeners, around: Around | None = None) -> tuple[Service, Senders]:
+def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]:
     """Return the service on a real cluster, and what sends for it, which is not started yet.
 
-    Every call of a port goes through `around`, where it is given, or `log_effects` asks for one.
+    Every call of a port goes through whoever is told of calls, and is logged where `log_effects` asks for it.
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
     verifies = settings.supply_sign or settings.supply_verify != "none"
@@ -116,7 +118,7 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
         reviews=KubernetesReviews(cluster),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
-    around = around or (effects.tell if settings.log_effects else None)
+    around = effects.together(*listeners.called, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = builders(settings, ports)
@@ -132,7 +134,9 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
     return Service(product, senders, states, read, modes.entrances(product, ports.reviews)), senders
 
 
-def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Trail]:
+def porter(
+    settings: Settings, listeners: Sequence[Counted], turned_away: Sequence[TurnedAway] = ()
+) -> tuple[Porter, Trail]:
     """Return who counts and notes what comes in, and the audit trail, which is not started yet.
 
     Raises `BadSettings` for a sink that is none.
@@ -143,7 +147,8 @@ def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Tr
         raise BadSettings(f"{PREFIX}AUDIT_SINK: {error}") from error
     trail = Trail(sink, listeners)
     counted = Rates(settings.rates, frozenset(settings.tenants))
-    return Porter(counted, trail, frozenset(settings.tenants), settings.legacy_tenant), trail
+    tenants = frozenset(settings.tenants)
+    return Porter(counted, trail, tenants, settings.legacy_tenant, listeners=turned_away), trail
 
 
 def join(

@@ -49,8 +49,9 @@ from knative_lambda.handler import __main__, settings, wire
 from knative_lambda.handler.app import HttpSettings, create_app
 from knative_lambda.handler.metrics import Metrics
 metrics = Metrics()
-listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified])
+listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified], [metrics.call])
 service, _ = wire.service(settings.read(), listeners)
+metrics.show(service.product.census, "knative-lambda")
 app = create_app(service, HttpSettings(), listeners=[metrics.handled])
 assert app.test_client().get("/health/ready").status_code == 200
 print(*sys.modules)
