@@ -14,7 +14,7 @@ from knative_lambda.deploy.cluster import Kind
 
 Thing = TypeVar("Thing")
 READS: Mapping[str, frozenset[str]] = {
-    "cluster": frozenset({"get", "heads", "list", "pod_log"}),
+    "cluster": frozenset({"get", "heads", "list", "page", "pod_log"}),
     "store": frozenset({"get", "stat", "list", "presign"}),
     "registry": frozenset({"digest", "tags", "referrers"}),
     "pusher": frozenset({"manifest", "blob"}),

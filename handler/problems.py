@@ -59,7 +59,7 @@ def of(error: Exception) -> Problem:
         return _refusal(400, "malformed", "This is no CloudEvent", error)
     if isinstance(error, TooLarge):
         return _refusal(413, "too-large", "This is over a limit", error)
-    return _refusal(422, "refused", "This event is never accepted as it is", error)
+    return _refusal(422, "refused", "This is never accepted as it is", error)
 
 
 def _delay(error: Temporary) -> Problem:

@@ -39,8 +39,14 @@ def resource_schema(kind: str) -> dict[str, Any]:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 description of the paths under ``/v1``."""
-    return _read("openapi.json")
+    """Return the OpenAPI 3.1 description of the paths under ``/v1``, whole: with the schemas that it names."""
+    described = _read("openapi.json")
+    for kind in ("Function", "Build", "DeadLetter"):
+        schema = resource_schema(kind)
+        described["components"]["schemas"][f"{kind}Resource"] = {
+            key: schema[key] for key in schema if key not in ("$schema", "$id")
+        }
+    return described
 
 
 def event_faults(schema: str, data: object, where: str = "/data") -> list[Fault]:

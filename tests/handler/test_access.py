@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
 ROUTES = [
     ("get", "/v1/tenants/{}/functions", "list", "functions"),
     ("get", "/v1/tenants/{}/functions/hello", "get", "functions"),
+    ("get", "/v1/tenants/{}/functions/hello/builds", "list", "builds"),
+    ("get", "/v1/tenants/{}/builds", "list", "builds"),
     ("get", "/v1/tenants/{}/builds/hello", "get", "builds"),
     ("get", "/v1/tenants/{}/builds/hello/log", "get", "builds"),
     ("get", "/v1/tenants/{}/deadletters", "list", "deadletters"),

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from knative_lambda.deploy.cluster import FUNCTION, Kind
 from knative_lambda.handler import app as http
 from knative_lambda.handler import intake
 from knative_lambda.handler.access.modes import Entrances
+from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.app import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
@@ -43,20 +45,18 @@ class Records:
     def _one(self, *names: str) -> dict[str, Any] | None:
         return {"metadata": {"name": "hello"}} if names in (("acme",), ("acme", "hello")) else None
 
-    def list_functions(self, tenant: str) -> list[dict[str, Any]] | None:
-        found = self._one(tenant)
-        return [found] if found else None
+    def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
+        found = self._one(namespace)
+        return Part([found], "") if found else None
 
-    def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
-        return self._one(tenant, name)
-
-    def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
-        return self._one(tenant, name)
+    def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        return self._one(namespace, name)
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
         return b"<b>step 1</b>\n" if self._one(tenant, name) else None
 
-    list_letters, get_letter, resend = list_functions, get_function, get_function
+    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self._one(namespace, name)
 
     def resend_all(self, namespace: str) -> int | None:
         return 1 if self._one(namespace) else None
@@ -381,7 +381,10 @@ def test_the_description_of_the_paths_is_served_and_true(door: FakeDoor) -> None
 def test_the_records_are_served(door: FakeDoor) -> None:
     door.read = Records()
     client = client_of(door)
-    assert client.get("/v1/tenants/acme/functions").get_json() == {"items": [{"metadata": {"name": "hello"}}]}
+    assert client.get("/v1/tenants/acme/functions").get_json() == {
+        "items": [{"metadata": {"name": "hello"}}],
+        "metadata": {"continue": ""},
+    }
     assert client.get("/v1/tenants/acme/builds/hello").get_json() == {"metadata": {"name": "hello"}}
     log = client.get("/v1/tenants/acme/builds/hello/log")
     assert (log.data, log.content_type) == (b"<b>step 1</b>\n", "text/plain; charset=utf-8")
@@ -393,7 +396,7 @@ def test_without_a_read_model_the_records_are_not_enabled(client: FlaskClient) -
 
 def test_a_name_that_can_be_no_objects_is_not_looked_for(door: FakeDoor) -> None:
     class Strict(Records):
-        def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
+        def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
             raise AssertionError(name)
 
     door.read = Strict()
@@ -403,11 +406,8 @@ def test_a_name_that_can_be_no_objects_is_not_looked_for(door: FakeDoor) -> None
 
 def test_a_dependency_that_is_away_while_reading_is_told(door: FakeDoor, caplog: pytest.LogCaptureFixture) -> None:
     class Away(Records):
-        def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
-            raise Unavailable("cluster", "no answer")
-
-        def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
-            raise KeyError("secret")
+        def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+            raise Unavailable("cluster", "no answer") if kind == FUNCTION else KeyError("secret")
 
     door.read = Away()
     problem(client_of(door).get("/v1/tenants/acme/functions/hello"), 503, "unavailable")
