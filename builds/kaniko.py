@@ -19,7 +19,7 @@ from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.builds.issuer import Issuer
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
-from knative_lambda.schemas import names
+from knative_lambda.schemas import names, trace
 from knative_lambda.schemas.errors import AlreadyExists, ProductError, Temporary
 from knative_lambda.storage.store import Store
 
@@ -234,16 +234,18 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
         names.TENANT_LABEL: attempt.tenant,
         "app.kubernetes.io/managed-by": names.MANAGER,
     }
+    traced = trace.annotated(attempt.trace)
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels},
+        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels}
+        | traced,
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": attempt.seconds,
             "ttlSecondsAfterFinished": settings.ttl,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, **traced},
                 "spec": {
                     "restartPolicy": "Never",
                     "serviceAccountName": "builder",

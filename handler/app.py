@@ -29,7 +29,8 @@ from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.records import ReadModel
-from knative_lambda.schemas import catalogue
+from knative_lambda.handler.spans import Attributes, Spans
+from knative_lambda.schemas import catalogue, trace
 from knative_lambda.schemas.errors import Forbidden, Malformed, ProductError, Temporary, TooLarge
 from knative_lambda.schemas.redaction import redacted
 from knative_lambda.schemas.types import SOURCES
@@ -42,7 +43,6 @@ REFUSED = (401, 403, 429)
 """What is noted of a request that would have changed nothing, too."""
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 Listener = Callable[[str, int, float], None]
@@ -78,17 +78,18 @@ class HttpSettings:
     """What a request may hold."""
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on there
     door: Door,
     settings: HttpSettings,
     *,
     draining: Callable[[], bool] = lambda: False,
     listeners: Sequence[Listener] = (),
     porter: Porter | None = None,
+    spans: Spans | None = None,
 ) -> Flask:
     """Return the WSGI application; `draining` says whether the process has been told to stop.
 
-    Without a `porter` nothing is counted and there is no audit trail.
+    Without a `porter` nothing is counted and there is no audit trail; without `spans` there are none.
     """
     porter = porter or Porter()
     app = Flask(__name__, static_folder=None, template_folder=None)
@@ -99,7 +100,7 @@ def create_app(
     app.after_request(partial(_note_api, porter))
     app.after_request(partial(_call_when_sent, door.answered))
     app.register_error_handler(Exception, _failed)
-    events = _Events(door, settings.limits, draining, listeners, porter)
+    events = _Events(door, settings.limits, draining, listeners=listeners, porter=porter, spans=spans or Spans())
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
@@ -126,14 +127,17 @@ def _decide(entrance: Entrance, caller: Caller, operation: Operation | None) -> 
 class _Events:
     """The path that events come in by."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the same
         self,
         door: Door,
         limits: Limits,
         draining: Callable[[], bool],
+        *,
         listeners: Sequence[Listener],
         porter: Porter,
+        spans: Spans,
     ) -> None:
+        self._spans = spans
         self._door = door
         self._limits = limits
         self._draining = draining
@@ -142,6 +146,10 @@ class _Events:
 
     def receive(self) -> Response:
         """Handle the events of a request, every one of them, and answer with nothing, or with what is wrong."""
+        with trace.within(request.headers.get("Traceparent", "")), self._spans.span("receive", {}, serves=True):
+            return self._receive()
+
+    def _receive(self) -> Response:
         if self._draining():  # what comes on a connection that was open already: another process has the time for it
             problem = problems.of(Temporary("this process is about to end", retry_after=1))
             self._note_unread(problem)
@@ -188,7 +196,8 @@ class _Events:
         wanted = self._porter.asked(event)
         try:
             self._porter.admit(wanted)
-            self._door.receive(event)
+            with self._spans.span(event.type, _told(event), link=str(event.extensions.get(trace.HEADER, ""))):
+                self._door.receive(event)
         except Exception as error:  # noqa: BLE001 - a bug in one event of a batch must not keep the others from being handled
             met = error
             problem = problems.of(error)
@@ -199,6 +208,9 @@ class _Events:
             "event_type": event.type,
             "event_source": event.source,
             "event_subject": event.subject,
+            "tenant": wanted.tenant,
+            "function": wanted.name,
+            "build": _build_of(event),
             "status": status,
             "milliseconds": round((time.perf_counter() - began) * 1000, 1),
             "why": str(met) if isinstance(met, ProductError) else "",
@@ -226,6 +238,19 @@ class _Events:
     def _tell(self, kind: str, status: int, began: float) -> None:
         for listener in self._listeners:
             listener(kind, status, time.perf_counter() - began)
+
+
+def _told(event: Event) -> Attributes:
+    """Return what a span says of an event: whose it is, and which; nothing of what it holds."""
+    data = event.data if isinstance(event.data, dict) else {}
+    place = {name: value for name in ("tenant", "name") if isinstance(value := data.get(name), str)}
+    return {"event_id": event.id, "event_type": event.type, "event_source": event.source, **place}
+
+
+def _build_of(event: Event) -> str:
+    """Return the Build that an event names, or reports of; "" where it names none."""
+    data = event.data if isinstance(event.data, dict) else {}
+    return str(data.get("build") or (data.get("name", "") if data.get("kind") == "Build" else ""))
 
 
 def _body(stream: IO[bytes], limit: int) -> bytes:
@@ -302,8 +327,8 @@ def _add_health(app: Flask, door: Door, draining: Callable[[], bool]) -> None:
 def _correlate() -> None:
     """Give the request the id that its log lines and its answer bear: the caller's, where it has a proper one."""
     given = request.headers.get("X-Request-Id", "")
-    trace = _TRACEPARENT.fullmatch(request.headers.get("Traceparent", ""))
-    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else uuid.uuid4().hex
+    known = trace.trace_id(request.headers.get("Traceparent", ""))
+    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else known or uuid.uuid4().hex
 
 
 def _name_correlation(response: Response) -> Response:

@@ -20,6 +20,7 @@ from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler.census import Census
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.spans import Spans
 from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.schemas.names import TENANT_LABEL
 from knative_lambda.storage import keys
@@ -49,6 +50,8 @@ class Product:
     """Which hosts a ready image may be of; None where nobody is asked for it."""
     census: Census = field(default_factory=Census)
     """What the sweeps of this process have counted."""
+    spans: Spans = field(default_factory=Spans)
+    """Who makes spans of what is done."""
 
     @property
     def cluster(self) -> Cluster:

@@ -20,8 +20,9 @@ from knative_lambda.handler.converge import converge, rests
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import Key
 from knative_lambda.handler.product import Product
+from knative_lambda.schemas import trace
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
-from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
+from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION, TRACE_ANNOTATION
 from knative_lambda.storage import keys
 
 Prepared = tuple[str, Choice]
@@ -55,6 +56,7 @@ def start_build(event: Event, product: Product) -> None:
             prepared = prepared or _prepared(event, found, product)
             try:
                 body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared[0], key)}
+                body = _traced(body, found, product)
                 inputs, build = _inputs(body, prepared, key, product)
                 written = _write(body, inputs, key, product)
             except (Conflict, AlreadyExists):
@@ -113,6 +115,15 @@ def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:
     body = {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **notes}}}
     is_new = "resourceVersion" not in meta
     return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)
+
+
+def _traced(body: Object, found: Object | None, product: Product) -> Object:
+    """Let a Function be of this event's trace; of the one before where what came again is there already."""
+    now = trace.current() if product.spans.is_on else ""
+    if not now or (found and found["spec"] == body["spec"] and condition(found, "Built")["status"] == "True"):
+        return body
+    meta = body["metadata"]
+    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), TRACE_ANNOTATION: now}}}
 
 
 def _new(tenant: str, name: str) -> Object:

@@ -5,7 +5,7 @@ Called by `__main__.py`. The embedded mode joins its own adapters the same way, 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +51,7 @@ from knative_lambda.handler.records import ReadModel
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, PREFIX, BadSettings, Settings, credentials, require
+from knative_lambda.handler.spans import Spans
 from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings
@@ -97,6 +98,8 @@ class Listeners:
     """Of every notification that was offered."""
     called: Sequence[Around] = ()
     """Of every call of a port, which they make; the first is outermost."""
+    spans: Spans = field(default_factory=Spans)
+    """Of what is done, to make spans of it."""
 
 
 def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]:
@@ -118,7 +121,8 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         reviews=KubernetesReviews(cluster),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
-    around = effects.together(*listeners.called, *([effects.tell] if settings.log_effects else []))
+    spans = [listeners.spans.call] if listeners.spans.is_on else []
+    around = effects.together(*listeners.called, *spans, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = builders(settings, ports)
@@ -128,8 +132,8 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         reuse=reuse(settings, ports.cluster, ports.pusher),
         attestor=attestor(settings, ports.store, ports.pusher),
     )
-    joined = replace(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), reach=settings.reach)
-    product = effects.watched(joined, around)
+    joined = join(settings, touched, senders, trusts=trust(settings, ports.pusher), spans=listeners.spans)
+    product = effects.watched(replace(joined, reach=settings.reach), around)
     read = Records(product) if settings.api else None
     return Service(product, senders, states, read, modes.entrances(product, ports.reviews)), senders
 
@@ -151,8 +155,14 @@ def porter(
     return Porter(counted, trail, tenants, settings.legacy_tenant, listeners=turned_away), trail
 
 
-def join(
-    settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko", trusts: Trust | None = None
+def join(  # noqa: PLR0913 - all of it, in one place
+    settings: Settings,
+    workshop: Workshop,
+    senders: Senders,
+    builder: str = "kaniko",
+    *,
+    trusts: Trust | None = None,
+    spans: Spans | None = None,
 ) -> Product:
     """Return the product over these ports."""
 
@@ -162,7 +172,15 @@ def join(
     touched = replace(workshop, later=Later(look).at)
     owes, letters, decided = senders.owes, senders.look_at, deploying(settings)
     product = Product(
-        settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters, trust=trusts
+        settings,
+        touched,
+        decided,
+        lambda: datetime.now(UTC),
+        owes,
+        builder,
+        letters=letters,
+        trust=trusts,
+        spans=spans or Spans(),
     )
     return product
 

@@ -288,6 +288,7 @@ def test_each_event_handled_has_one_line(client: FlaskClient, door: FakeDoor, ca
     line = lines(caplog)[0]
     assert (line["event_type"], line["event_source"], line["event_subject"]) == (HEADERS["Ce-Type"], "/shop", "")
     assert (line["correlation_id"], line["milliseconds"] >= 0) == ("r", True)
+    assert (line["tenant"], line["function"], line["build"]) == ("acme", "hello", "")
 
 
 def test_what_is_not_let_in_has_its_line_too(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
