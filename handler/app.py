@@ -15,20 +15,21 @@ from functools import cache, partial
 from typing import IO, Any, Protocol
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import Gone, HTTPException, MethodNotAllowed
 
 from knative_lambda.handler import asked, bodies, intake, problems, records
 from knative_lambda.handler.access.caller import Attempt, Caller
 from knative_lambda.handler.access.entrance import Entrance
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.access.operations import Operation
+from knative_lambda.handler.api.deprecations import DEPRECATED, Deprecated
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
-from knative_lambda.handler.records import ReadModel
+from knative_lambda.handler.records import ReadModel, Way
 from knative_lambda.handler.spans import Attributes, Spans
 from knative_lambda.schemas import catalogue, trace
 from knative_lambda.schemas.errors import Forbidden, Malformed, ProductError, Temporary, TooLarge
@@ -76,6 +77,8 @@ class HttpSettings:
 
     limits: Limits = field(default_factory=Limits)
     """What a request may hold."""
+    deprecated: Mapping[str, Deprecated] = field(default_factory=lambda: DEPRECATED)
+    """What of ``/v1`` is about to go, by `operationId`."""
 
 
 def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on there
@@ -104,7 +107,11 @@ def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on the
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     _add_health(app, door, draining)
-    records.add(app, lambda: door.read, partial(_let_in_api, door, settings.limits, porter))
+    let_in = partial(_let_in_api, door, settings.limits, porter)
+    way = Way(lambda: door.read, let_in, _asked_body, partial(_act, door, listeners, spans or Spans()), settings.limits)
+    records.add(app, way)
+    app.before_request(partial(_require_there, settings.deprecated))
+    app.after_request(partial(_tell_deprecated, settings.deprecated))
     return app
 
 
@@ -276,10 +283,41 @@ def _let_in_api(door: Door, limits: Limits, porter: Porter, operation: Operation
 
     Who may not is not counted: a stranger would use up what is a tenant's.
     """
-    entrance = door.access.api
-    _decide(entrance, _caller(entrance, _attempt(limits)), operation)
+    entrance, attempt = door.access.api, _attempt(limits)
+    _decide(entrance, _caller(entrance, attempt), operation)
+    g.body = attempt.body
     if wanted := _asked_of_api():
         porter.admit(wanted)
+
+
+def _act(door: Door, listeners: Sequence[Listener], spans: Spans, event: Event) -> None:
+    """Do what an event asks for that was made of an action; what is raised is answered, and told there."""
+    began = time.perf_counter()
+    within = trace.within(request.headers.get("Traceparent", ""))
+    with within, spans.span(event.type, _told(event), serves=True):
+        door.receive(event)
+    seconds = time.perf_counter() - began
+    fields = {"event_id": event.id, "event_type": event.type, "event_source": event.source, "status": 202}
+    log.info("handled", extra={"fields": _fields() | fields | {"milliseconds": round(seconds * 1000, 1)}})
+    for listener in listeners:
+        listener(event.type, 202, seconds)
+
+
+def _asked_body() -> bytes:
+    body: bytes = g.body()
+    return body
+
+
+def _require_there(deprecated: Mapping[str, Deprecated]) -> None:
+    known = deprecated.get(request.endpoint or "")
+    if known is not None and known.is_gone:
+        raise Gone(f"This is no more: see {known.instead}.")
+
+
+def _tell_deprecated(deprecated: Mapping[str, Deprecated], response: Response) -> Response:
+    if known := deprecated.get(request.endpoint or ""):
+        response.headers.update(known.headers())
+    return response
 
 
 def _note_api(porter: Porter, response: Response) -> Response:

@@ -5,6 +5,7 @@ Called by the paths under ``/v1``. None where there is no such thing, or no such
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from knative_lambda.builds.settle import LOG_KEPT
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, Kind, Object
@@ -23,7 +24,7 @@ class Records:
 
     def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
         """Return a page of a list; raise `Refused` like `pages.read`."""
-        if not self._has(kind, namespace):
+        if not self.has(kind, namespace):
             return None
         part = pages.read(kind, namespace, wanted, self.product.cluster)
         summary = letters.summary if kind == DEAD_LETTER else dict
@@ -31,8 +32,12 @@ class Records:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return one object."""
-        found = self.product.cluster.get(kind, namespace, name) if self._has(kind, namespace) else None
+        found = self.product.cluster.get(kind, namespace, name) if self.has(kind, namespace) else None
         return states.shown(kind, found) if found else None
+
+    def now(self) -> datetime:
+        """Return the product's time."""
+        return self.product.now()
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
         """Return the log of a Build's last attempt, once it has ended."""
@@ -42,7 +47,7 @@ class Records:
 
     def resend(self, namespace: str, name: str) -> Object | None:
         """Label a DeadLetter to be sent again and return it; raise `Refused` where its event was not kept whole."""
-        letter = self.product.cluster.get(DEAD_LETTER, namespace, name) if self._has(DEAD_LETTER, namespace) else None
+        letter = self.product.cluster.get(DEAD_LETTER, namespace, name) if self.has(DEAD_LETTER, namespace) else None
         if letter is None:
             return None
         if why_not := letters.obstacle(letter):
@@ -51,7 +56,7 @@ class Records:
 
     def resend_all(self, namespace: str) -> int | None:
         """Label all DeadLetters of a namespace that were kept whole; return how many these are."""
-        if not self._has(DEAD_LETTER, namespace):
+        if not self.has(DEAD_LETTER, namespace):
             return None
         resent = 0
         for head in self.product.cluster.heads(DEAD_LETTER, namespace):
@@ -59,6 +64,7 @@ class Records:
                 resent += self.resend(namespace, head["metadata"]["name"]) is not None
         return resent
 
-    def _has(self, kind: Kind, namespace: str) -> bool:
+    def has(self, kind: Kind, namespace: str) -> bool:
+        """Say whether a namespace is a tenant's; of letters, the product's own too."""
         is_ours = kind == DEAD_LETTER and namespace == self.product.settings.namespace
         return is_ours or self.product.is_tenant(namespace)

@@ -6,17 +6,23 @@ Called by `app.py`, which answers what is raised here. A path's endpoint is its 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind
 from knative_lambda.handler.access.operations import Operation
+from knative_lambda.handler.api import actions
+from knative_lambda.handler.api.actions import ACTIONS, Action
 from knative_lambda.handler.api.pages import Part, Wanted
+from knative_lambda.handler.events import Event
+from knative_lambda.handler.intake import Limits
 from knative_lambda.schemas import names
+from knative_lambda.schemas.errors import NotNow
 
 Thing = TypeVar("Thing")
 LISTED = {FUNCTION: "name", BUILD: "-created", DEAD_LETTER: "-created"}
@@ -33,6 +39,12 @@ class ReadModel(Protocol):
     def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object, with its state and what may be done."""
 
+    def has(self, kind: Kind, namespace: str) -> bool:
+        """Say whether there may be objects of that kind in a namespace: whether it is a tenant's."""
+
+    def now(self) -> datetime:
+        """Return the product's time."""
+
     def get_log(self, tenant: str, name: str) -> bytes | None:
         """Return the log of a Build's last attempt."""
 
@@ -46,22 +58,33 @@ class ReadModel(Protocol):
 class Ask(Protocol):
     """Returns what is read, once it is known that whoever asks may do that."""
 
-    def __call__(self, verb: str, resource: str, tenant: str, name: str = "") -> ReadModel:
+    def __call__(self, verbs: tuple[str, ...], resource: str, tenant: str, name: str = "") -> ReadModel:
         """Raise `Denied` or `NotFound` otherwise."""
 
 
-def add(app: Flask, door: Callable[[], ReadModel | None], let_in: Callable[[Operation], None]) -> None:
-    """Add the paths.
+@dataclass(frozen=True)
+class Way:
+    """What the paths go by."""
 
-    `door` returns what they read, or None where they are not served; `let_in` raises `Denied` for who may not do what
-    they ask for, before it is looked whether that is there.
-    """
+    read: Callable[[], ReadModel | None]
+    """Returns what they read, or None where they are not served."""
+    let_in: Callable[[Operation], None]
+    """Raises `Denied` for who may not do what they ask for, before it is looked whether that is there."""
+    body: Callable[[], bytes]
+    """Returns the body of a request that was let in; raises `Refused` where it is too large, or has no end."""
+    receive: Callable[[Event], None]
+    """Does what an event asks for, as for one that was sent."""
+    limits: Limits = field(default_factory=Limits)
 
-    def ask(verb: str, resource: str, tenant: str, name: str = "") -> ReadModel:
-        read = door()
+
+def add(app: Flask, way: Way) -> None:
+    """Add the paths."""
+
+    def ask(verbs: tuple[str, ...], resource: str, tenant: str, name: str = "") -> ReadModel:
+        read = way.read()
         if read is None:
             raise NotFound("The records under /v1 are not enabled here.")
-        let_in(Operation((verb,), resource, tenant, name))
+        way.let_in(Operation(verbs, resource, tenant, name))
         if not _LABEL.fullmatch(tenant) or not _LABEL.fullmatch(name or tenant):
             raise NotFound("There is nothing of that name.")
         return read
@@ -70,6 +93,9 @@ def add(app: Flask, door: Callable[[], ReadModel | None], let_in: Callable[[Oper
         path = f"/v1/tenants/<tenant>/{kind.plural}"
         app.add_url_rule(path, f"list{kind.kind}s", partial(_list, ask, kind))
         app.add_url_rule(f"{path}/<name>", f"get{kind.kind}", partial(_get, ask, kind))
+    for action in ACTIONS:
+        path = f"/v1/tenants/<tenant>/{action.kind.plural}/<name>/{action.name}"
+        app.add_url_rule(path, action.operation, partial(_act, way, ask, action), methods=["POST"])
     _add_letters(app, ask)
 
     @app.get("/v1/tenants/<tenant>/functions/<name>/builds", endpoint="listFunctionBuilds")
@@ -78,13 +104,13 @@ def add(app: Flask, door: Callable[[], ReadModel | None], let_in: Callable[[Oper
 
     @app.get("/v1/tenants/<tenant>/builds/<name>/log", endpoint="getBuildLog")
     def build_log(tenant: str, name: str) -> Response:
-        found = _found(ask("get", "builds", tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
+        found = _found(ask(("get",), "builds", tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
 
 
 def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:
     """Answer a page of a kind; with a name, of what belongs to the function of that name."""
-    read = ask("list", kind.plural, tenant)
+    read = ask(("list",), kind.plural, tenant)
     if not _LABEL.fullmatch(name or tenant):
         raise NotFound("There is nothing of that name.")
     wanted = Wanted.of(kind, request.args, LISTED[kind])
@@ -98,20 +124,39 @@ def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:
 
 
 def _get(ask: Ask, kind: Kind, tenant: str, name: str) -> Response:
-    found = _found(ask("get", kind.plural, tenant, name).get(kind, tenant, name), f"{_words(kind)} {tenant}/{name}")
+    found = _found(ask(("get",), kind.plural, tenant, name).get(kind, tenant, name), f"{_words(kind)} {tenant}/{name}")
     return _unless_known(found, _tag(found))
+
+
+def _act(way: Way, ask: Ask, action: Action, tenant: str, name: str) -> Response:
+    """Make an action into its event, let that be handled, and answer what there is then, and where to look."""
+    read = ask(action.verbs, FUNCTION.plural, tenant, "" if action.kind == BUILD else name)
+    if not _LABEL.fullmatch(name):
+        raise NotFound("There is nothing of that name.")
+    _found(read.has(action.kind, tenant) or None, f"tenant {tenant}")
+    said = actions.said(way.body(), way.limits)
+    made = actions.Made(lambda: str(g.correlation_id), read.now)
+    event = actions.event(action, (tenant, name), said, read, made)
+    before = read.get(action.kind, tenant, name)
+    way.receive(_found(event, f"{_words(action.kind)} {tenant}/{name}"))
+    answer = _json(read.get(action.kind, tenant, name) or before, 202)
+    answer.headers["Location"] = f"/v1/tenants/{tenant}/{action.kind.plural}/{name}"
+    return answer
 
 
 def _add_letters(app: Flask, ask: Ask) -> None:
 
     @app.post("/v1/tenants/<tenant>/deadletters/<name>/resend", endpoint="resendDeadLetter")
     def resend(tenant: str, name: str) -> Response:
-        found = ask("update", "deadletters", tenant, name).resend(tenant, name)
-        return _json(_found(found, f"dead letter {tenant}/{name}"), 202)
+        read = ask(("update",), "deadletters", tenant, name)
+        found = _found(read.get(DEAD_LETTER, tenant, name), f"dead letter {tenant}/{name}")
+        if "resend" not in found.get("allowed_actions", ["resend"]):
+            raise NotNow(f"It cannot be sent again: it is {found['state']}.", found["allowed_actions"])
+        return _json(_found(read.resend(tenant, name), f"dead letter {tenant}/{name}"), 202)
 
     @app.post("/v1/tenants/<tenant>/deadletters/resend", endpoint="resendDeadLetters")
     def resend_all(tenant: str) -> Response:
-        found = ask("update", "deadletters", tenant).resend_all(tenant)
+        found = ask(("update",), "deadletters", tenant).resend_all(tenant)
         return _json({"resent": _found(found, f"tenant {tenant}")}, 202)
 
 

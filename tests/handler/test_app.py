@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
@@ -38,12 +39,20 @@ DATA = json.dumps({"tenant": "acme", "name": "hello"}).encode()
 BATCH = {"Content-Type": intake.BATCHED}
 
 
+HELLO = {
+    "metadata": {"name": "hello", "namespace": "acme", "uid": "1"},
+    "spec": {"function": "hello", "functionUID": "1"},
+    "state": "Ready",
+    "allowed_actions": ["start", "cancel", "retry", "rollback", "delete", "resend"],
+}
+
+
 @dataclass
 class Records:
     """One Function, one Build and its log, one DeadLetter, all named hello in acme."""
 
     def _one(self, *names: str) -> dict[str, Any] | None:
-        return {"metadata": {"name": "hello"}} if names in (("acme",), ("acme", "hello")) else None
+        return dict(HELLO) if names in (("acme",), ("acme", "hello")) else None
 
     def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
         found = self._one(namespace)
@@ -57,6 +66,12 @@ class Records:
 
     def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self._one(namespace, name)
+
+    def has(self, kind: Kind, namespace: str) -> bool:
+        return namespace == "acme"
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     def resend_all(self, namespace: str) -> int | None:
         return 1 if self._one(namespace) else None
@@ -373,7 +388,8 @@ def test_the_description_of_the_paths_is_served_and_true(door: FakeDoor) -> None
     }
     assert served == {(path, method) for path, methods in described["paths"].items() for method in methods}
     for path, method in served:
-        answer = client.open(path.format(tenant="acme", name="hello"), method=method)
+        start = {"runtime": "python", "source": {"inline": {"main.py": "x = 1"}}} if path.endswith("/start") else None
+        answer = client.open(path.format(tenant="acme", name="hello"), method=method, json=start)
         assert str(answer.status_code) in described["paths"][path][method]["responses"]
         assert answer.status_code == (202 if method == "post" else 200)
         problem(client.open(path.format(tenant="other", name="hello"), method=method), 404, "not-found")
@@ -383,10 +399,10 @@ def test_the_records_are_served(door: FakeDoor) -> None:
     door.read = Records()
     client = client_of(door)
     assert client.get("/v1/tenants/acme/functions").get_json() == {
-        "items": [{"metadata": {"name": "hello"}}],
+        "items": [HELLO],
         "metadata": {"continue": ""},
     }
-    assert client.get("/v1/tenants/acme/builds/hello").get_json() == {"metadata": {"name": "hello"}}
+    assert client.get("/v1/tenants/acme/builds/hello").get_json() == HELLO
     log = client.get("/v1/tenants/acme/builds/hello/log")
     assert (log.data, log.content_type) == (b"<b>step 1</b>\n", "text/plain; charset=utf-8")
 
