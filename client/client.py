@@ -91,8 +91,8 @@ class Client:
     def rollback(self, tenant: str, name: str, build: str = "") -> tuple[Build, Sent]:
         """Have what an earlier Build made run again.
 
-        It is the one named; or else the one that answers, where newer source is wanted, or the last before it. Returns
-        that Build, and what to `wait` for; raises `ClientError` where there is none.
+        It is the one named; or else the one that answers, where newer source is wanted, or the one before that. Returns
+        it, and what to `wait` for; raises `ClientError` where there is none.
         """
         chosen = self.build(tenant, build) if build else self._before(tenant, name)
         if chosen.function != name or chosen.phase != "Succeeded":
@@ -150,6 +150,10 @@ class Client:
             else:
                 return
 
+    def output(self, tenant: str, name: str, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines that a function prints where it runs; raise `NotThere` where it does not."""
+        return self.door.output(tenant, name, follow=follow)
+
     def invoke(self, tenant: str, name: str, event: Event) -> Reply:
         """Send a function an event, and return what it answers."""
         headers = {f"ce-{key}": value for key, value in event.attributes.items() if key != "datacontenttype"}
@@ -159,11 +163,10 @@ class Client:
 
     def _before(self, tenant: str, name: str) -> Build:
         function = self.function(tenant, name)
-        made = [each for each in self.builds(tenant, name) if each.phase == "Succeeded" and each.name != function.build]
-        runs = next((each for each in made if each.name == function.ready_build), None)
-        if not made:
+        before = function.ready_build if function.ready_build != function.build else function.previous_build
+        if not before:
             raise ClientError(f"{name} has no version to go back to")
-        return runs or made[0]
+        return self.build(tenant, before)
 
     def _found(self, tenant: str, name: str, sent: Sent) -> Function | None:
         """Return the function once its record is of what was sent; raise `ClientError` where that was refused."""

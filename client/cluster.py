@@ -25,6 +25,8 @@ EVENTING = "/apis/eventing.knative.dev/v1"
 ACTIVATOR = "/api/v1/namespaces/knative-serving/services/http:activator-service:80/proxy/"
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BUILT_OF = ("runtime", "source", "entrypoint")
+OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
+"""What an earlier version brings back; all other fields are settings, which stay as they are."""
 PAGE = 500
 TRIES = 5
 Change = Callable[[Object], Object]
@@ -83,9 +85,10 @@ class Cluster:
         made = {"runtime": build.spec["runtime"], "source": {"context": {"hash": build.spec["context"]}}}
         made |= {"entrypoint": build.spec["entrypoint"]} if build.spec.get("entrypoint") else {}
 
+        made |= {"builder": "external"} if build.builder == "external" else {}
+
         def change(found: Object) -> Object:
-            rest = {field: value for field, value in found["spec"].items() if field not in ("entrypoint", "rebuild")}
-            return {**rest, **made}
+            return {**{field: value for field, value in found["spec"].items() if field not in OF_A_VERSION}, **made}
 
         return self._write(tenant, name, change)
 

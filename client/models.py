@@ -102,6 +102,11 @@ class Function(Resource):
         return str(self.status.get("latestReadyBuild", ""))
 
     @property
+    def previous_build(self) -> str:
+        """Return the name of the Build whose image answered before; "" for none."""
+        return str(self.status.get("previousReadyBuild", ""))
+
+    @property
     def event(self) -> str:
         """Return the id of the newest event that it has seen; "" for none."""
         try:

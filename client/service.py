@@ -12,7 +12,7 @@ from urllib.parse import quote
 from knative_lambda.client.door import Kind, Sent, event, selector
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.http import Answer, Http
-from knative_lambda.client.models import Build, Event, Object
+from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
 
 PAGE = 500
@@ -88,8 +88,8 @@ class Service:
         return Sent(event=told.attributes["id"], is_receipt=True)
 
     def _act(self, tenant: str, name: str, action: str, body: Object) -> Sent:
-        answered = self._http.send("POST", _path(tenant, "functions", name, action), body)
-        return Sent(generation=int(answered.get("metadata", {}).get("generation", 0)))
+        then = Function(self._http.send("POST", _path(tenant, "functions", name, action), body))
+        return Sent(event=then.event, generation=then.generation, is_receipt=True)
 
 
 def _path(tenant: str, *rest: str) -> str:

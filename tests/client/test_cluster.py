@@ -32,15 +32,17 @@ def client(kubeconfig: str) -> Client:
     return Client.on(kubeconfig)
 
 
-def converge(cluster: KubernetesCluster, tenant: str, **said: tuple[str, str]) -> None:
-    """Write a Function's status, as the product would once it has come there."""
+def converge(cluster: KubernetesCluster, tenant: str, **said: tuple[str, str] | str) -> None:
+    """Write a Function's status, its conditions and fields, as the product would once it has come there."""
     found = cluster.get(FUNCTION, tenant, "hello")
     assert found is not None
     conditions = [
-        {"type": kind, "status": status, "reason": reason, "message": f"{kind} is {status}"}
-        for kind, (status, reason) in said.items()
+        {"type": kind, "status": each[0], "reason": each[1], "message": f"{kind} is {each[0]}"}
+        for kind, each in said.items()
+        if isinstance(each, tuple)
     ]
-    status = {"observedGeneration": found["metadata"]["generation"], "conditions": conditions}
+    fields = {field: value for field, value in said.items() if isinstance(value, str)}
+    status = {**fields, "observedGeneration": found["metadata"]["generation"], "conditions": conditions}
     cluster.replace_status(FUNCTION, {**found, "status": status})
 
 
@@ -125,6 +127,7 @@ def test_a_rollback_wants_the_source_of_the_build_before_the_one_that_runs(
     with pytest.raises(ClientError, match="no version to go back to"):
         client.rollback(tenant, "hello")
     build(cluster, tenant, "hello-1", context, "Succeeded")
+    converge(cluster, tenant, latestBuild="hello-2", latestReadyBuild="hello-1")
     build(cluster, tenant, "hello-2", "sha256:" + "2" * 64, "Failed")
     with pytest.raises(ClientError, match="hello-2 is no build of hello that has an image"):
         client.rollback(tenant, "hello", "hello-2")
