@@ -129,6 +129,21 @@ def test_the_doctor_tries_all_of_it_and_says_what_to_do(terminal: Terminal) -> N
     assert "hint: start it with `knative-lambda dev`" in done.stdout
 
 
+def test_what_failed_is_tried_again_and_what_did_not_is_not(terminal: Terminal) -> None:
+    terminal.write("twice", {"main.py": CODE, "requirements.txt": "./missing\n"})
+    terminal.run("deploy", "twice")
+    done = terminal.run("retry", "twice")
+    assert done.returncode == 1
+    assert "DependenciesFailed" in done.stderr
+    assert len(terminal.says("builds", "twice", "-o", "name").splitlines()) == 2
+
+    (terminal.folder / "twice" / "requirements.txt").unlink()
+    terminal.says("deploy", "twice")
+    assert "There is no retry of what is Ready" in terminal.run("retry", "twice").stderr
+    assert "no version to go back to" in terminal.run("rollback", "twice").stderr
+    terminal.says("delete", "twice")
+
+
 def test_what_was_cancelled_is_not_being_built(terminal: Terminal) -> None:
     terminal.write("late", {"main.py": CODE, "requirements.txt": "./missing\n"})
     terminal.says("deploy", "late", "--no-wait")
