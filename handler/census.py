@@ -30,6 +30,11 @@ BUILDERS = ("external", "kaniko", "layer", "local")
 DEPENDENCIES = {"Cached": "cached", "Built": "installed"}
 
 
+def _none(*labels: str) -> Counter[tuple[str, ...]]:
+    """Return zeros: what is not shown any more would stand for a while as it was."""
+    return Counter({(label,): 0 for label in labels})
+
+
 @dataclass
 class Counted:
     """The numbers of some records; each is by the labels that `metrics_census.py` names."""
@@ -38,13 +43,13 @@ class Counted:
     """All Builds: phase, reason, builder."""
     ended: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """Those that ended lately: phase, reason, builder, whose failure."""
-    dependencies: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    dependencies: Counter[tuple[str, ...]] = field(default_factory=lambda: _none("cached", "installed", "failed"))
     """What became of the dependencies of those: ``cached``, ``installed``, ``failed``."""
-    waiting: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    waiting: Counter[tuple[str, ...]] = field(default_factory=lambda: _none("slot", "twin"))
     """Builds that wait for a ``slot``, or for a ``twin`` that makes the same."""
     oldest: float = 0.0
     """Seconds that the oldest of them has waited."""
-    functions: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    functions: Counter[tuple[str, ...]] = field(default_factory=lambda: _none("True", "False", "Unknown"))
     """Functions by whether they are ready."""
     took: dict[tuple[str, ...], list[float]] = field(default_factory=lambda: defaultdict(list))
     """Seconds of each step of the Builds that ended lately: step, builder."""
@@ -68,7 +73,7 @@ class Census:
         self._counted: dict[tuple[str, str], Counted] = {}
         self._letters: dict[str, int] = {}
         self.at: datetime | None = None
-        """When the last sweep ended that has counted everything; None before the first."""
+        """When the last sweep had been everywhere, None before the first; what it could not list is as before."""
 
     def functions(self, tenant: str, listed: Iterable[Object], now: datetime) -> None:
         """Count a tenant's Functions, in place of what was counted before."""
@@ -89,7 +94,7 @@ class Census:
         self._letters[namespace] = number
 
     def done(self, now: datetime) -> None:
-        """Note that a sweep has been everywhere."""
+        """Note that a sweep has been everywhere, or tried."""
         self.at = now
 
     def total(self) -> Counted:

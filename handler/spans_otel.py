@@ -6,7 +6,7 @@ request waits for a collector, be it slow or away.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -35,7 +35,22 @@ PATIENCE = 5.0
 REMOTE = frozenset({"cluster", "store", "registry", "pusher", "reviews", "broker"})
 """Ports whose calls leave the process; of the others the builder is shown, too."""
 SHOWN = REMOTE | {"builder"}
+log = logging.getLogger(__name__)
 _W3C = TraceContextTextMapPropagator()
+
+
+class _Exporter(OTLPSpanExporter):
+    """Tells once when the collector goes away, and once when it is back."""
+
+    _last = SpanExportResult.SUCCESS
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result != self._last:
+            away = result != SpanExportResult.SUCCESS
+            log.warning("the collector of spans %s", "does not take them: they are dropped" if away else "is back")
+        self._last = result
+        return result
 
 
 class OtelSpans(Spans):
@@ -44,15 +59,14 @@ class OtelSpans(Spans):
     is_on = True
 
     def __init__(self, url: str, percent: int = 100) -> None:
-        # the collector is told of in our own log, once for an export; the exporter's retries are bounded by its timeout
-        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it would tell of each export that fails
         ratio = TraceIdRatioBased(percent / 100)
         self._provider = TracerProvider(
             sampler=ParentBased(ratio, remote_parent_not_sampled=ratio),
             resource=Resource({"service.name": "knative-lambda"}),
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(endpoint=url, timeout=PATIENCE)
+        exporter = _Exporter(endpoint=url, timeout=PATIENCE)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, WAITING, PAUSE, export_timeout_millis=5000))
         self._tracer = self._provider.get_tracer("knative-lambda")
 

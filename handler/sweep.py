@@ -55,10 +55,10 @@ def sweep(event: Event, product: Product) -> None:
     for tenant in product.settings.tenants:
         attempt(partial(visit_tenant, tenant), tenant)
     _sweep_all(attempt, product)
+    product.census.done(product.now())
     _collect(event, product)
     if failures:
         raise failures[-1]
-    product.census.done(product.now())
 
 
 def _collect(event: Event, product: Product) -> None:

@@ -175,6 +175,23 @@ def test_an_annotation_that_is_no_trace_goes_no_further(kept: Collector) -> None
     assert TRACE_ANNOTATION not in str(world.cluster.get(KNATIVE_SERVICE, "acme", "hello"))
 
 
+def test_a_collector_that_is_away_is_told_once_and_once_that_it_is_back(
+    kept: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept.status = 400
+    spans = OtelSpans(kept.url)
+    for _ in range(2):
+        with trace.within(HOP), spans.span("one", {}):
+            pass
+        assert spans._provider.force_flush()
+    kept.status = 200
+    with trace.within(HOP), spans.span("one", {}):
+        pass
+    spans.stop(timeout=5)
+    told = [line.message for line in caplog.records if line.name.startswith(("knative_lambda", "opentelemetry"))]
+    assert told == ["the collector of spans does not take them: they are dropped", "the collector of spans is back"]
+
+
 @pytest.mark.parametrize("percent", [0, 100])
 def test_of_traces_that_nobody_has_decided_about_so_many_are_kept(kept: Collector, percent: int) -> None:
     spans = OtelSpans(kept.url, percent)

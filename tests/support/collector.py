@@ -31,6 +31,7 @@ class Collector:
 
     spans: list[Span] = field(default_factory=list)
     url: str = ""
+    status: int = 200
     answers: threading.Event = field(default_factory=threading.Event)
     """As long as this is not set, it takes requests and says nothing."""
 
@@ -83,8 +84,9 @@ def collector(*, silent: bool = False) -> Iterator[Collector]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kept.answers.wait(30)
-            kept.take(body)
-            self.send_response(200)
+            if kept.status == 200:
+                kept.take(body)
+            self.send_response(kept.status)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
