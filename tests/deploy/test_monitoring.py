@@ -2,11 +2,8 @@
 
 import json
 import re
-import socket
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from support.chart import render
-from support.prometheus import program
+from support.prometheus import RULES as FILE
+from support.prometheus import free_port, program, prometheus
 from support.world import World
 
 from knative_lambda.builds.builder import Ended
@@ -26,7 +24,6 @@ from knative_lambda.schemas import types
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "rules_test.yaml"
-FILE = dashboards.FOLDER.parent / "rules.yaml"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(FILE.read_text("utf-8"))["groups"] for rule in group["rules"]
 ]
@@ -139,48 +136,15 @@ def test_the_chart_brings_them_where_they_are_wanted() -> None:
     assert not [each for each in render() if each["kind"] == "PrometheusRule"]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 def test_a_real_prometheus_scrapes_a_process_and_answers_every_query(metrics: Metrics, tmp_path: Path) -> None:
     """Not just names that exist: each panel has something to draw."""
-    port, scraped = free_port(), free_port()
+    scraped = free_port()
     metrics.serve(scraped)
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(FILE)],
-        "scrape_configs": [{"job_name": "pods", "static_configs": [{"targets": [f"127.0.0.1:{scraped}"]}]}],
-    }
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    command = [
-        program("prometheus"),
-        f"--config.file={tmp_path}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
-    ]
-    with (
-        (tmp_path / "log").open("wb") as log,
-        subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log) as process,
-    ):
-        try:
-            left, end = set(QUERIES), time.monotonic() + 60
-            while left and time.monotonic() < end:
-                metrics.handled(types.BUILD_START, 202, 0.1)
-                time.sleep(1)
-                left = {query for query in left if not answer(port, query)}
-            assert not left
-        finally:
-            process.terminate()
-
-
-def answer(port: int, query: str) -> list[Any]:
-    """Return what a Prometheus answers to a query now; nothing where it is not there yet."""
-    try:
-        url = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-        with urllib.request.urlopen(url, timeout=5) as response:
-            found: list[Any] = json.load(response)["data"]["result"]
-    except OSError:
-        return []
-    return found
+    with prometheus(tmp_path) as running:
+        running.scrape([f"127.0.0.1:{scraped}"])
+        left, end = set(QUERIES), time.monotonic() + 60
+        while left and time.monotonic() < end:
+            metrics.handled(types.BUILD_START, 202, 0.1)
+            time.sleep(1)
+            left = {query for query in left if not running.answer(query)}
+    assert not left
