@@ -81,7 +81,7 @@ class Cluster:
         return self._write(tenant, name, lambda found: {**found["spec"], "rebuild": str(uuid.uuid4())})
 
     def rollback(self, tenant: str, name: str, build: Build) -> Sent:
-        """Want the source of the Build, which the store has: its image is known, and serves again."""
+        """Want the source of the Build, which the store has; it may be built again: a record says no more."""
         made = {"runtime": build.spec["runtime"], "source": {"context": {"hash": build.spec["context"]}}}
         made |= {"entrypoint": build.spec["entrypoint"]} if build.spec.get("entrypoint") else {}
 

@@ -5,7 +5,9 @@ once it is on record.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from knative_lambda.client.door import Kind, Sent, event, selector
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.http import Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
+from knative_lambda.client.stream import watch
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
 
 PAGE = 500
@@ -24,7 +27,8 @@ class Service:
 
     namespace = "demo"
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
         self._http = Http(url.rstrip("/"), authorization=lambda: f"Bearer {token}" if token else "")
 
     def find_all(self, kind: Kind, tenant: str, labels: Mapping[str, str] | None = None) -> list[Object]:
@@ -68,9 +72,13 @@ class Service:
         """Ask for the action."""
         self._http.send("POST", _path(tenant, "deadletters", name, "resend"))
 
-    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - it is there at the end
-        """Yield the log that was kept; raise `NotThere` before."""
-        return self._http.lines(_path(tenant, "builds", build.name, "log"))
+    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:
+        """Yield the log that was kept, or what is told of it while it comes; raise `NotThere` where there is none."""
+        path = _path(tenant, "builds", build.name)
+        if not follow or build.is_over:
+            return self._http.lines(f"{path}/log")
+        told = watch(self._http, f"{path}/events", self._sleep)
+        return (each.data["line"] for each in takewhile(lambda each: each.kind != "end", told) if each.kind == "log")
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - nothing of it is served
         """Raise `ClientError`: it is not served."""

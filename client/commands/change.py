@@ -47,7 +47,7 @@ def retry(place: Place, name: str, no_wait: bool, wait_timeout: float) -> None: 
 @SECONDS
 @placed
 def rollback(place: Place, name: str, build: str, no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (the same)
-    """Run an earlier version again: the one before, or that of a build; nothing is built for it.
+    """Run an earlier version again: the one before, or that of a build, from its source on record.
 
     \b
     Examples:

@@ -144,6 +144,15 @@ def test_what_failed_is_tried_again_and_what_did_not_is_not(terminal: Terminal) 
     terminal.says("delete", "twice")
 
 
+def test_a_log_is_followed_from_before_it_begins_to_its_end(terminal: Terminal) -> None:
+    terminal.write("told", {"main.py": CODE, "requirements.txt": "./missing\n"})
+    terminal.says("deploy", "told", "--no-wait")
+    followed = terminal.says("logs", "told", "-f")
+    assert "./missing" in followed
+    assert terminal.says("logs", "told") == followed
+    terminal.says("delete", "told")
+
+
 def test_what_was_cancelled_is_not_being_built(terminal: Terminal) -> None:
     terminal.write("late", {"main.py": CODE, "requirements.txt": "./missing\n"})
     terminal.says("deploy", "late", "--no-wait")
