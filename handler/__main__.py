@@ -80,7 +80,7 @@ def receiver(settings: Settings) -> None:
 def _spans(settings: Settings) -> Any:
     """Return who makes spans; OpenTelemetry is loaded where they go somewhere, and nowhere else."""
     if settings.traces_url:
-        from knative_lambda.handler.spans_otel import OtelSpans  # noqa: PLC0415 - 15 MiB
+        from knative_lambda.handler.spans_otel import OtelSpans  # noqa: PLC0415 - 20 MiB
 
         return OtelSpans(settings.traces_url, settings.traces_percent)
     from knative_lambda.handler.spans import Spans  # noqa: PLC0415 - see the module's docstring
