@@ -23,13 +23,14 @@ from knative_lambda.handler.access.entrance import Entrance
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api.deprecations import DEPRECATED, Deprecated
+from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.batches import together
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.handler.problems import Problem
-from knative_lambda.handler.records import ReadModel, Way
+from knative_lambda.handler.records import Way
 from knative_lambda.handler.spans import Attributes, Spans
 from knative_lambda.schemas import catalogue, trace
 from knative_lambda.schemas.errors import Forbidden, Malformed, ProductError, Temporary, TooLarge

@@ -10,7 +10,8 @@ from datetime import datetime
 from knative_lambda.builds.settle import LOG_KEPT
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, Kind, Object
 from knative_lambda.handler import letters
-from knative_lambda.handler.api import pages, states
+from knative_lambda.handler.api import live, pages, states
+from knative_lambda.handler.api.live import Look
 from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import Conflict, Refused
@@ -44,6 +45,10 @@ class Records:
         build = self.get(BUILD, tenant, name)
         key = build.get("status", {}).get("log") if build else None
         return self.product.workshop.store.get(key, limit=2 * LOG_KEPT) if key else None
+
+    def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
+        """Return a Build with the logs of its attempts."""
+        return live.look(tenant, name, before, self.product) if self.product.is_tenant(tenant) else None
 
     def resend(self, namespace: str, name: str) -> Object | None:
         """Label a DeadLetter to be sent again and return it; raise `Refused` where its event was not kept whole."""

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +17,9 @@ from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind
 from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api import actions
 from knative_lambda.handler.api.actions import ACTIONS, Action
-from knative_lambda.handler.api.pages import Part, Wanted
+from knative_lambda.handler.api.model import ReadModel
+from knative_lambda.handler.api.pages import Wanted
+from knative_lambda.handler.api.watching import Watching
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.schemas import names
@@ -28,31 +29,6 @@ Thing = TypeVar("Thing")
 LISTED = {FUNCTION: "name", BUILD: "-created", DEAD_LETTER: "-created"}
 """In which order, unless another is asked for."""
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-class ReadModel(Protocol):
-    """What runs, what is being built, what nobody could handle; None where there is no such thing."""
-
-    def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
-        """Return a page of a tenant's objects, each with its state and what may be done; letters without their data."""
-
-    def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
-        """Return an object, with its state and what may be done."""
-
-    def has(self, kind: Kind, namespace: str) -> bool:
-        """Say whether there may be objects of that kind in a namespace: whether it is a tenant's."""
-
-    def now(self) -> datetime:
-        """Return the product's time."""
-
-    def get_log(self, tenant: str, name: str) -> bytes | None:
-        """Return the log of a Build's last attempt."""
-
-    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Wish a DeadLetter to be sent again and return it; raise `Refused` where that can't be."""
-
-    def resend_all(self, namespace: str) -> int | None:
-        """Wish for all DeadLetters of a namespace what can be; return how many these are."""
 
 
 class Ask(Protocol):
@@ -97,6 +73,7 @@ def add(app: Flask, way: Way) -> None:
         path = f"/v1/tenants/<tenant>/{action.kind.plural}/<name>/{action.name}"
         app.add_url_rule(path, action.operation, partial(_act, way, ask, action), methods=["POST"])
     _add_letters(app, ask)
+    watching = Watching()
 
     @app.get("/v1/tenants/<tenant>/functions/<name>/builds", endpoint="listFunctionBuilds")
     def builds(tenant: str, name: str) -> Response:
@@ -106,6 +83,16 @@ def add(app: Flask, way: Way) -> None:
     def build_log(tenant: str, name: str) -> Response:
         found = _found(ask(("get",), "builds", tenant, name).get_log(tenant, name), f"log of the build {tenant}/{name}")
         return Response(found, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+
+    @app.get("/v1/tenants/<tenant>/builds/<name>/events", endpoint="watchBuild")
+    def build_events(tenant: str, name: str) -> Response:
+        return watching.build(ask(("get",), "builds", tenant, name), tenant, name)
+
+    @app.get("/v1/tenants/<tenant>/functions/<name>/events", endpoint="watchFunction")
+    def function_events(tenant: str, name: str) -> Response:
+        read = ask(("get",), "functions", tenant, name)
+        ask(("get",), "builds", tenant)  # of those of the function, whose names are not known yet
+        return watching.function(read, tenant, name)
 
 
 def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:

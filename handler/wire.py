@@ -34,6 +34,7 @@ from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
 from knative_lambda.handler import effects
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
+from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.audit.sink import sink_of
 from knative_lambda.handler.audit.trail import Counted, Trail
 from knative_lambda.handler.broker import HttpBroker
@@ -47,7 +48,6 @@ from knative_lambda.handler.porter import Porter, TurnedAway
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.rates import Rates
 from knative_lambda.handler.read import Records
-from knative_lambda.handler.records import ReadModel
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, PREFIX, BadSettings, Settings, credentials, require

@@ -6,7 +6,7 @@ Called by `records.py`. The table is the documentation: what is done, to what, b
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from werkzeug.exceptions import BadRequest
 
@@ -14,6 +14,7 @@ from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind, Object
 from knative_lambda.handler import order, strict_json
 from knative_lambda.handler.api import states
+from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
@@ -53,13 +54,6 @@ ACTIONS = (
 )
 
 
-class Records(Protocol):
-    """What an action reads."""
-
-    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """Return an object, with its state and what may be done."""
-
-
 @dataclass(frozen=True)
 class Made:
     """An event's id and time, as they are given to it here."""
@@ -88,7 +82,9 @@ def said(body: bytes, limits: Limits) -> dict[str, Any]:
     return found
 
 
-def event(action: Action, place: tuple[str, str], asked: Mapping[str, Any], read: Records, made: Made) -> Event | None:
+def event(
+    action: Action, place: tuple[str, str], asked: Mapping[str, Any], read: ReadModel, made: Made
+) -> Event | None:
     """Return the event that an action is made into; None where there is nothing of that name.
 
     `place` is the tenant, and the name of the function, or of the build. Raises `Refused` for what no event of that
@@ -130,7 +126,7 @@ def _check(action: Action, asked: Mapping[str, Any], data: Mapping[str, Any]) ->
         raise Refused(faults)
 
 
-def _require(action: Action, found: Object, asked: Mapping[str, Any], read: Records) -> None:
+def _require(action: Action, found: Object, asked: Mapping[str, Any], read: ReadModel) -> None:
     """Raise `NotNow` where an action cannot be done to what is there; any build that succeeded may come back."""
     if action.name == "rollback" and (name := asked.get("build")) and found["state"] != "Deleting":
         build = read.get(BUILD, found["metadata"]["namespace"], name)

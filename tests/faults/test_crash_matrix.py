@@ -25,7 +25,8 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.embedded.programs import Images
 from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler.access.caller import Authenticator
-from knative_lambda.handler.app import Door, ReadModel
+from knative_lambda.handler.api.model import ReadModel
+from knative_lambda.handler.app import Door
 from knative_lambda.handler.audit.sink import Sink
 from knative_lambda.handler.broker import Broker
 from knative_lambda.handler.effects import READS, Call, ports

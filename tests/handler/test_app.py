@@ -20,6 +20,7 @@ from knative_lambda.deploy.cluster import FUNCTION, Kind
 from knative_lambda.handler import app as http
 from knative_lambda.handler import intake
 from knative_lambda.handler.access.modes import Entrances
+from knative_lambda.handler.api.live import Look
 from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.app import HttpSettings
 from knative_lambda.handler.events import Event
@@ -40,7 +41,7 @@ BATCH = {"Content-Type": intake.BATCHED}
 
 
 HELLO = {
-    "metadata": {"name": "hello", "namespace": "acme", "uid": "1"},
+    "metadata": {"name": "hello", "namespace": "acme", "uid": "1", "resourceVersion": "1"},
     "spec": {"function": "hello", "functionUID": "1"},
     "state": "Ready",
     "allowed_actions": ["start", "cancel", "retry", "rollback", "delete", "resend"],
@@ -66,6 +67,10 @@ class Records:
 
     def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self._one(namespace, name)
+
+    def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
+        found = self._one(tenant, name)
+        return Look(found, {}) if found else None
 
     def has(self, kind: Kind, namespace: str) -> bool:
         return namespace == "acme"
