@@ -100,6 +100,10 @@ cluster-down: ## stop the test cluster and throw its state away
 crds: $(VENV)/.ready ## write the chart's custom resources and event types anew from schemas/
 	@$(BIN)/python -m knative_lambda.deploy.crds
 
+.PHONY: dashboards
+dashboards: $(VENV)/.ready ## write the chart's dashboards anew from deploy/dashboards.py
+	@$(BIN)/python -m knative_lambda.deploy.dashboards
+
 .PHONY: deploy
 deploy: ## install or upgrade on the current kubeconfig: make deploy TENANTS="demo acme"
 	@TENANTS="$(TENANTS)" deploy/install.sh

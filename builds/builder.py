@@ -38,6 +38,8 @@ class Attempt:
     """Where layers of earlier builds are taken from, and kept for later ones: ``host/repository``; "" for nowhere."""
     inputs: str = ""
     """The hash of everything that shapes the image."""
+    trace: str = ""
+    """The `traceparent` that it is made for, where traces are made."""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.deploy.cluster import JOB, Object
-from knative_lambda.schemas import names
+from knative_lambda.schemas import names, trace
 
 CA = "/kaniko/registry-ca"
 STORE_CA = "/context-ca"
@@ -65,16 +65,18 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
         names.TENANT_LABEL: attempt.tenant,
         "app.kubernetes.io/managed-by": names.MANAGER,
     }
+    traced = trace.annotated(attempt.trace)
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels},
+        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels}
+        | traced,
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": attempt.seconds,
             "ttlSecondsAfterFinished": settings.ttl,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, **traced},
                 "spec": {
                     "restartPolicy": "Never",
                     "serviceAccountName": "builder",

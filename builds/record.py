@@ -13,7 +13,7 @@ from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import Saying, condition
-from knative_lambda.schemas import names
+from knative_lambda.schemas import names, trace
 from knative_lambda.schemas.names import FUNCTION_LABEL
 from knative_lambda.storage import keys
 
@@ -176,6 +176,7 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         builder=spec["builder"],
         cache="" if spec.get("fresh") else names.kept_layers(*spec["destination"].rsplit("/", 2)[:2]),
         inputs=spec["inputHash"],
+        trace=trace.of(build),
     )
     if "dependencies" not in spec:
         return attempt
@@ -200,7 +201,7 @@ def upon(build: Object, number: int, digest: str, *, keep: bool) -> Attempt:
 
 
 def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Object:
-    """Return a new Build of a Function, owned by it."""
+    """Return a new Build of a Function, owned by it, and of its trace."""
     meta = function["metadata"]
     return {
         "apiVersion": BUILD.api_version,
@@ -209,6 +210,7 @@ def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mappi
             "name": name,
             "namespace": meta["namespace"],
             "labels": {FUNCTION_LABEL: meta["name"], **labels},
+            **trace.annotated(trace.of(function)),
             "ownerReferences": [conditions.owner(function)],
         },
         "spec": dict(spec),

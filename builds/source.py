@@ -5,7 +5,7 @@ Called by `prepare.py`. What a runtime puts around the user's files is data in `
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -135,6 +135,13 @@ def needs_job(runtime: str, path: str) -> str:
     if any(part.startswith(WHITEOUT) for part in path.split("/")):
         return f"{path} would be taken for a removal in a layer"
     return ""
+
+
+def asked(runtime: str, packed: bytes, limits: Limits, hold: Callable[[int], object]) -> str:
+    """Return the hash of what a context that was packed here asks to be installed; "" for nothing."""
+    files, lists = archive.unpack(packed, limits, "/data", hold), RUNTIMES[runtime].lists
+    code = {path.removeprefix(CODE): file for path, file in files.items() if path.startswith(CODE)}
+    return dependencies.asked(lists, code, bytes(files[RECIPE].body)) if lists and RECIPE in files else ""
 
 
 def _asked(runtime: str, files: Files) -> str:

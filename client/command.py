@@ -1,24 +1,61 @@
 """The command ``knative-lambda``, which kn finds as ``kn lambda`` too.
 
-It becomes the service's process, or starts it, and imports none of it.
+The table of its commands, and what an error ends it with. It becomes the service's process, or starts it, and imports
+none of it.
 """
 
 import os
 import sys
+from typing import Any
 
 import click
 
 from knative_lambda.client import demo as story
-from knative_lambda.client.deadletters import deadletters
-from knative_lambda.client.tenants import tenant
+from knative_lambda.client.commands.change import cancel, delete, retry, rollback
+from knative_lambda.client.commands.complete import completion
+from knative_lambda.client.commands.deadletters import deadletters
+from knative_lambda.client.commands.deploy import deploy
+from knative_lambda.client.commands.doctor import doctor
+from knative_lambda.client.commands.init import init
+from knative_lambda.client.commands.invoke import invoke
+from knative_lambda.client.commands.logs import events, logs
+from knative_lambda.client.commands.run import run
+from knative_lambda.client.commands.show import builds, describe, show_functions
+from knative_lambda.client.commands.tenants import tenant
+from knative_lambda.client.errors import ClientError
 
 SERVICE = (sys.executable, "-m", "knative_lambda.handler")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Ends with an error's own exit code, and with one line that says it."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Call the command that was named."""
+        try:
+            return super().invoke(context)
+        except ClientError as error:
+            click.ClickException(str(error)).show()
+            context.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="knative-lambda")
 def main() -> None:
-    """Hand it a function's source by event, and it runs as a Knative Service within seconds."""
+    """Hand it a function's source, and it runs as a Knative Service within seconds.
+
+    It asks the kubeconfig's cluster, or with --url a service such as `knative-lambda dev`.
+
+    \b
+    Exit codes: 0 done; 1 refused, or it failed; 2 wrong usage; 3 no such thing;
+    4 nobody answers, or you may not; 5 still under way when the time was over.
+
+    \b
+    Examples:
+      knative-lambda init hello && knative-lambda deploy hello
+      knative-lambda invoke hello --data '{"name": "ada"}'
+      kn lambda list -o wide
+    """  # noqa: D301 (click's mark for lines to leave as they are)
 
 
 @main.command(
@@ -44,5 +81,8 @@ def demo() -> None:
     raise SystemExit(story.main())
 
 
-main.add_command(deadletters)
-main.add_command(tenant)
+for _command in (
+    *(init, run, deploy, show_functions, describe, logs, events, builds, invoke),
+    *(cancel, retry, rollback, delete, deadletters, tenant, doctor, completion),
+):
+    main.add_command(_command)

@@ -9,7 +9,6 @@ import json
 import queue
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,13 +24,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from knative_lambda.client import local
+from knative_lambda.client.local import HOST
 from knative_lambda.schemas.types import BUILD_START, FUNCTION_DELETE, FUNCTION_RESULT
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
-HOST = "127.0.0.1"
 TENANT = "demo"
 SECONDS = 150.0
-STOP_SECONDS = 20.0
 POLL = 0.1
 LINES_SHOWN = 30
 CONDITIONS = ("Built", "Deployed", "Ready")
@@ -251,21 +250,9 @@ class Demo:
 @contextlib.contextmanager
 def service(folder: Path, sink: str) -> Iterator[Service]:
     """Start the service with its data below `folder`, yield it, and end it."""
-    with socket.create_server((HOST, 0)) as free:
-        port: int = free.getsockname()[1]
-    options = ["--port", str(port), "--data", str(folder / "data"), "--sink", sink, "--tenants", TENANT]
-    command = [sys.executable, "-m", "knative_lambda.handler", "dev", *options]
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own
-    try:
-        yield Service(port, child)
-    finally:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    with local.embedded(folder, "--sink", sink, "--tenants", TENANT) as process:
+        yield Service(process.port, process.child)
+    child = process.child
     if child.returncode != 0:
         raise Failed(f"the service ended with exit code {child.returncode}")
 

@@ -13,6 +13,15 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Page:
+    """Some of the objects of a list."""
+
+    items: list[Object]
+    after: str = ""
+    """Where the next page begins, in the words of whoever gave this one; "" where nothing follows."""
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of object: its group ("" for core), version, kind, and plural as in the API's path."""
 
@@ -73,8 +82,14 @@ class Cluster(Protocol):
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the object, or None where there is none; 403 counts as none: what may not be seen is not there."""
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
-        """Return the objects of a namespace by name, of each its kind and metadata alone."""
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that `list` does, of each its kind and metadata alone."""
+
+    def page(self, kind: Kind, namespace: str, labels: Mapping[str, str], *, most: int, after: str = "") -> Page:
+        """Return `most` (1 or more) of the objects that `list` does, from where an earlier page says.
+
+        What it costs does not grow with what there is. Raise `Refused` for an `after` that no page has said.
+        """
 
     def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0

@@ -17,7 +17,7 @@ comes again, reads what is there, and is right either way. A review changes noth
 
 from collections.abc import Mapping
 
-from knative_lambda.deploy.cluster import Cluster, Kind, Object
+from knative_lambda.deploy.cluster import Cluster, Kind, Object, Page
 from knative_lambda.deploy.reviews import Identity, Reviews, Right
 from knative_lambda.schemas.guard import Guard, GuardSettings
 
@@ -36,9 +36,13 @@ class GuardedCluster:
         """See `Cluster.get`."""
         return self._guard.call(self._cluster.get, kind, namespace, name)
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """See `Cluster.heads`."""
-        return self._guard.call(self._cluster.heads, kind, namespace)
+        return self._guard.call(self._cluster.heads, kind, namespace, labels)
+
+    def page(self, kind: Kind, namespace: str, labels: Mapping[str, str], *, most: int, after: str = "") -> Page:
+        """See `Cluster.page`."""
+        return self._guard.call(self._cluster.page, kind, namespace, labels, most=most, after=after)
 
     def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0

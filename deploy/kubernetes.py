@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from knative_lambda.deploy import access
 from knative_lambda.deploy.answers import Answer, lean
-from knative_lambda.deploy.cluster import POD, Kind, Object
+from knative_lambda.deploy.cluster import POD, Kind, Object, Page
 from knative_lambda.deploy.objects import check, check_address, check_labels, check_new, check_read
 from knative_lambda.schemas.errors import Conflict, Unavailable
 
@@ -65,18 +65,19 @@ class KubernetesCluster:
         answer = self._send("GET", _path(kind, namespace, name))
         return None if answer.is_missing or answer.is_hidden else answer.object()
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
-        """Return the objects of a namespace by name, of each its kind and metadata alone."""
-        return list(self._items(kind, namespace, "", {"Accept": _HEADS_ALONE}, _PAGE))
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that `list` does, of each its kind and metadata alone."""
+        return list(self._items(kind, namespace, labels or {}, {"Accept": _HEADS_ALONE}, _PAGE))
+
+    def page(self, kind: Kind, namespace: str, labels: Mapping[str, str], *, most: int, after: str = "") -> Page:
+        """Return `most` of the objects that `list` does, from where an earlier page says."""
+        return self._page(kind, namespace, labels, {}, (most, after))
 
     def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
     ) -> list[Object]:
         """Return the objects of a namespace whose labels include `labels`, by name: the first `most`, all for 0."""
-        labels = labels or {}
-        check_labels(labels)
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(islice(self._items(kind, namespace, selector, {}, most or _PAGE), most or None))
+        return list(islice(self._items(kind, namespace, labels or {}, {}, most or _PAGE), most or None))
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object and return it as stored; raise `AlreadyExists` where the name is taken."""
@@ -129,18 +130,33 @@ class KubernetesCluster:
         return status
 
     def _items(
-        self, kind: Kind, namespace: str, selector: str, headers: Mapping[str, str], page_size: int
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], headers: Mapping[str, str], page_size: int
     ) -> Iterator[Object]:
-        query = {"limit": str(page_size), "labelSelector": selector}
-        while True:
-            page = self._send("GET", _path(kind, namespace), query, headers=headers).object()
-            # an item of a list does not say what it is, and one without its content calls itself something else
-            yield from (
-                lean(item) | {"apiVersion": kind.api_version, "kind": kind.kind} for item in page["items"] or ()
-            )
-            query["continue"] = page["metadata"].get("continue", "")
-            if not query["continue"]:
-                return
+        page = self._page(kind, namespace, labels, headers, (page_size, ""))
+        yield from page.items
+        while page.after:
+            page = self._page(kind, namespace, labels, headers, (page_size, page.after))
+            yield from page.items
+
+    def _page(
+        self,
+        kind: Kind,
+        namespace: str,
+        labels: Mapping[str, str],
+        headers: Mapping[str, str],
+        place: tuple[int, str],
+    ) -> Page:
+        check_labels(labels)
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        query = {"limit": str(place[0]), "labelSelector": selector, "continue": place[1]}
+        answer = self._send("GET", _path(kind, namespace), query, headers=headers)
+        if answer.status == HTTPStatus.GONE and (now := (answer.body.get("metadata") or {}).get("continue")):
+            # what there was when the first page was read is forgotten after minutes: go on with what there is now
+            answer = self._send("GET", _path(kind, namespace), query | {"continue": now}, headers=headers)
+        found = answer.object()
+        # an item of a list does not say what it is, and one without its content calls itself something else
+        items = [lean(item) | {"apiVersion": kind.api_version, "kind": kind.kind} for item in found["items"] or ()]
+        return Page(items, found["metadata"].get("continue", ""))
 
     def _put(self, path: str, body: Object) -> Object:
         answer = self._send("PUT", path, _WRITE, body)

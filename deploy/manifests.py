@@ -10,7 +10,7 @@ from typing import Any
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Object
 from knative_lambda.deploy.conditions import owner
 from knative_lambda.deploy.quantities import value
-from knative_lambda.schemas import names
+from knative_lambda.schemas import names, trace
 
 USER = 65532
 """Who functions run as, whatever their image says."""
@@ -96,8 +96,10 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
         container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
     if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
         container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
+    head = _head(KNATIVE_SERVICE, function)
     return {
-        **_head(KNATIVE_SERVICE, function),
+        **head,
+        "metadata": {**head["metadata"], **trace.annotated(trace.of(function))},
         "spec": {
             "template": {
                 "metadata": {"labels": {names.FUNCTION_LABEL: meta["name"]}, "annotations": annotations},

@@ -41,18 +41,22 @@ def receiver(settings: Settings) -> None:
 
     def make_app() -> Callable[..., Any]:
         from knative_lambda.handler import wire  # noqa: PLC0415 - see the module's docstring
-        from knative_lambda.handler.app import HttpSettings, create_app  # noqa: PLC0415 - the same
+        from knative_lambda.handler.app import create_app  # noqa: PLC0415 - the same
+        from knative_lambda.handler.door import HttpSettings  # noqa: PLC0415 - the same
         from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
 
-        metrics = state["metrics"] = Metrics()
-        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified])
+        metrics, spans = Metrics(), _spans(settings)
+        state.update(metrics=metrics, spans=spans)
+        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified], [metrics.call], spans)
         service, state["senders"] = wire.service(settings, listeners)
+        metrics.show(service.product.census, settings.namespace)
         state["senders"].start()
-        porter, state["trail"] = wire.porter(settings, [metrics.audited])
+        porter, state["trail"] = wire.porter(settings, [metrics.audited], [metrics.turned_away])
         state["trail"].start()
         metrics.serve(settings.metrics_port)
         draining = partial(state.__contains__, "draining")
-        return create_app(service, HttpSettings(), draining=draining, listeners=[metrics.handled], porter=porter)
+        listening = [metrics.handled]
+        return create_app(service, HttpSettings(), draining=draining, listeners=listening, porter=porter, spans=spans)
 
     def stopped() -> None:
         end = time.monotonic() + FAREWELL
@@ -63,6 +67,7 @@ def receiver(settings: Settings) -> None:
         if "trail" in state:
             state["trail"].stop(timeout=max(0.0, end - time.monotonic()))
         if "metrics" in state:
+            state["spans"].stop(timeout=max(0.1, end - time.monotonic()))
             state["metrics"].close()
 
     serve(
@@ -71,6 +76,17 @@ def receiver(settings: Settings) -> None:
         stopping=lambda: state.update(draining=True),
         stopped=stopped,
     )
+
+
+def _spans(settings: Settings) -> Any:
+    """Return who makes spans; OpenTelemetry is loaded where they go somewhere, and nowhere else."""
+    if settings.traces_url:
+        from knative_lambda.handler.spans_otel import OtelSpans  # noqa: PLC0415 - 20 MiB
+
+        return OtelSpans(settings.traces_url, settings.traces_percent)
+    from knative_lambda.handler.spans import Spans  # noqa: PLC0415 - see the module's docstring
+
+    return Spans()
 
 
 def dead_letters(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import urllib3
 
+from knative_lambda.schemas import trace
 from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.schemas.redaction import learn
@@ -43,7 +44,8 @@ class HttpBroker:
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See `Broker.post`."""
-        sent = {**headers, **self._authorization(url)}
+        traced = {trace.HEADER: now} if (now := trace.current()) else {}
+        sent = {**headers, **traced, **self._authorization(url)}
         try:
             pool = self._connections.pool
             status = pool.request("POST", url, headers=sent, body=body, redirect=False).status

@@ -6,6 +6,7 @@ the difference, and is right when it runs twice, late, beside its twin, or after
     prepared ─► a Build of this input ─► settled ─► deployed ─► observed ─► the status, and what is owed to subscribers
 """
 
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from knative_lambda.handler.status import Told
 from knative_lambda.schemas.errors import Conflict, Refused, Temporary
 from knative_lambda.schemas.names import INPUT_ANNOTATION
 
+log = logging.getLogger(__name__)
 TRIES = 5
 UNPULLED = ("ErrImagePull", "ImagePullBackOff")
 """What a kubelet says, and Knative after it, of an image that may be gone."""
@@ -62,7 +64,8 @@ def bring_forward(tenant: str, name: str, product: Product) -> bool:
         if function is None or function["metadata"].get("deletionTimestamp"):
             return False
         try:
-            return _bring_forward(function, product)
+            with product.spans.of(function):
+                return _bring_forward(function, product)
         except Conflict:
             continue
     raise Temporary(f"too many writers of {tenant}/{name} at once")
@@ -83,6 +86,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
     if build is not None:
         before, build = record.phase(build), _settled(build, inputs, product)
         moves |= before == "Running" and record.phase(build) != "Running"
+        _tell_of_end(before, build, product)
         moves |= record.waits(build) and product.workshop.slots.has_room(function["metadata"]["namespace"])
     _require_room(read, product)
     told, seen = Told.of(function, build), None
@@ -102,6 +106,24 @@ def _bring_forward(function: Object, product: Product) -> bool:
     if build is not None:
         pushed.add_papers(build, product.workshop, product.now())
     return moves
+
+
+def _tell_of_end(before: str, build: Object, product: Product) -> None:
+    """Log that a Build ended just now, and make a span of it: only whoever has written its end comes here."""
+    began = build.get("status", {}).get("startTime")
+    if began and before not in record.TERMINAL and record.phase(build) in record.TERMINAL:
+        end, meta = condition(build, "Succeeded"), build["metadata"]
+        fields = {
+            "tenant": meta["namespace"],
+            "function": build["spec"]["function"],
+            "build": meta["name"],
+            "builder": build["spec"]["builder"],
+            "attempts": build["status"].get("attempt", 0),
+            "phase": record.phase(build),
+            "reason": end.get("reason", ""),
+        }
+        log.info("build ended", extra={"fields": fields})
+        product.spans.past("build", fields, began, end["lastTransitionTime"])
 
 
 def _settled(build: Object, inputs: Inputs, product: Product) -> Object:

@@ -8,8 +8,9 @@ import uuid
 
 from flask import Flask, Response, g, request
 
+from knative_lambda.schemas import trace
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 def add(app: Flask) -> None:
@@ -20,8 +21,8 @@ def add(app: Flask) -> None:
 
 def _correlate() -> None:
     given = request.headers.get("X-Request-Id", "")
-    trace = _TRACEPARENT.fullmatch(request.headers.get("Traceparent", ""))
-    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else uuid.uuid4().hex
+    known = trace.trace_id(request.headers.get("Traceparent", ""))
+    g.correlation_id = given if _REQUEST_ID.fullmatch(given) else known or uuid.uuid4().hex
 
 
 def _name(response: Response) -> Response:

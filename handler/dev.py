@@ -44,9 +44,10 @@ from knative_lambda.deploy.embedded.subscribers import Subscribers
 from knative_lambda.deploy.embedded.transport import Request, end_to_end
 from knative_lambda.handler import wire
 from knative_lambda.handler.access import modes
-from knative_lambda.handler.app import HttpSettings, create_app
+from knative_lambda.handler.app import create_app
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.deadletters import keep, letter
+from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.logs import relay
 from knative_lambda.handler.options import HOST, Options
 from knative_lambda.handler.problems import CONTENT_TYPE, Problem

@@ -7,13 +7,14 @@ and after each of them. A call that is not said to read is an effect: a port's n
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from knative_lambda.deploy.cluster import Kind
 
 Thing = TypeVar("Thing")
 READS: Mapping[str, frozenset[str]] = {
-    "cluster": frozenset({"get", "heads", "list", "pod_log"}),
+    "cluster": frozenset({"get", "heads", "list", "page", "pod_log"}),
     "store": frozenset({"get", "stat", "list", "presign"}),
     "registry": frozenset({"digest", "tags", "referrers"}),
     "pusher": frozenset({"manifest", "blob"}),
@@ -53,6 +54,19 @@ def tell(call: Call, do: Callable[[], Any]) -> Any:
     if call.is_effect:
         log.info("effect", extra={"fields": {"effect": str(call)}})
     return done
+
+
+def together(*around: Around) -> Around | None:
+    """Return what goes through all of these, the first of them outermost; None for none."""
+    if not around:
+        return None
+
+    def all_of_them(call: Call, do: Callable[[], Any]) -> Any:
+        for each in reversed(around):
+            do = partial(each, call, do)
+        return do()
+
+    return all_of_them
 
 
 def watched(thing: Thing, around: Around | None) -> Thing:

@@ -8,7 +8,6 @@ Level-based: the labels are all there is to know. Nothing here sends.
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -41,9 +40,10 @@ def tidy(namespace: str, product: Product) -> None:
     removes so many at most that it ends in time.
     """
     oldest = (product.now() - timedelta(seconds=product.settings.dead_letter_ttl)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    heads = sorted(product.cluster.heads(DEAD_LETTER, namespace), key=_came)
+    heads = sorted(product.cluster.heads(DEAD_LETTER, namespace), key=came)
+    product.census.letters(namespace, len(heads))
     too_many = len(heads) - product.settings.dead_letters_kept
-    going = [head for index, head in enumerate(heads) if index < too_many or _came(head) < oldest]
+    going = [head for index, head in enumerate(heads) if index < too_many or came(head) < oldest]
     going = [head for head in going if not is_resent(head)]
     gone = {head["metadata"]["name"] for head in going}
     for head in heads:
@@ -131,10 +131,9 @@ def function_of(letter: Object) -> str:
     return (found[1] or found[2]) if found else ""
 
 
-def summaries(found: list[Object]) -> Iterator[Object]:
-    """Yield letters for a list: the newest first, without the data of their events."""
-    for letter in sorted(found, key=_came, reverse=True):
-        yield {**letter, "spec": {**letter["spec"], "event": _attributes(letter["spec"]["event"])}}
+def summary(letter: Object) -> Object:
+    """Return a letter for a list: without the data of its event."""
+    return {**letter, "spec": {**letter["spec"], "event": _attributes(letter["spec"]["event"])}}
 
 
 def _attributes(event: Object) -> Object:
@@ -153,7 +152,8 @@ def _trigger(letter: Object) -> str:
     return trigger
 
 
-def _came(letter: Object) -> str:
+def came(letter: Object) -> str:
+    """Return when a letter's event came last; of anything else, when it was made."""
     meta = letter["metadata"]
     came: str = meta.get("annotations", {}).get(names.CAME_ANNOTATION, meta["creationTimestamp"])
     return came

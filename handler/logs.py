@@ -9,6 +9,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from knative_lambda.schemas import trace
 from knative_lambda.schemas.redaction import redact, redacted
 
 PRODUCT = "knative_lambda"
@@ -76,7 +77,8 @@ def _moment(record: logging.LogRecord) -> datetime:
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(record, "fields", {})
-    return {name: _shown(value) for name, value in fields.items()}
+    known = {"trace_id": found} if (found := trace.trace_id(trace.current())) else {}
+    return {name: _shown(value) for name, value in (fields | known).items()}
 
 
 def _shown(value: Any) -> Any:

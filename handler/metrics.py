@@ -5,8 +5,10 @@ without touching anything else. One process, one registry, no globals.
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from threading import Thread
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -19,6 +21,11 @@ from prometheus_client import (
     start_http_server,
 )
 
+from knative_lambda.handler import asked
+from knative_lambda.handler.census import Census
+from knative_lambda.handler.effects import READS, Call
+from knative_lambda.handler.metrics_census import CensusMetrics
+from knative_lambda.schemas.errors import ProductError
 from knative_lambda.schemas.guard import DEPENDENCIES, STATES
 from knative_lambda.schemas.types import TYPES
 
@@ -26,6 +33,9 @@ OURS = "knative_lambda_"
 OTHER = "other"
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 """Upper bounds of the histogram's buckets: a Trigger waits 30 s."""
+PORTS = frozenset({*READS, "broker"})
+"""Whose calls are counted."""
+OPERATIONS = asked.API | asked.EVENTS
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +55,13 @@ class Metrics:
         self._seconds = Histogram(f"{OURS}event_seconds", "From body to end", ("type",), buckets=SECONDS, registry=it)
         self._notes = Counter(f"{OURS}notifications", "Notifications offered", ("type", "outcome"), registry=it)
         self._audit = Counter(f"{OURS}audit_records", "Audit records, for the sink", ("outcome",), registry=it)
+        self._turned_away = Counter(
+            f"{OURS}turned_away", "Denied, or over a rate", ("operation", "status"), registry=it
+        )
+        self._calls = Counter(f"{OURS}calls", "Calls of ports", ("port", "operation", "result"), registry=it)
+        self._call_seconds = Histogram(
+            f"{OURS}call_seconds", "With retries", ("port", "operation"), buckets=SECONDS, registry=it
+        )
         self._server: tuple[WSGIServer, Thread] | None = None
         for dependency in dependencies:
             self._show(dependency, STATES[0])
@@ -72,6 +89,31 @@ class Metrics:
     def audited(self, outcome: str, number: int) -> None:
         """Count audit records that the sink took (``sent``), did not take yet (``later``), or never got (``lost``)."""
         self._audit.labels(outcome).inc(number)
+
+    def turned_away(self, operation: str, status: int) -> None:
+        """Count who was denied something, or was over a rate."""
+        self._turned_away.labels(operation if operation in OPERATIONS else OTHER, str(status)).inc()
+
+    def call(self, call: Call, do: Callable[[], Any]) -> Any:
+        """Make a call of a port and count it (an `Around`): ``ok``, the error that it was answered, or ``error``."""
+        if call.port not in PORTS:
+            return do()
+        result, began = "error", time.perf_counter()
+        try:
+            done = do()
+            result = "ok"
+        except ProductError as error:
+            result = type(error).__name__
+            raise
+        else:
+            return done
+        finally:
+            self._calls.labels(call.port, call.method, result).inc()
+            self._call_seconds.labels(call.port, call.method).observe(time.perf_counter() - began)
+
+    def show(self, census: Census, product: str) -> None:
+        """Show what a census has counted, too; `product` is the product's namespace."""
+        self.registry.register(CensusMetrics(census, product, OURS))
 
     def serve(self, port: int) -> None:
         """Let the metrics be read on this port, 0 for none; one that is taken is told, and nothing else suffers."""

@@ -19,6 +19,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from knative_lambda.deploy.cluster import FUNCTION, Cluster, Object
 from knative_lambda.handler.dues import Dues
+from knative_lambda.schemas import trace
 from knative_lambda.schemas.catalogue import dataschema
 from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
 from knative_lambda.schemas.redaction import redacted
@@ -43,7 +44,7 @@ TURN = 5.0
 
 
 def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes]:
-    """Return the headers and body of a notification, a CloudEvent in binary mode."""
+    """Return the headers and body of a notification, a CloudEvent in binary mode, of this thread's trace."""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": note["id"],
@@ -53,6 +54,7 @@ def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes
         "time": datetime.now(UTC),
         "datacontenttype": "application/json",
         "dataschema": dataschema(TYPES[note["type"]].schema),
+        **({trace.HEADER: now} if (now := trace.current()) else {}),
     }
     made = to_binary_event(CloudEvent(attributes, redacted(note["data"])))
     return made.headers, made.body
@@ -115,7 +117,8 @@ class Outbox:
         owed = function.get("status", {}).get("outbox", []) if function else []
         if function is None or not owed:
             return wait
-        offered = self._offer(owed, tenant, name)
+        with trace.within(trace.of(function)):
+            offered = self._offer(owed, tenant, name)
         left = {note["id"] for note in offered.left}
         self._cross_out(function, {note["id"] for note in owed} - left)
         return max(wait, offered.wait)

@@ -4,7 +4,7 @@ Called by `app.py` alone, for each event and each request under ``/v1``. Nothing
 the names and ids that say which it was.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,9 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.rates import Rates
 
 DENIED = (401, 403)
+TURNED_AWAY = (*DENIED, 429)
+TurnedAway = Callable[[str, int], None]
+"""Told of each who was turned away what they asked for, and the status; must be quick and must not raise."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Porter:
     tenants: Collection[str] = ()
     legacy_tenant: str = ""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    listeners: Sequence[TurnedAway] = ()
 
     def asked(self, event: Event) -> Asked:
         """Return what an event asks for."""
@@ -64,6 +68,8 @@ class Porter:
         self, wanted: Asked, end: Answered, event_id: str = "", event_source: str = "", event_type: str = ""
     ) -> None:
         """Write a record; a hint has one only where it was denied, since by itself it changes nothing."""
+        for listener in self.listeners if end.status in TURNED_AWAY else ():
+            listener(wanted.operation, end.status)
         if self.trail is None or (wanted.is_hint and end.status not in DENIED):
             return
         self.trail.add(

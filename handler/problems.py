@@ -11,6 +11,7 @@ from knative_lambda.schemas.errors import (
     Denied,
     Fault,
     Malformed,
+    NotNow,
     Refused,
     Temporary,
     TooLarge,
@@ -33,6 +34,8 @@ class Problem:
     detail: str
     faults: tuple[Fault, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Members of the body that this problem alone has."""
 
     def body(self, correlation_id: str) -> dict[str, Any]:
         """Return the problem as JSON, with the id under which the log has more."""
@@ -43,23 +46,31 @@ class Problem:
             "detail": self.detail,
             "faults": [{"where": fault.where, "message": fault.message} for fault in self.faults],
             "correlation_id": correlation_id,
+            **self.more,
         }
 
 
 def of(error: Exception) -> Problem:
-    """Return the problem that an error is to the sender: 400, 401, 403, 413, 422, 429, 503 or 500."""
+    """Return the problem that an error is to the sender: 400, 401, 403, 409, 413, 422, 429, 503 or 500."""
     if isinstance(error, Temporary):
         return _delay(error)
     if isinstance(error, Denied):
         return _denial(error)
-    if not isinstance(error, Refused):
-        detail = "An error of this service; its log has more under the correlation id."
-        return Problem(500, "internal", "An error of this service", detail)
+    if isinstance(error, NotNow):
+        more = {"allowed_actions": list(error.allowed)}
+        return Problem(409, "not-now", "This cannot be done to it as it is", str(error), more=more)
+    if isinstance(error, Refused):
+        return _refused(error)
+    detail = "An error of this service; its log has more under the correlation id."
+    return Problem(500, "internal", "An error of this service", detail)
+
+
+def _refused(error: Refused) -> Problem:
     if isinstance(error, Malformed):
         return _refusal(400, "malformed", "This is no CloudEvent", error)
     if isinstance(error, TooLarge):
         return _refusal(413, "too-large", "This is over a limit", error)
-    return _refusal(422, "refused", "This event is never accepted as it is", error)
+    return _refusal(422, "refused", "This is never accepted as it is", error)
 
 
 def _delay(error: Temporary) -> Problem:

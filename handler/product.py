@@ -17,8 +17,10 @@ from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
+from knative_lambda.handler.census import Census
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.spans import Spans
 from knative_lambda.schemas.errors import Fault, Refused
 from knative_lambda.schemas.names import TENANT_LABEL
 from knative_lambda.storage import keys
@@ -46,6 +48,10 @@ class Product:
     """Told of a DeadLetter (namespace, name) of which something may be wanted; must not block."""
     reach: Reach | None = None
     """Which hosts a ready image may be of; None where nobody is asked for it."""
+    census: Census = field(default_factory=Census)
+    """What the sweeps of this process have counted."""
+    spans: Spans = field(default_factory=Spans)
+    """Who makes spans of what is done."""
 
     @property
     def cluster(self) -> Cluster:

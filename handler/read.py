@@ -5,10 +5,14 @@ Called by the paths under ``/v1``. None where there is no such thing, or no such
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from knative_lambda.builds.settle import LOG_KEPT
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Object
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, Kind, Object
 from knative_lambda.handler import letters
+from knative_lambda.handler.api import live, pages, states
+from knative_lambda.handler.api.live import Look
+from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import Conflict, Refused
 
@@ -19,46 +23,45 @@ class Records:
 
     product: Product
 
-    def list_functions(self, tenant: str) -> list[Object] | None:
-        """Return a tenant's Functions by name."""
-        return self.product.cluster.list(FUNCTION, tenant) if self.product.is_tenant(tenant) else None
+    def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
+        """Return a page of a list; raise `Refused` like `pages.read`."""
+        if not self.has(kind, namespace):
+            return None
+        part = pages.read(kind, namespace, wanted, self.product.cluster)
+        summary = letters.summary if kind == DEAD_LETTER else dict
+        return Part([states.shown(kind, summary(body)) for body in part.items], part.after)
 
-    def get_function(self, tenant: str, name: str) -> Object | None:
-        """Return one Function."""
-        return self.product.cluster.get(FUNCTION, tenant, name) if self.product.is_tenant(tenant) else None
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return one object."""
+        found = self.product.cluster.get(kind, namespace, name) if self.has(kind, namespace) else None
+        return states.shown(kind, found) if found else None
 
-    def get_build(self, tenant: str, name: str) -> Object | None:
-        """Return one Build."""
-        return self.product.cluster.get(BUILD, tenant, name) if self.product.is_tenant(tenant) else None
+    def now(self) -> datetime:
+        """Return the product's time."""
+        return self.product.now()
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
         """Return the log of a Build's last attempt, once it has ended."""
-        build = self.get_build(tenant, name)
+        build = self.get(BUILD, tenant, name)
         key = build.get("status", {}).get("log") if build else None
         return self.product.workshop.store.get(key, limit=2 * LOG_KEPT) if key else None
 
-    def list_letters(self, namespace: str) -> list[Object] | None:
-        """Return the DeadLetters of a tenant or of the product, the newest first, without their events' data."""
-        if not self._has_letters(namespace):
-            return None
-        return list(letters.summaries(self.product.cluster.list(DEAD_LETTER, namespace)))
-
-    def get_letter(self, namespace: str, name: str) -> Object | None:
-        """Return one DeadLetter."""
-        return self.product.cluster.get(DEAD_LETTER, namespace, name) if self._has_letters(namespace) else None
+    def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
+        """Return a Build with the logs of its attempts."""
+        return live.look(tenant, name, before, self.product) if self.product.is_tenant(tenant) else None
 
     def resend(self, namespace: str, name: str) -> Object | None:
         """Label a DeadLetter to be sent again and return it; raise `Refused` where its event was not kept whole."""
-        letter = self.get_letter(namespace, name)
+        letter = self.product.cluster.get(DEAD_LETTER, namespace, name) if self.has(DEAD_LETTER, namespace) else None
         if letter is None:
             return None
         if why_not := letters.obstacle(letter):
             raise Refused.because("/spec/event", why_not)
-        return self.product.cluster.replace(DEAD_LETTER, letters.wanted_again(letter))
+        return states.shown(DEAD_LETTER, self.product.cluster.replace(DEAD_LETTER, letters.wanted_again(letter)))
 
     def resend_all(self, namespace: str) -> int | None:
         """Label all DeadLetters of a namespace that were kept whole; return how many these are."""
-        if not self._has_letters(namespace):
+        if not self.has(DEAD_LETTER, namespace):
             return None
         resent = 0
         for head in self.product.cluster.heads(DEAD_LETTER, namespace):
@@ -66,5 +69,7 @@ class Records:
                 resent += self.resend(namespace, head["metadata"]["name"]) is not None
         return resent
 
-    def _has_letters(self, namespace: str) -> bool:
-        return namespace == self.product.settings.namespace or self.product.is_tenant(namespace)
+    def has(self, kind: Kind, namespace: str) -> bool:
+        """Say whether a namespace is a tenant's; of letters, the product's own too."""
+        is_ours = kind == DEAD_LETTER and namespace == self.product.settings.namespace
+        return is_ours or self.product.is_tenant(namespace)

@@ -68,6 +68,10 @@ class Settings:
     """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for the sink, each where needed; "" is none of them."""
     metrics_port: int = 9464
     """The port that Prometheus reads; 0 for none. Not 9090 or 9091: Knative's proxy has them, in the same pod."""
+    traces_url: str = ""
+    """Where spans go by OTLP over HTTP, ``http://collector:4318/v1/traces``; "" makes none."""
+    traces_percent: int = 100
+    """Of a hundred traces that nobody has decided to keep before us, how many are."""
     store_url: str = ""
     """``s3://bucket/prefix``, ``minio://host/bucket/prefix``, ``file:///folder`` or ``memory://name``."""
     store_endpoint: str = ""

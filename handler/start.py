@@ -1,7 +1,7 @@
 """build.start: this is the function's source now.
 
 The source goes to the store first, then one write of the Function is the commit point: from there on nothing needs the
-event, and any sweep can finish what it began.
+event, and any sweep can finish what it began. A source that is on record already need not be sent again (`earlier.py`).
 """
 
 import logging
@@ -17,11 +17,13 @@ from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge, rests
+from knative_lambda.handler.earlier import AGAIN, again
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import Key
 from knative_lambda.handler.product import Product
+from knative_lambda.schemas import trace
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
-from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION
+from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION, TRACE_ANNOTATION
 
 Prepared = tuple[str, Choice]
 log = logging.getLogger(__name__)
@@ -36,9 +38,11 @@ def start_build(event: Event, product: Product) -> None:
     """
     data = event.data
     tenant, name = data["tenant"], data["name"]
-    source.check(data, "/data")
+    if AGAIN not in data:
+        source.check(data, "/data")
     product.require_tenant(tenant)
-    product.require_runnable(tenant, data, "/data")
+    if AGAIN not in data:
+        product.require_runnable(tenant, data, "/data")
     key = order.key_of(event, product.now())
     prepared: Prepared | None = None
     for _ in range(WRITES):
@@ -51,11 +55,15 @@ def start_build(event: Event, product: Product) -> None:
             log.info("%s/%s has seen a newer event than %s: nothing changes", tenant, name, event.id)
             return
         if stands == "newer":
-            prepared = prepared or _prepared(event, found, product)
             try:
-                body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared[0], key)}
-                inputs, build = _inputs(body, prepared, key, product)
-                written = _write(body, inputs, key, product)
+                build = None
+                if AGAIN in data:
+                    body, inputs = again(found, data[AGAIN], key, product)
+                else:
+                    prepared = prepared or _prepared(event, found, product)
+                    body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared[0], key)}
+                    inputs, build = _inputs(body, prepared, key, product)
+                written = _write(_traced(body, found, product), inputs, key, product)
             except (Conflict, AlreadyExists):
                 continue
             if (found is None and _is_late(written, key, product)) or rests(written, inputs, build, product):
@@ -111,6 +119,15 @@ def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:
     body = {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **notes}}}
     is_new = "resourceVersion" not in meta
     return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)
+
+
+def _traced(body: Object, found: Object | None, product: Product) -> Object:
+    """Let a Function be of this event's trace; of the one before where what came again is there already."""
+    now = trace.current() if product.spans.is_on else ""
+    if not now or (found and found["spec"] == body["spec"] and condition(found, "Built")["status"] == "True"):
+        return body
+    meta = body["metadata"]
+    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), TRACE_ANNOTATION: now}}}
 
 
 def _new(tenant: str, name: str) -> Object:

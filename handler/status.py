@@ -84,7 +84,10 @@ def status(function: Object, found: Told, now: datetime) -> Object:
     if seen.ready == "True":
         after["image"] = seen.image
         if found.image == seen.image:
-            after["latestReadyBuild"] = found.build["metadata"]["name"] if found.build else ""
+            ready, known = found.build["metadata"]["name"] if found.build else "", before.get("latestReadyBuild", "")
+            if known not in ("", ready):
+                after["previousReadyBuild"] = known
+            after["latestReadyBuild"] = ready
     return owing(after, _notes(function, after, found))
 
 

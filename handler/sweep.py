@@ -55,6 +55,7 @@ def sweep(event: Event, product: Product) -> None:
     for tenant in product.settings.tenants:
         attempt(partial(visit_tenant, tenant), tenant)
     _sweep_all(attempt, product)
+    product.census.done(product.now())
     _collect(event, product)
     if failures:
         raise failures[-1]
@@ -76,17 +77,22 @@ def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], object]]:
     """Yield the Builds that may be wanted no more, and the Jobs whose Build may be gone."""
     jobs = product.cluster.list(JOB, names.builds_namespace(tenant))
     building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs if not _has_ended(job)}
-    wanted = {
-        (one["metadata"]["uid"], one.get("status", {}).get("latestBuild"))
-        for one in product.cluster.list(FUNCTION, tenant)
-    }
-    for build in product.cluster.list(BUILD, tenant):
+    wanted, found = _wanted(tenant, product), product.cluster.list(BUILD, tenant)
+    product.census.builds(tenant, found, product.now())
+    for build in found:
         is_wanted = (build["spec"]["functionUID"], build["metadata"]["name"]) in wanted
         is_owed = builds.is_owed(build) and not is_wanted
         goes_on = record.phase(build) not in record.TERMINAL and is_wanted
         if is_owed or not (goes_on or record.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
             yield partial(retire, build, product)
     yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
+
+
+def _wanted(tenant: str, product: Product) -> set[tuple[str, str | None]]:
+    """Return which Build each Function wants, by the Function's UID."""
+    functions = product.cluster.list(FUNCTION, tenant)
+    product.census.functions(tenant, functions, product.now())
+    return {(one["metadata"]["uid"], one.get("status", {}).get("latestBuild")) for one in functions}
 
 
 def _has_ended(job: Object) -> bool:

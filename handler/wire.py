@@ -5,7 +5,7 @@ Called by `__main__.py`. The embedded mode joins its own adapters the same way, 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
 from knative_lambda.handler import effects
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
+from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.audit.sink import sink_of
 from knative_lambda.handler.audit.trail import Counted, Trail
 from knative_lambda.handler.broker import HttpBroker
@@ -45,14 +46,14 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
 from knative_lambda.handler.later import Later
 from knative_lambda.handler.outbox import Notified
-from knative_lambda.handler.porter import Porter
+from knative_lambda.handler.porter import Porter, TurnedAway
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.rates import Rates
 from knative_lambda.handler.read import Records
-from knative_lambda.handler.records import ReadModel
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, PREFIX, BadSettings, Settings, credentials, require
+from knative_lambda.handler.spans import Spans
 from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings
@@ -97,12 +98,16 @@ class Listeners:
     """Of every call of a dependency that is tried again."""
     notified: Sequence[Notified] = ()
     """Of every notification that was offered."""
+    called: Sequence[Around] = ()
+    """Of every call of a port, which they make; the first is outermost."""
+    spans: Spans = field(default_factory=Spans)
+    """Of what is done, to make spans of it."""
 
 
-def service(settings: Settings, listeners: Listeners, around: Around | None = None) -> tuple[Service, Senders]:
+def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]:
     """Return the service on a real cluster, and what sends for it, which is not started yet.
 
-    Every call of a port goes through `around`, where it is given, or `log_effects` asks for one.
+    Every call of a port goes through whoever is told of calls, and is logged where `log_effects` asks for it.
     Raises `BadSettings` (or `ValueError`, for the store's URL) naming everything that is missing or wrong.
     """
     verifies = settings.supply_sign or settings.supply_verify != "none"
@@ -118,7 +123,8 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
         reviews=KubernetesReviews(cluster),
     )
     ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
-    around = around or (effects.tell if settings.log_effects else None)
+    spans = [listeners.spans.call] if listeners.spans.is_on else []
+    around = effects.together(*listeners.called, *spans, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
     senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
     builder = builders(settings, ports)
@@ -128,13 +134,15 @@ def service(settings: Settings, listeners: Listeners, around: Around | None = No
         reuse=reuse(settings, ports.cluster, ports.pusher),
         attestor=attestor(settings, ports.store, ports.pusher),
     )
-    joined = replace(join(settings, touched, senders, trusts=trust(settings, ports.pusher)), reach=settings.reach)
-    product = effects.watched(joined, around)
+    joined = join(settings, touched, senders, trusts=trust(settings, ports.pusher), spans=listeners.spans)
+    product = effects.watched(replace(joined, reach=settings.reach), around)
     read = Records(product) if settings.api else None
     return Service(product, senders, states, read, modes.entrances(product, ports.reviews)), senders
 
 
-def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Trail]:
+def porter(
+    settings: Settings, listeners: Sequence[Counted], turned_away: Sequence[TurnedAway] = ()
+) -> tuple[Porter, Trail]:
     """Return who counts and notes what comes in, and the audit trail, which is not started yet.
 
     Raises `BadSettings` for a sink that is none.
@@ -145,11 +153,18 @@ def porter(settings: Settings, listeners: Sequence[Counted]) -> tuple[Porter, Tr
         raise BadSettings(f"{PREFIX}AUDIT_SINK: {error}") from error
     trail = Trail(sink, listeners)
     counted = Rates(settings.rates, frozenset(settings.tenants))
-    return Porter(counted, trail, frozenset(settings.tenants), settings.legacy_tenant), trail
+    tenants = frozenset(settings.tenants)
+    return Porter(counted, trail, tenants, settings.legacy_tenant, listeners=turned_away), trail
 
 
-def join(
-    settings: Settings, workshop: Workshop, senders: Senders, builder: str = "kaniko", trusts: Trust | None = None
+def join(  # noqa: PLR0913 - all of it, in one place
+    settings: Settings,
+    workshop: Workshop,
+    senders: Senders,
+    builder: str = "kaniko",
+    *,
+    trusts: Trust | None = None,
+    spans: Spans | None = None,
 ) -> Product:
     """Return the product over these ports."""
 
@@ -159,7 +174,15 @@ def join(
     touched = replace(workshop, later=Later(look).at)
     owes, letters, decided = senders.owes, senders.look_at, deploying(settings)
     product = Product(
-        settings, touched, decided, lambda: datetime.now(UTC), owes, builder, letters=letters, trust=trusts
+        settings,
+        touched,
+        decided,
+        lambda: datetime.now(UTC),
+        owes,
+        builder,
+        letters=letters,
+        trust=trusts,
+        spans=spans or Spans(),
     )
     return product
 

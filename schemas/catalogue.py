@@ -5,7 +5,7 @@ jsonschema-rs is imported here alone.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -39,8 +39,24 @@ def resource_schema(kind: str) -> dict[str, Any]:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 description of the paths under ``/v1``."""
-    return _read("openapi.json")
+    """Return the OpenAPI 3.1 description of the paths under ``/v1``, whole: with the schemas that it names."""
+    described = _read("openapi.json")
+    schemas = described["components"]["schemas"]
+    for kind in ("Function", "Build", "DeadLetter"):
+        schemas[f"{kind}Resource"] = _bare(resource_schema(kind))
+    schemas |= {f"common.{name}": schema for name, schema in _bare(event_schema("common"))["$defs"].items()}
+    start = _bare(event_schema("build.start"))
+    schemas["Start"] = {**start, "required": [name for name in start["required"] if name not in ("tenant", "name")]}
+    return described
+
+
+def _bare(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema as a part of the description, its references as they are there."""
+    text = json.dumps({key: value for key, value in schema.items() if key not in ("$schema", "$id")})
+    for local in ('"common.json#/$defs/', '"#/$defs/'):
+        text = text.replace(local, '"#/components/schemas/common.')
+    bare: dict[str, Any] = json.loads(text)
+    return bare
 
 
 def event_faults(schema: str, data: object, where: str = "/data") -> list[Fault]:

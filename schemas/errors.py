@@ -8,6 +8,7 @@
     ├── Denied           who asks may not, whatever the request says; they are told no more
     │   ├── Unauthenticated  nobody here knows who asks (401)
     │   └── Forbidden    who asks has no right to it (403)
+    ├── NotNow           not to the thing as it is: look at it again (409)
     └── Temporary        the same request may be accepted later: send it again (503)
         ├── Unavailable  a dependency did not answer, or its breaker is open
         │   ├── Untrusted  somebody answered of whom nobody here says who it is
@@ -77,6 +78,14 @@ class Unauthenticated(Denied):
 
 class Forbidden(Denied):
     """It is known who asks, and they have no right to it, whether or not it is there."""
+
+
+class NotNow(ProductError):
+    """What is asked for cannot be done to the thing as it is; `allowed` are the actions that can."""
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        self.allowed = tuple(allowed)
+        super().__init__(message)
 
 
 class Temporary(ProductError):

@@ -1,10 +1,12 @@
 """What holds for all tests, and what a run of them says at its end, beside what passed."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from support.apiserver import MissingProgramError, api_server
 
 from knative_lambda.schemas import redaction
 
@@ -40,3 +42,14 @@ def unlearnt() -> Iterator[None]:
         values.clear()
     redaction._forms.clear()
     redaction._heads.clear()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[str]:
+    """Yield the path of a kubeconfig; where the server's programs are missing, skip, or fail in CI."""
+    with contextlib.ExitStack() as running:
+        try:
+            path = running.enter_context(api_server())
+        except MissingProgramError as error:
+            (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
+        yield str(path)

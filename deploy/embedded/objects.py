@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from knative_lambda.deploy import objects
-from knative_lambda.deploy.cluster import NAMESPACE, Kind, Object
+from knative_lambda.deploy.cluster import NAMESPACE, Kind, Object, Page
 from knative_lambda.deploy.embedded.rows import Rows, Verb, connect
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Refused, Unavailable
 
@@ -64,11 +64,22 @@ class SQLiteCluster:
         with self._rows() as rows:
             return rows.read(kind, namespace, name)
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
-        """Return the objects of a namespace by name, of each its kind and metadata alone."""
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that `list` does, of each its kind and metadata alone."""
         objects.check_address(kind, namespace)
+        objects.check_labels(labels or {})
         with self._rows() as rows:
-            return rows.heads(kind, namespace)
+            return rows.heads(kind, namespace, labels or {})
+
+    def page(self, kind: Kind, namespace: str, labels: Mapping[str, str], *, most: int, after: str = "") -> Page:
+        """Return `most` of the objects that `list` does, those whose names come after `after`."""
+        if after:
+            objects.check_address(kind, namespace, after)
+        objects.check_address(kind, namespace)
+        objects.check_labels(labels)
+        with self._rows() as rows:
+            found = rows.select(kind, namespace, labels, most + 1, after)
+        return Page(found[:most], found[most - 1]["metadata"]["name"] if len(found) > most else "")
 
     def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0

@@ -7,7 +7,6 @@ power cut may take the last writes with it, but leaves no half one.
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Literal, cast
 
@@ -54,17 +53,20 @@ class Rows:
         """Return the object, or None."""
         return next(self._found("kind = ? AND namespace = ? AND name = ?", _column(kind), namespace, name), None)
 
-    def select(self, kind: Kind, namespace: str, labels: Mapping[str, str], most: int = 0) -> list[Object]:
-        """Return the objects of a namespace with these labels, by name: the first `most`, all for 0."""
-        pairs = (part for label in labels.items() for part in label)
-        where = "kind = ? AND namespace = ?" + _LABELLED * len(labels)
-        return list(islice(self._found(where, _column(kind), namespace, *pairs), most or None))
+    def select(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], most: int = 0, after: str = ""
+    ) -> list[Object]:
+        """Return the objects of a namespace with these labels, by name after `after`: the first `most`, all for 0."""
+        where, values = _selected(kind, namespace, labels)
+        return list(self._found(f"{where} AND name > ?", *values, after, most=most))
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
         """Return what `select` does, of each object its kind and metadata alone."""
+        where, values = _selected(kind, namespace, labels)
+        # `where` is made of the constants of this file
         rows = self._db.execute(
-            "SELECT json_extract(body, '$.metadata') FROM objects WHERE kind = ? AND namespace = ? ORDER BY name",
-            (_column(kind), namespace),
+            f"SELECT json_extract(body, '$.metadata') FROM objects WHERE {where} ORDER BY name",  # noqa: S608
+            values,
         )
         head = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [head | {"metadata": json.loads(metadata)} for (metadata,) in rows.fetchall()]
@@ -121,10 +123,16 @@ class Rows:
         alive = "SELECT count(*) FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
         return uids != "[]" and self._db.execute(alive, (uids,)).fetchone() == (0,)
 
-    def _found(self, where: str, *values: str) -> Iterator[Object]:
-        # `where` is one of the constants of this file
-        rows = self._db.execute(f"SELECT body FROM objects WHERE {where} ORDER BY name", values)  # noqa: S608
+    def _found(self, where: str, *values: str, most: int = 0) -> Iterator[Object]:
+        # `where` is made of the constants of this file
+        select = f"SELECT body FROM objects WHERE {where} ORDER BY name LIMIT ?"  # noqa: S608
+        rows = self._db.execute(select, (*values, most or -1))
         return (json.loads(body) for (body,) in rows.fetchall())
+
+
+def _selected(kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    pairs = (part for label in labels.items() for part in label)
+    return "kind = ? AND namespace = ?" + _LABELLED * len(labels), (_column(kind), namespace, *pairs)
 
 
 def _column(kind: Kind) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.chart import CHART, REQUIRED, run_helm
 
-from knative_lambda.client.tenants import CHART as SHIPPED
+from knative_lambda.client.commands.tenants import CHART as SHIPPED
 
 FAKE = """#!{python}
 import json, pathlib, sys

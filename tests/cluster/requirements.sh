@@ -22,7 +22,7 @@ for folder in "$CLUSTER_CACHE" "$CLUSTER_RUN"; do
 done
 
 packages=(ca-certificates conntrack containerd containernetworking-plugins curl debootstrap docker-registry
-  etcd-server iproute2 iptables openssl procps runc)
+  etcd-server iproute2 iptables openssl procps prometheus runc)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 [ -z "${CLUSTER_POLICIES:-}" ] || packages+=(ipset)
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -40,7 +40,7 @@ install || { say "refreshing apt's lists"; apt-get update -qq >>"$log" 2>&1 && i
 }
 rm -f "$log"
 if [ -d /run/systemd/system ]; then # nor after the next boot, on the cluster's ports
-  for service in etcd docker-registry; do
+  for service in etcd docker-registry prometheus; do
     case " ${missing[*]} " in *" $service"*) systemctl disable --now -q "$service" || true ;; esac
   done
 fi

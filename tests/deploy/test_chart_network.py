@@ -180,6 +180,17 @@ def test_the_metrics_are_read_from_the_namespaces_that_are_named_and_their_port_
         assert "ports" not in container
 
 
+def test_prometheus_operator_is_told_where_to_read_and_only_where_that_is_wanted() -> None:
+    values: dict[str, Any] = {"port": 9999, "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}
+    [monitor] = [each for each in render(metrics=values) if each["kind"] == "PodMonitor"]
+    assert monitor["metadata"]["labels"].items() >= {"release": "prometheus"}.items()
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == "user-port", "the one that Knative declares, in every pod of a Service"
+    assert endpoint["relabelings"][0]["replacement"] == "$1:9999"
+    for without in ({}, {"metrics": {**values, "port": 0}}):
+        assert not [each for each in render(**without) if each["kind"] == "PodMonitor"]
+
+
 def test_the_policies_select_every_pod_and_what_the_product_makes() -> None:
     """Knative labels the Pods of a Service with its name; a build's have the labels of its Job."""
     attempt = Attempt(

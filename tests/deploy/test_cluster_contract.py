@@ -20,6 +20,7 @@ from knative_lambda.deploy.cluster import (
     Cluster,
     Kind,
     Object,
+    Page,
 )
 from knative_lambda.deploy.embedded.objects import SQLiteCluster
 from knative_lambda.deploy.guard import PATIENCE, GuardedCluster
@@ -118,7 +119,39 @@ def test_the_heads_of_objects_are_what_a_list_has_without_their_content(
     whole = cluster.list(KNATIVE_SERVICE, namespace)
     heads = cluster.heads(KNATIVE_SERVICE, namespace)
     assert heads == [{key: each[key] for key in ("apiVersion", "kind", "metadata")} for each in whole]
+    assert cluster.heads(KNATIVE_SERVICE, namespace, {"app": "b"}) == heads[2:]
     assert cluster.heads(KNATIVE_SERVICE, "nowhere") == []
+
+
+@pytest.mark.parametrize("labels", [{}, {"app": "yes"}])
+def test_a_list_is_read_in_pages_each_beginning_where_the_one_before_ended(
+    cluster: Cluster, service: Callable[..., Object], namespace: str, labels: dict[str, str]
+) -> None:
+    """Whatever comes or goes meanwhile: what was there all the time is on one page."""
+    for number in range(7):
+        cluster.create(KNATIVE_SERVICE, service(f"f-{number}", labels={"app": "yes"}))
+    page = cluster.page(KNATIVE_SERVICE, namespace, labels, most=3)
+    whole = cluster.list(KNATIVE_SERVICE, namespace)
+    assert page.items == whole[:3]
+    cluster.delete(KNATIVE_SERVICE, namespace, "f-2")
+    found = []
+    while page.after:
+        page = cluster.page(KNATIVE_SERVICE, namespace, labels, most=3, after=page.after)
+        found += page.items
+    assert found == whole[3:]
+
+
+def test_a_last_page_that_is_full_says_that_it_is_the_last(
+    cluster: Cluster, service: Callable[..., Object], namespace: str
+) -> None:
+    cluster.create(KNATIVE_SERVICE, service())
+    assert cluster.page(KNATIVE_SERVICE, namespace, {}, most=1).after == ""
+    assert cluster.page(KNATIVE_SERVICE, "nowhere", {}, most=1) == Page([])
+
+
+def test_a_place_that_no_page_has_said_is_refused(cluster: Cluster, namespace: str) -> None:
+    with pytest.raises(Refused):
+        cluster.page(KNATIVE_SERVICE, namespace, {}, most=1, after="No Place")
 
 
 def test_a_list_of_a_built_in_kind_says_what_its_items_are(cluster: Cluster, namespace: str) -> None:

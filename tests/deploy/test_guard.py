@@ -13,6 +13,7 @@ from knative_lambda.schemas.guard import Guard, Switches
 CALLS: dict[str, tuple[int, Callable[[Cluster], Any]]] = {
     "get": (2, lambda it: it.get(JOB, "a", "b")),
     "heads": (2, lambda it: it.heads(JOB, "a")),
+    "page": (2, lambda it: it.page(JOB, "a", {}, most=1)),
     "list": (2, lambda it: it.list(JOB, "a")),
     "pod_log": (1, lambda it: it.pod_log("a", "b", "c", limit=1)),
     "create": (1, lambda it: it.create(JOB, {})),

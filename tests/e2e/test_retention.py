@@ -39,7 +39,7 @@ def test_a_week_after_its_delete_nothing_is_left_of_a_function(
     live.ready("aged")
     live.delete("aged")
     process = Handler()
-    service, _ = wire.service(replace(read(settings), build_cache=1), wire.Listeners(), process.around)
+    service, _ = wire.service(replace(read(settings), build_cache=1), wire.Listeners(called=[process.around]))
     later = replace(service.product, now=lambda: datetime.now(UTC) + WEEK)
     kinds = {what.partition("/")[0] for what in left_of("aged", later)}
     assert {"contexts", "logs", "tombstones", "tags"} <= kinds, "it was all there"

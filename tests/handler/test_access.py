@@ -34,6 +34,16 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
 ROUTES = [
     ("get", "/v1/tenants/{}/functions", "list", "functions"),
     ("get", "/v1/tenants/{}/functions/hello", "get", "functions"),
+    ("get", "/v1/tenants/{}/functions/hello/builds", "list", "builds"),
+    ("post", "/v1/tenants/{}/functions/hello/start", "create,update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/cancel", "update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/retry", "update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/rollback", "update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/delete", "delete", "functions"),
+    ("post", "/v1/tenants/{}/builds/hello/cancel", "update", "functions"),
+    ("get", "/v1/tenants/{}/functions/hello/events", "get", "functions"),
+    ("get", "/v1/tenants/{}/builds/hello/events", "get", "builds"),
+    ("get", "/v1/tenants/{}/builds", "list", "builds"),
     ("get", "/v1/tenants/{}/builds/hello", "get", "builds"),
     ("get", "/v1/tenants/{}/builds/hello/log", "get", "builds"),
     ("get", "/v1/tenants/{}/deadletters", "list", "deadletters"),
@@ -337,14 +347,31 @@ def test_each_path_of_the_records_asks_who_and_whether_they_may(
     assert (nobody.status_code, nobody.headers["WWW-Authenticate"]) == (401, 'Bearer realm="knative-lambda"')
     assert ask({"Authorization": "Bearer wrong"}).status_code == 401
     assert ask(at.token(ALICE, "another")).status_code == 401
-    for other in {"get", "list", "update", "create", "delete"} - {verb}:
+    needed = verb.split(",")
+    if path.endswith("functions/hello/events"):  # which tells of its builds, too
+        at.allow(ALICE, "get", of="builds")
+    for other in {"get", "list", "update", "create", "delete"} - {needed[0]}:
         at.allow(ALICE, other, of=resource)
-    at.allow(ALICE, verb, of=resource, at="other")
+    at.allow(ALICE, *needed, of=resource, at="other")
     refused = [ask(token), ask(token, "no-such-tenant"), ask(token, "kube-system")]
     assert [answer.status_code for answer in refused] == [403] * 3
     assert [told(answer) for answer in refused] == [told(refused[0])] * 3
-    at.allow(ALICE, verb, of=resource)
-    assert ask(token).status_code in (200, 202, 404), "what is there, or that it is not"
+    at.allow(ALICE, *needed, of=resource)
+    assert ask(token).status_code in (200, 202, 404, 422), "what is there, that it is not, or what a start lacks"
+
+
+def test_a_function_is_watched_by_who_may_see_its_builds_too() -> None:
+    at = records("token")
+    at.site.start("hello", tenant="acme")
+    at.allow(ALICE, "get")
+
+    def watch() -> int:
+        client = House(at.site, at.reviews).client
+        return client.get("/v1/tenants/acme/functions/hello/events", headers=at.token(ALICE)).status_code
+
+    assert watch() == 403
+    at.allow(ALICE, "get", of="builds")
+    assert watch() == 200
 
 
 def test_every_path_of_the_records_is_told_above() -> None:

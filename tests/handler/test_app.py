@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
@@ -15,10 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from knative_lambda.deploy.cluster import FUNCTION, Kind
 from knative_lambda.handler import app as http
 from knative_lambda.handler import intake
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.app import HttpSettings
+from knative_lambda.handler.api.live import Look
+from knative_lambda.handler.api.pages import Part, Wanted
+from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.intake import Limits
 from knative_lambda.schemas import catalogue
@@ -36,27 +40,43 @@ DATA = json.dumps({"tenant": "acme", "name": "hello"}).encode()
 BATCH = {"Content-Type": intake.BATCHED}
 
 
+HELLO = {
+    "metadata": {"name": "hello", "namespace": "acme", "uid": "1", "resourceVersion": "1"},
+    "spec": {"function": "hello", "functionUID": "1"},
+    "state": "Ready",
+    "allowed_actions": ["start", "cancel", "retry", "rollback", "delete", "resend"],
+}
+
+
 @dataclass
 class Records:
     """One Function, one Build and its log, one DeadLetter, all named hello in acme."""
 
     def _one(self, *names: str) -> dict[str, Any] | None:
-        return {"metadata": {"name": "hello"}} if names in (("acme",), ("acme", "hello")) else None
+        return dict(HELLO) if names in (("acme",), ("acme", "hello")) else None
 
-    def list_functions(self, tenant: str) -> list[dict[str, Any]] | None:
-        found = self._one(tenant)
-        return [found] if found else None
+    def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
+        found = self._one(namespace)
+        return Part([found], "") if found else None
 
-    def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
-        return self._one(tenant, name)
-
-    def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
-        return self._one(tenant, name)
+    def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        return self._one(namespace, name)
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
         return b"<b>step 1</b>\n" if self._one(tenant, name) else None
 
-    list_letters, get_letter, resend = list_functions, get_function, get_function
+    def resend(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self._one(namespace, name)
+
+    def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
+        found = self._one(tenant, name)
+        return Look(found, {}) if found else None
+
+    def has(self, kind: Kind, namespace: str) -> bool:
+        return namespace == "acme"
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     def resend_all(self, namespace: str) -> int | None:
         return 1 if self._one(namespace) else None
@@ -288,6 +308,7 @@ def test_each_event_handled_has_one_line(client: FlaskClient, door: FakeDoor, ca
     line = lines(caplog)[0]
     assert (line["event_type"], line["event_source"], line["event_subject"]) == (HEADERS["Ce-Type"], "/shop", "")
     assert (line["correlation_id"], line["milliseconds"] >= 0) == ("r", True)
+    assert (line["tenant"], line["function"], line["build"]) == ("acme", "hello", "")
 
 
 def test_what_is_not_let_in_has_its_line_too(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -372,7 +393,8 @@ def test_the_description_of_the_paths_is_served_and_true(door: FakeDoor) -> None
     }
     assert served == {(path, method) for path, methods in described["paths"].items() for method in methods}
     for path, method in served:
-        answer = client.open(path.format(tenant="acme", name="hello"), method=method)
+        start = {"runtime": "python", "source": {"inline": {"main.py": "x = 1"}}} if path.endswith("/start") else None
+        answer = client.open(path.format(tenant="acme", name="hello"), method=method, json=start)
         assert str(answer.status_code) in described["paths"][path][method]["responses"]
         assert answer.status_code == (202 if method == "post" else 200)
         problem(client.open(path.format(tenant="other", name="hello"), method=method), 404, "not-found")
@@ -381,8 +403,11 @@ def test_the_description_of_the_paths_is_served_and_true(door: FakeDoor) -> None
 def test_the_records_are_served(door: FakeDoor) -> None:
     door.read = Records()
     client = client_of(door)
-    assert client.get("/v1/tenants/acme/functions").get_json() == {"items": [{"metadata": {"name": "hello"}}]}
-    assert client.get("/v1/tenants/acme/builds/hello").get_json() == {"metadata": {"name": "hello"}}
+    assert client.get("/v1/tenants/acme/functions").get_json() == {
+        "items": [HELLO],
+        "metadata": {"continue": ""},
+    }
+    assert client.get("/v1/tenants/acme/builds/hello").get_json() == HELLO
     log = client.get("/v1/tenants/acme/builds/hello/log")
     assert (log.data, log.content_type) == (b"<b>step 1</b>\n", "text/plain; charset=utf-8")
 
@@ -393,7 +418,7 @@ def test_without_a_read_model_the_records_are_not_enabled(client: FlaskClient) -
 
 def test_a_name_that_can_be_no_objects_is_not_looked_for(door: FakeDoor) -> None:
     class Strict(Records):
-        def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
+        def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
             raise AssertionError(name)
 
     door.read = Strict()
@@ -403,11 +428,8 @@ def test_a_name_that_can_be_no_objects_is_not_looked_for(door: FakeDoor) -> None
 
 def test_a_dependency_that_is_away_while_reading_is_told(door: FakeDoor, caplog: pytest.LogCaptureFixture) -> None:
     class Away(Records):
-        def get_function(self, tenant: str, name: str) -> dict[str, Any] | None:
-            raise Unavailable("cluster", "no answer")
-
-        def get_build(self, tenant: str, name: str) -> dict[str, Any] | None:
-            raise KeyError("secret")
+        def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+            raise Unavailable("cluster", "no answer") if kind == FUNCTION else KeyError("secret")
 
     door.read = Away()
     problem(client_of(door).get("/v1/tenants/acme/functions/hello"), 503, "unavailable")

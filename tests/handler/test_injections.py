@@ -22,7 +22,7 @@ from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, TRIGGER, Ob
 from knative_lambda.handler import app as http
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.app import HttpSettings
+from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import types

@@ -14,6 +14,7 @@ from support.world import World
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, NAMESPACE, Kind, Object
 from knative_lambda.handler import deadletters, letters
+from knative_lambda.handler.api.pages import Wanted
 from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.read import Records
 from knative_lambda.schemas import names, types
@@ -585,11 +586,12 @@ def test_letters_are_listed_the_newest_first_without_their_data_and_shown_whole(
     for n in range(3):
         desk.world.time += timedelta(seconds=1)
         desk.die(id=f"{n}")
-    listed = records.list_letters("acme")
-    assert listed is not None
+    page = records.page(DEAD_LETTER, "acme", Wanted(sort="-created"))
+    assert page is not None
+    listed = page.items
     assert [letter["spec"]["event"]["id"] for letter in listed] == ["2", "1", "0"]
     assert all("data" not in letter["spec"]["event"] for letter in listed)
-    shown = records.get_letter("acme", listed[0]["metadata"]["name"])
+    shown = records.get(DEAD_LETTER, "acme", listed[0]["metadata"]["name"])
     assert shown is not None
     assert shown["spec"]["event"]["data"] == {"n": 1}
 
@@ -597,10 +599,12 @@ def test_letters_are_listed_the_newest_first_without_their_data_and_shown_whole(
 def test_the_products_own_letters_are_read_too_and_nobody_elses(desk: Desk) -> None:
     records = Records(desk.world.product)
     desk.die(PRODUCT)
-    assert len(records.list_letters(PRODUCT) or []) == 1
+    page = records.page(DEAD_LETTER, PRODUCT, Wanted())
+    assert page is not None
+    assert len(page.items) == 1
     for namespace in ("kube-system", "acme-builds"):
-        assert records.list_letters(namespace) is records.resend_all(namespace) is None
-        assert records.get_letter(namespace, "dl-1") is records.resend(namespace, "dl-1") is None
+        assert records.page(DEAD_LETTER, namespace, Wanted()) is records.resend_all(namespace) is None
+        assert records.get(DEAD_LETTER, namespace, "dl-1") is records.resend(namespace, "dl-1") is None
 
 
 def test_to_send_again_by_the_api_is_to_label(desk: Desk) -> None:

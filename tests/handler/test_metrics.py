@@ -5,16 +5,32 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from support.world import START, World
 
-from knative_lambda.handler.metrics import Metrics
+from knative_lambda.deploy.cluster import NAMESPACE, Cluster
+from knative_lambda.handler.asked import Asked
+from knative_lambda.handler.census import Census
+from knative_lambda.handler.effects import Call, together, watched
+from knative_lambda.handler.metrics import OURS, Metrics
+from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.schemas import types
-from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.errors import Conflict, Unavailable
 from knative_lambda.schemas.guard import DEPENDENCIES, STATES, Guard, GuardSettings, Switches
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A port, and a function that is told something."""
+
+    cluster: Cluster
+    tell: Callable[[dict[str, Any]], None]
 
 
 def free_port() -> int:
@@ -25,7 +41,9 @@ def free_port() -> int:
 
 @pytest.fixture
 def metrics() -> Iterator[Metrics]:
-    made = Metrics()
+    made, census = Metrics(), Census()
+    made.show(census, "knative-lambda")
+    census.done(START)
     yield made
     made.close()
 
@@ -73,6 +91,35 @@ def test_events_are_counted_by_known_types_only(metrics: Metrics) -> None:
     assert b"made.up" not in generate_latest(metrics.registry)
 
 
+def test_every_call_of_a_port_is_counted_by_what_it_was_answered(metrics: Metrics) -> None:
+    world = World()
+    seen = watched(Joined(world.cluster, world.told.append), together(metrics.call))
+    assert seen.cluster.get(NAMESPACE, "", "acme")
+
+    def fail() -> None:
+        raise Conflict("a twin was faster")
+
+    for error in (Conflict, ZeroDivisionError):
+        with pytest.raises(error):
+            metrics.call(Call("cluster", "replace", "Function"), fail if error is Conflict else lambda: 1 // 0)
+    seen.tell({"nobody": "counts this: it is no port's"})
+    assert value(metrics, "calls_total", port="cluster", operation="get", result="ok") == 1
+    assert value(metrics, "calls_total", port="cluster", operation="replace", result="Conflict") == 1
+    assert value(metrics, "calls_total", port="cluster", operation="replace", result="error") == 1
+    assert value(metrics, "call_seconds_count", port="cluster", operation="replace") == 2
+    assert b"joined" not in generate_latest(metrics.registry)
+    assert watched(seen, together()) is seen, "where nobody is told, nothing lies in between"
+
+
+def test_who_is_turned_away_is_counted_by_what_they_asked_for(metrics: Metrics) -> None:
+    porter = Porter(listeners=[metrics.turned_away])
+    for status in (202, 429, 422, 429):
+        porter.note(Asked("build.start", "acme", "hello"), Answered(status))
+    assert value(metrics, "turned_away_total", operation="build.start", status="429") == 2
+    metrics.turned_away("made up", 403)
+    assert value(metrics, "turned_away_total", operation="other", status="403") == 1
+
+
 def test_they_are_read_over_http_with_those_of_the_process(metrics: Metrics) -> None:
     port = free_port()
     metrics.serve(port)
@@ -102,8 +149,7 @@ def test_port_0_opens_none(metrics: Metrics) -> None:
 
 def test_the_docs_name_every_metric_and_no_other(metrics: Metrics) -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-    shown = generate_latest(metrics.registry).decode()
-    families = {line.split()[2] for line in shown.splitlines() if line.startswith("# TYPE knative_lambda_")}
-    assert set(re.findall(r"`(knative_lambda_\w+)`", page)) == {
-        name for name in families if not name.endswith("_created")
+    families = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in metrics.registry.collect()
     }
+    assert set(re.findall(r"`(knative_lambda_\w+)`", page)) == {name for name in families if name.startswith(OURS)}

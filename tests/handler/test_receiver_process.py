@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.collector import Collector, collector
 
 from knative_lambda.deploy.guard import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+TYPE = "dev.knative-lambda.build.start"
 SECONDS = 60
 """How long a test waits for a process that would otherwise hang it."""
 DATA = {"tenant": "acme", "name": "hello", "runtime": "python", "source": {"inline": {"main.py": "x = 1"}}}
@@ -77,7 +79,7 @@ class Receiver:
             "Ce-Specversion": "1.0",
             "Ce-Id": "1",
             "Ce-Source": "/shop",
-            "Ce-Type": "dev.knative-lambda.build.start",
+            "Ce-Type": TYPE,
             "Ce-Time": datetime.now(UTC).isoformat(),
             "Content-Type": "application/json",
         }
@@ -107,7 +109,13 @@ def api_server() -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def receiver(api_server: ApiServer, tmp_path: Path) -> Iterator[Receiver]:
+def kept() -> Iterator[Collector]:
+    with collector() as made:
+        yield made
+
+
+@pytest.fixture
+def receiver(api_server: ApiServer, kept: Collector, tmp_path: Path) -> Iterator[Receiver]:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(port=api_server.server_port))
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         port, metrics_port = one.getsockname()[1], two.getsockname()[1]
@@ -120,6 +128,7 @@ def receiver(api_server: ApiServer, tmp_path: Path) -> Iterator[Receiver]:
         "KANIKO_IMAGE": "kaniko",
         "FETCH_IMAGE": "fetch",
         "METRICS_PORT": str(metrics_port),
+        "TRACES_URL": kept.url,
         "AUDIT_SINK": (tmp_path / "audit.jsonl").as_uri(),
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KNATIVE_LAMBDA_")}
@@ -169,9 +178,9 @@ def test_an_api_server_that_fails_is_left_alone_and_named(receiver: Receiver, ap
 
 
 def test_an_event_that_waits_for_a_slow_api_server_is_answered_before_the_process_ends(
-    receiver: Receiver, api_server: ApiServer
+    receiver: Receiver, api_server: ApiServer, kept: Collector
 ) -> None:
-    """And its record is written; its metrics go with it."""
+    """And its record is written, and its spans are out; its metrics go with it."""
     asked, told = threading.Event(), threading.Event()
 
     def slow() -> int:
@@ -194,6 +203,8 @@ def test_an_event_that_waits_for_a_slow_api_server_is_answered_before_the_proces
     assert not _is_open(receiver.metrics_port)
     [record] = map(json.loads, receiver.audited.read_text().splitlines())
     assert (record["operation"], record["tenant"], record["status"]) == ("build.start", "acme", 422)
+    [trace] = kept.traces()
+    assert [line.split()[0] for line in kept.tree(trace).splitlines()] == ["receive", TYPE, "cluster.get"]
 
 
 def _is_open(port: int) -> bool:

@@ -11,8 +11,9 @@ from werkzeug.test import TestResponse
 
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.app import HttpSettings, create_app
+from knative_lambda.handler.app import create_app
 from knative_lambda.handler.audit.trail import Trail
+from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.porter import Porter
 from knative_lambda.handler.rates import Rates

@@ -34,7 +34,7 @@ def main() -> None:
     if sys.argv[1:]:
         side, number = sys.argv[1:]
         process.begin((int(number), side))
-    service, senders = wire.service(read(), wire.Listeners(), process.around)
+    service, senders = wire.service(read(), wire.Listeners(called=[process.around]))
     for event in intake.read(STRUCTURED, sys.stdin.buffer.read(), intake.Limits()):
         service.receive(event)
     service.answered()

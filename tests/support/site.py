@@ -15,7 +15,7 @@ from knative_lambda.deploy.cluster import JOB, POD, Object
 from knative_lambda.handler import app as http
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.app import HttpSettings
+from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.read import Records

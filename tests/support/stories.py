@@ -15,6 +15,7 @@ from support.papers import keys
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, Object
 from knative_lambda.handler import deadletters
+from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import names, types
 
@@ -46,6 +47,18 @@ def start(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
 def again(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
     """Return another event with the source of a version."""
     return lambda estate: replace(start(version, **given)(estate), id=f"{version} again")
+
+
+def once_more(build: Callable[[Estate], str] = lambda _: "") -> Callable[[Estate], Event]:
+    """Return what an action makes: a build.start of a source on record, of a Build or (by default) the Function."""
+    data = {"tenant": "acme", "name": "hello"}
+    return lambda estate: estate.event(types.BUILD_START, {**data, AGAIN: build(estate)}, id="once more")
+
+
+def earliest(estate: Estate) -> str:
+    """Return the name of the first Build of hello."""
+    builds = estate.cluster.list(BUILD, "acme", {names.FUNCTION_LABEL: "hello"})
+    return str(min(builds, key=lambda build: build["metadata"]["creationTimestamp"])["metadata"]["name"])
 
 
 def older(estate: Estate) -> Event:
@@ -296,6 +309,20 @@ STORIES = (
     Story("the same source again", start(), live(start()), "cluster.replace Function"),
     Story("the same source again while it is built", start(), sent(start()), "cluster.replace Function"),
     Story("the same source after it failed", again(), sent(start(), ended("user")), "cluster.replace Function"),
+    Story("a retry of what failed", once_more(), sent(start(), ended("user")), "cluster.replace Function"),
+    Story(
+        "a rollback while a newer version is built",
+        once_more(earliest),
+        then(live(start()), sent(start("two"))),
+        "cluster.replace Function",
+    ),
+    Story(
+        "a rollback to installed dependencies",
+        once_more(earliest),
+        then(live(listing()), live(listing("two"))),
+        "cluster.replace Function",
+        LAYERS,
+    ),
     Story(
         "a new version once more, after it failed and while the one before runs",
         again("two"),

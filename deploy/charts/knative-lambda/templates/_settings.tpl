@@ -11,6 +11,8 @@ KNATIVE_LAMBDA_AUDIT_CREDENTIALS: /var/run/secrets/knative-lambda/audit
 KNATIVE_LAMBDA_AUDIT_TLS: /var/run/secrets/knative-lambda/audit-tls
 {{- end }}
 KNATIVE_LAMBDA_METRICS_PORT: {{ .Values.metrics.port }}
+KNATIVE_LAMBDA_TRACES_URL: {{ .Values.tracing.url | quote }}
+KNATIVE_LAMBDA_TRACES_PERCENT: {{ .Values.tracing.percent }}
 KNATIVE_LAMBDA_NAMESPACE: {{ .Release.Namespace }}
 KNATIVE_LAMBDA_TENANTS: {{ join "," .Values.tenants | quote }}
 KNATIVE_LAMBDA_STORE_URL: {{ .Values.store.url | quote }}

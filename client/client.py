@@ -1,0 +1,203 @@
+"""The SDK: what one can ask of functions, wherever they are, in a dozen methods.
+
+    client = Client.at("http://127.0.0.1:8480")             # the embedded mode, or a receiver that serves /v1
+    client = Client.on(context="production")                # a cluster, by a kubeconfig alone
+    sent = client.deploy("demo", "hello", "python", {"inline": {"main.py": code}})
+    client.wait("demo", "hello", sent)
+    client.invoke("demo", "hello", event("demo.hello", {"name": "ada"})).event
+
+Every method raises a `ClientError`; what its kinds mean is at the top of `errors.py`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from knative_lambda.client import kubeconfig
+from knative_lambda.client.cluster import Cluster
+from knative_lambda.client.door import PRODUCT, Door, Sent
+from knative_lambda.client.errors import ClientError, NotThere, TimedOut
+from knative_lambda.client.http import ERRORS, Answer
+from knative_lambda.client.models import Build, DeadLetter, Event, Function, Object, Reply
+from knative_lambda.client.service import Service
+from knative_lambda.schemas.names import FUNCTION_LABEL
+
+POLL = 0.2
+"""Seconds between two looks at a record that is waited for."""
+PATIENCE = 600.0
+Told = Callable[[Function], None]
+
+
+def _nobody(_function: Function) -> None:
+    """Be told, and do nothing."""
+
+
+class Client:
+    """Functions behind a `Door`; `sleep` waits between two looks."""
+
+    def __init__(self, door: Door, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.door = door
+        self._sleep = sleep
+
+    @classmethod
+    def at(cls, url: str, token: str = "") -> "Client":
+        """Return a client of a service at an URL; `token` says who asks, where the service wants to know."""
+        return cls(Service(url, token))
+
+    @classmethod
+    def on(cls, kubeconfig_file: str = "", context: str = "") -> "Client":
+        """Return a client of a cluster; "": the kubeconfig and the context that kubectl would take."""
+        return cls(Cluster(kubeconfig.access(kubeconfig_file, context)))
+
+    def functions(self, tenant: str) -> list[Function]:
+        """Return a tenant's functions, by name."""
+        return sorted(map(Function, self.door.find_all("functions", tenant)), key=lambda each: each.name)
+
+    def function(self, tenant: str, name: str) -> Function:
+        """Return a function; raise `NotThere`."""
+        return Function(self.door.find("functions", tenant, name))
+
+    def builds(self, tenant: str, function: str = "") -> list[Build]:
+        """Return a tenant's Builds, or a function's; the newest first."""
+        found = map(Build, self.door.find_all("builds", tenant, {FUNCTION_LABEL: function} if function else None))
+        return sorted(found, key=lambda each: each.created, reverse=True)
+
+    def build(self, tenant: str, name: str) -> Build:
+        """Return a Build; raise `NotThere`."""
+        return Build(self.door.find("builds", tenant, name))
+
+    def letters(self, namespace: str) -> list[DeadLetter]:
+        """Return the events that nobody could handle, of a tenant or of the product; the newest first."""
+        found = map(DeadLetter, self.door.find_all("deadletters", namespace))
+        return sorted(found, key=lambda each: str(each.spec.get("time", "")), reverse=True)
+
+    def letter(self, namespace: str, name: str) -> DeadLetter:
+        """Return one of them whole; raise `NotThere`."""
+        return DeadLetter(self.door.find("deadletters", namespace, name))
+
+    def resend(self, namespace: str, name: str) -> None:
+        """Have one of them sent again."""
+        self.door.resend(namespace, name)
+
+    def deploy(self, tenant: str, name: str, runtime: str, source: Object, **options: Any) -> Sent:
+        """Have a function run; `options` are the other fields of a ``build.start``. Returns what to `wait` for."""
+        return self.door.start(tenant, name, {"runtime": runtime, "source": source, **options})
+
+    def retry(self, tenant: str, name: str) -> Sent:
+        """Have the wanted source built once more. Returns what to `wait` for."""
+        return self.door.retry(tenant, name)
+
+    def rollback(self, tenant: str, name: str, build: str = "") -> tuple[Build, Sent]:
+        """Have what an earlier Build made run again.
+
+        It is the one named; or else the one that answers, where newer source is wanted, or the one before that. Returns
+        it, and what to `wait` for; raises `ClientError` where there is none.
+        """
+        chosen = self.build(tenant, build) if build else self._before(tenant, name)
+        if chosen.function != name or chosen.phase != "Succeeded":
+            raise ClientError(f"{chosen.name} is no build of {name} that has an image")
+        return chosen, self.door.rollback(tenant, name, chosen)
+
+    def cancel(self, tenant: str, name: str, build: str = "") -> None:
+        """Have what is being built stopped: all that is wanted of a function, or one Build."""
+        chosen = build or self.function(tenant, name).build
+        if not chosen:
+            raise ClientError(f"nothing of {name} is being built")
+        self.door.cancel(tenant, name, chosen)
+
+    def delete(self, tenant: str, name: str) -> None:
+        """Have a function removed; raise `NotThere`."""
+        self.door.delete(tenant, name)
+
+    def wait(self, tenant: str, name: str, sent: Sent, *, told: Told = _nobody, seconds: float = PATIENCE) -> Function:
+        """Return the function once what was sent answers; `told` gets each state on the way.
+
+        Raises `ClientError` with the reason where it does not come to that, `TimedOut` where it takes longer.
+        """
+        for _ in self._looks(seconds):
+            function = self._found(tenant, name, sent)
+            if function is None:
+                continue
+            told(function)
+            if failed := function.failure:
+                raise ClientError(f"{failed.type} is False: {failed.reason}: {failed.message}".rstrip(": "))
+            if function.answers:
+                return function
+        raise TimedOut(f"{name} does not answer yet; `describe {name}` tells how far it is")
+
+    def wait_gone(self, tenant: str, name: str, *, seconds: float = PATIENCE) -> None:
+        """Return once there is no such function; raise `TimedOut`."""
+        for _ in self._looks(seconds):
+            try:
+                self.function(tenant, name)
+            except NotThere:
+                return
+        raise TimedOut(f"{name} is still there")
+
+    def logs(self, tenant: str, build: str, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines of a Build's log; with `follow` also those that come, until it has ended.
+
+        Raises `NotThere` where there is none (yet).
+        """
+        for _ in self._looks(PATIENCE):
+            found = self.build(tenant, build)
+            try:
+                yield from self.door.log(tenant, found, follow=follow)
+            except NotThere:
+                if not follow or found.is_over:
+                    raise
+            else:
+                return
+
+    def output(self, tenant: str, name: str, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines that a function prints where it runs; raise `NotThere` where it does not."""
+        return self.door.output(tenant, name, follow=follow)
+
+    def invoke(self, tenant: str, name: str, event: Event) -> Reply:
+        """Send a function an event, and return what it answers."""
+        headers = {f"ce-{key}": value for key, value in event.attributes.items() if key != "datacontenttype"}
+        headers["content-type"] = event.attributes.get("datacontenttype", "application/json")
+        body = b"" if event.data is None else json.dumps(event.data).encode()
+        return _reply(self.door.call(tenant, name, headers, body))
+
+    def _before(self, tenant: str, name: str) -> Build:
+        function = self.function(tenant, name)
+        before = function.ready_build if function.ready_build != function.build else function.previous_build
+        if not before:
+            raise ClientError(f"{name} has no version to go back to")
+        return self.build(tenant, before)
+
+    def _found(self, tenant: str, name: str, sent: Sent) -> Function | None:
+        """Return the function once its record is of what was sent; raise `ClientError` where that was refused."""
+        try:
+            function = self.function(tenant, name)
+        except NotThere:
+            function = None
+        if function is not None and sent.is_in(function):
+            return function
+        if sent.is_receipt:
+            raise ClientError(f"nothing changes: {name} has seen something newer")
+        for letter in self.letters(PRODUCT) if sent.event else ():
+            if letter.event.get("id") == sent.event:
+                raise ClientError(f"it was refused: {letter.spec.get('message', '')}")
+        return None
+
+    def _looks(self, seconds: float) -> Iterator[None]:
+        """Yield for each look until the time is over."""
+        end = time.monotonic() + seconds
+        while True:
+            yield
+            if time.monotonic() > end:
+                return
+            self._sleep(POLL)
+
+
+def _reply(answer: Answer) -> Reply:
+    text = answer.body.decode(errors="replace")
+    attributes = {key[3:]: value for key, value in answer.headers.items() if key.startswith("ce-")}
+    if not attributes or answer.status >= ERRORS:
+        return Reply(answer.status, None, text)
+    kind = answer.headers.get("content-type", "")
+    data = json.loads(text) if text and "json" in kind else text or None
+    return Reply(answer.status, Event({**attributes, "datacontenttype": kind}, data), text)

@@ -1,0 +1,81 @@
+"""``cancel``, ``retry``, ``rollback`` and ``delete``: what may be wanted of a function that is there."""
+
+import click
+
+from knative_lambda.client.commands.deploy import SECONDS, WAIT, finish
+from knative_lambda.client.commands.place import NAME, Place, functions, placed
+from knative_lambda.client.commands.progress import Progress
+
+
+@click.command(short_help="Stop what is being built.")
+@NAME
+@click.option("--build", "-b", default="", help="Another build than the wanted one.")
+@placed
+def cancel(place: Place, name: str, build: str) -> None:
+    """Stop what is being built for a function; what runs goes on running.
+
+    \b
+    Examples:
+      knative-lambda cancel hello
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    place.client.cancel(place.tenant, name, build)
+    click.echo(f"{name} is no longer being built")
+
+
+@click.command(short_help="Build once more what has failed.")
+@NAME
+@WAIT
+@SECONDS
+@placed
+def retry(place: Place, name: str, no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (click passes it by name)
+    """Build the function's source once more, as after a fault that was not its own.
+
+    \b
+    Examples:
+      knative-lambda retry hello
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    progress = Progress()
+    sent = place.client.retry(place.tenant, name)
+    if not no_wait:
+        finish(place, name, sent, progress, wait_timeout)
+
+
+@click.command(short_help="Run an earlier version again.")
+@NAME
+@click.option("--build", "-b", default="", help="The build whose version it is [default: the one before].")
+@WAIT
+@SECONDS
+@placed
+def rollback(place: Place, name: str, build: str, no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (the same)
+    """Run an earlier version again: the one before, or that of a build, from its source on record.
+
+    \b
+    Examples:
+      knative-lambda rollback hello
+      knative-lambda rollback hello --build hello-qs6jywaouwgnrjdd
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    progress = Progress()
+    chosen, sent = place.client.rollback(place.tenant, name, build)
+    click.echo(f"{name} goes back to {chosen.name}")
+    if not no_wait:
+        finish(place, name, sent, progress, wait_timeout)
+
+
+@click.command(short_help="Remove functions.")
+@click.argument("names", nargs=-1, required=True, shell_complete=functions)
+@click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
+@SECONDS
+@placed
+def delete(place: Place, names: tuple[str, ...], no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (the same)
+    """Remove functions with all that belongs to them.
+
+    \b
+    Examples:
+      knative-lambda delete hello
+      knative-lambda delete hello shop --no-wait
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    for name in names:
+        place.client.delete(place.tenant, name)
+        if not no_wait:
+            place.client.wait_gone(place.tenant, name, seconds=wait_timeout)
+        click.echo(f"{name} is deleted")

@@ -1,0 +1,69 @@
+"""``deploy``: a folder becomes a function that answers, or one reads why not."""
+
+from collections.abc import Callable
+
+import click
+
+from knative_lambda.client.client import PATIENCE
+from knative_lambda.client.commands.output import WHOLE, show_one
+from knative_lambda.client.commands.place import Place, placed
+from knative_lambda.client.commands.progress import Progress
+from knative_lambda.client.commands.wanted import Wanted, wants
+from knative_lambda.client.door import Sent
+
+WAIT = click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
+SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
+
+
+@click.command(short_help="Build and run what is in a folder.")
+@wants
+@click.option("--min", "least", type=int, help="Replicas at least.")
+@click.option("--max", "most", type=int, help="Replicas at most; 0 for no limit.")
+@click.option("--builder", type=click.Choice(["auto", "layer", "kaniko", "external"]), help="Who builds it.")
+@click.option("--image", default="", help="A ready image instead of the folder: nothing is built.")
+@click.option("--rebuild", is_flag=True, default=None, help="Build afresh, even where nothing has changed.")
+@WAIT
+@SECONDS
+@WHOLE
+@placed
+def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
+    place: Place,
+    wanted: Callable[..., Wanted],
+    least: int | None,
+    most: int | None,
+    builder: str | None,
+    image: str,
+    rebuild: bool | None,  # noqa: FBT001 (the same)
+    no_wait: bool,  # noqa: FBT001 (the same)
+    wait_timeout: float,
+    output: str | None,
+) -> None:
+    """Build and run what is in a folder; end once it answers, or say why it does not.
+
+    What it is called, which events it gets and the rest may stand in the folder's function.yaml.
+
+    \b
+    Examples:
+      knative-lambda deploy
+      knative-lambda deploy hello -n acme --env GREETING=hi --trigger type=demo.hello,source=/shop
+      knative-lambda deploy hello --min 1 --no-wait
+      knative-lambda deploy --name shop --image registry.example.com/acme/shop:1
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    bounds = {field: value for field, value in (("min", least), ("max", most)) if value is not None}
+    function = wanted(image, builder=builder, rebuild=rebuild)
+    if bounds:
+        function.options["scale"] = {**function.options.get("scale", {}), **bounds}
+    progress = Progress()
+    sent = place.client.deploy(place.tenant, function.name, function.runtime, function.source, **function.options)
+    progress.say(0, "Accepted")
+    if not no_wait:
+        finish(place, function.name, sent, progress, wait_timeout, output)
+
+
+def finish(  # noqa: PLR0913, PLR0917 (what a command was told)
+    place: Place, name: str, sent: Sent, progress: Progress, seconds: float, output: str | None = None
+) -> None:
+    """Tell how far a function is until what was sent answers, then where."""
+    found = place.client.wait(place.tenant, name, sent, told=progress.told, seconds=seconds)
+    if not show_one(found, output):
+        click.echo(f"{name} answers at {found.url}")

@@ -1,0 +1,74 @@
+"""``logs`` and ``events``: what a build said, what a function prints, and what became of it when."""
+
+import time
+
+import click
+
+from knative_lambda.client.client import POLL, Client
+from knative_lambda.client.commands.output import age
+from knative_lambda.client.commands.place import NAME, Place, placed
+from knative_lambda.client.errors import ClientError
+
+FOLLOW = click.option("--follow", "-f", is_flag=True, help="Go on until it has ended.")
+
+
+@click.command(short_help="Show the log of a function's build.")
+@NAME
+@click.option("--build", "-b", default="", help="Another build than the newest.")
+@click.option("--running", is_flag=True, help="What the function itself prints, where it runs.")
+@FOLLOW
+@placed
+def logs(place: Place, name: str, build: str, running: bool, follow: bool) -> None:  # noqa: FBT001 (click passes them by name)
+    """Show the log of a function's newest build; with -f until that has ended.
+
+    \b
+    Examples:
+      knative-lambda logs hello -f
+      knative-lambda logs hello --build hello-qs6jywaouwgnrjdd
+      knative-lambda logs hello --running -f
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    if running:
+        lines = place.client.output(place.tenant, name, follow=follow)
+    else:
+        chosen = build or place.client.function(place.tenant, name).build
+        if not chosen:
+            raise ClientError(f"nothing was built for {name} yet")
+        lines = place.client.logs(place.tenant, chosen, follow=follow)
+    for line in lines:
+        click.echo(line)
+
+
+@click.command(short_help="Show what became of a function, and when.")
+@NAME
+@FOLLOW
+@placed
+def events(place: Place, name: str, follow: bool) -> None:  # noqa: FBT001 (click passes it by name)
+    """Show what became of a function and its builds, in the order of time; with -f what comes, until you stop it.
+
+    \b
+    Examples:
+      knative-lambda events hello
+      knative-lambda events hello -f
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    told: set[tuple[str, ...]] = set()
+    while True:
+        for line in _happened(place.client, place.tenant, name):
+            if line not in told:
+                told.add(line)
+                when, *rest = line
+                click.echo(f"{age(when) or '?':>4}  {'  '.join(rest)}")
+        if not follow:
+            return
+        time.sleep(POLL)
+
+
+def _happened(client: Client, tenant: str, name: str) -> list[tuple[str, ...]]:
+    """Return what the records of a function and its builds say that happened: when, to what, and what it was."""
+    function = client.function(tenant, name)
+    things = [(f"function/{name}", function), *((f"build/{each.name}", each) for each in client.builds(tenant, name))]
+    lines = [
+        (each.since, what, f"{each.type}={each.status}", each.reason)
+        for what, thing in things
+        for each in thing.conditions.values()
+    ]
+    return sorted(lines)

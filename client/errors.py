@@ -1,0 +1,35 @@
+"""What a client may meet, each with the exit code that the command ends with.
+
+    ClientError          1  it did not come to pass: refused, a build that failed, a function that does not answer
+      NotThere           3  there is nothing of that name
+      Unreachable        4  whoever was asked does not answer, or does not know who asks, or that one may not
+      TimedOut           5  it goes on, and was not waited for any longer
+
+2 is the command line's own: a wrong option or argument.
+"""
+
+from typing import ClassVar
+
+
+class ClientError(Exception):
+    """It did not come to pass; the text says why, for a person."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class NotThere(ClientError):
+    """There is nothing of that name."""
+
+    exit_code = 3
+
+
+class Unreachable(ClientError):
+    """Nobody answers, or lets in whoever asks."""
+
+    exit_code = 4
+
+
+class TimedOut(ClientError):
+    """It goes on; it was not waited for any longer."""
+
+    exit_code = 5

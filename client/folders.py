@@ -1,0 +1,89 @@
+"""A folder as a function: what its `function.yaml` says, which runtime its files are of, and the source they make."""
+
+import base64
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from knative_lambda.client.errors import ClientError
+from knative_lambda.client.models import Object
+
+SETTINGS = "function.yaml"
+"""Holds the fields of a ``build.start`` but tenant and source; it is no part of the source."""
+LEFT_OUT = frozenset({".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".knative-lambda", ".DS_Store"})
+"""What is in a folder and never in its source."""
+SIGNS = (
+    ("dockerfile", ("Dockerfile",)),
+    ("go", ("go.mod", "handle.go")),
+    ("node", ("package.json", "index.js", "index.mjs", "index.cjs")),
+    ("python", ("main.py", "requirements.txt", "pyproject.toml")),
+)
+"""The files by which a runtime is known, the first that fits."""
+TEXTS, TEXT_BYTES, ALL_BYTES = 100, 128 * 1024, 512 * 1024
+"""Files, bytes of one and of all that are sent as text, which a function's record can hold."""
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """Return what the folder's settings say, {} where there are none; raise `ClientError` where they say nothing."""
+    file = folder / SETTINGS
+    if not file.is_file():
+        return {}
+    import yaml  # noqa: PLC0415 - only a folder that has them waits for it
+
+    try:
+        found = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ClientError(f"{file} is no YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ClientError(f"{file} has no settings, such as `runtime: python`")
+    return found
+
+
+def runtime(folder: Path) -> str:
+    """Return the runtime of a folder's files; raise `ClientError` where nothing tells it."""
+    for name, signs in SIGNS:
+        if any((folder / sign).is_file() for sign in signs):
+            return name
+    raise ClientError(f"nothing in {folder} tells its runtime: name it with --runtime")
+
+
+def source(folder: Path) -> Object:
+    """Return a folder as the source of a function: its texts where that is all, otherwise an archive."""
+    files = {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _is_source(path, folder)
+    }
+    if not files:
+        raise ClientError(f"there are no files in {folder}")
+    texts = _texts(files)
+    return {"archive": base64.b64encode(_packed(files)).decode()} if texts is None else {"inline": texts}
+
+
+def _is_source(path: Path, folder: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return path.is_file() and LEFT_OUT.isdisjoint(parts) and parts != (SETTINGS,)
+
+
+def _texts(files: dict[str, Path]) -> dict[str, str] | None:
+    """Return the files as texts; None where they are more than a record holds, or one may be run or is no text."""
+    if len(files) > TEXTS or sum(path.stat().st_size for path in files.values()) > ALL_BYTES:
+        return None
+    texts = {}
+    for name, path in files.items():
+        if path.stat().st_size > TEXT_BYTES or path.stat().st_mode & 0o111:
+            return None
+        try:
+            texts[name] = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            return None
+        if "\0" in texts[name]:
+            return None
+    return texts
+
+
+def _packed(files: dict[str, Path]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, path in files.items():
+            tar.add(path.resolve(), name, recursive=False)  # what a link leads to, since links are refused
+    return packed.getvalue()

@@ -1,0 +1,104 @@
+"""The `Door` to a service by HTTP: the embedded mode, or a cluster's receiver that serves ``/v1``.
+
+Reads come from ``/v1``; what is wanted of a function goes to the receiver as an event or as an action, and is answered
+once it is on record.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
+from typing import Any
+from urllib.parse import quote
+
+from knative_lambda.client.door import Kind, Sent, event, selector
+from knative_lambda.client.errors import ClientError
+from knative_lambda.client.http import Answer, Http
+from knative_lambda.client.models import Build, Event, Function, Object
+from knative_lambda.client.stream import watch
+from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
+
+PAGE = 500
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+
+
+class Service:
+    """A service at an URL; `token` is shown where it is given."""
+
+    namespace = "demo"
+
+    def __init__(self, url: str, token: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
+        self._http = Http(url.rstrip("/"), authorization=lambda: f"Bearer {token}" if token else "")
+
+    def find_all(self, kind: Kind, tenant: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return all of a kind that bear the labels."""
+        found: list[Object] = []
+        query = {"limit": str(PAGE), "labelSelector": selector(labels)}
+        while True:
+            page = self._http.get(_path(tenant, kind), query)
+            found += page["items"]
+            query["continue"] = page.get("metadata", {}).get("continue", "")
+            if not query["continue"]:
+                return found
+
+    def find(self, kind: Kind, tenant: str, name: str) -> Object:
+        """Return one."""
+        found: Object = self._http.get(_path(tenant, kind, name))
+        return found
+
+    def start(self, tenant: str, name: str, wanted: Mapping[str, Any]) -> Sent:
+        """Send a ``build.start``."""
+        return self._tell(event(BUILD_START, {"tenant": tenant, "name": name, **wanted}))
+
+    def cancel(self, tenant: str, name: str, build: str) -> None:
+        """Send a ``build.cancel``."""
+        self._tell(event(BUILD_CANCEL, {"tenant": tenant, "name": name, "build": build}))
+
+    def retry(self, tenant: str, name: str) -> Sent:
+        """Ask for the action."""
+        return self._act(tenant, name, "retry", {})
+
+    def rollback(self, tenant: str, name: str, build: Build) -> Sent:
+        """Ask for the action."""
+        return self._act(tenant, name, "rollback", {"build": build.name})
+
+    def delete(self, tenant: str, name: str) -> None:
+        """Send a ``function.delete``; what is not there is said to be so."""
+        self.find("functions", tenant, name)
+        self._tell(event(FUNCTION_DELETE, {"tenant": tenant, "name": name}))
+
+    def resend(self, tenant: str, name: str) -> None:
+        """Ask for the action."""
+        self._http.send("POST", _path(tenant, "deadletters", name, "resend"))
+
+    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:
+        """Yield the log that was kept, or what is told of it while it comes; raise `NotThere` where there is none."""
+        path = _path(tenant, "builds", build.name)
+        if not follow or build.is_over:
+            return self._http.lines(f"{path}/log")
+        told = watch(self._http, f"{path}/events", self._sleep)
+        return (each.data["line"] for each in takewhile(lambda each: each.kind != "end", told) if each.kind == "log")
+
+    def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - nothing of it is served
+        """Raise `ClientError`: it is not served."""
+        raise ClientError("what a function prints is on the terminal of `knative-lambda dev`, and in its data folder")
+
+    def call(self, tenant: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post to the function where the embedded mode serves it."""
+        return self._http.ask(
+            "POST", f"/functions/{quote(tenant, safe='')}/{quote(name, safe='')}", None, body, headers
+        )
+
+    def _tell(self, told: Event) -> Sent:
+        body = json.dumps(told.structured()).encode()
+        self._http.ask("POST", "/", body=body, headers=STRUCTURED).checked()
+        return Sent(event=told.attributes["id"], is_receipt=True)
+
+    def _act(self, tenant: str, name: str, action: str, body: Object) -> Sent:
+        then = Function(self._http.send("POST", _path(tenant, "functions", name, action), body))
+        return Sent(event=then.event, generation=then.generation, is_receipt=True)
+
+
+def _path(tenant: str, *rest: str) -> str:
+    return "/".join(("/v1/tenants", *(quote(part, safe="") for part in (tenant, *rest))))

@@ -1,0 +1,74 @@
+"""A function once more as it was: a build that failed is tried again, or an earlier build's source comes back.
+
+Called by `start.py` for a ``build.start`` that names no source of its own but one that is on record. The gate lets no
+such event in; the actions under ``/v1`` make it. What is read is read of the Function that is then written, so that a
+newer source is never overwritten by one that was asked for before it.
+"""
+
+from functools import partial
+
+from knative_lambda.builds import prepare, record, source
+from knative_lambda.builds.choice import Choice
+from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.source import RUNTIMES
+from knative_lambda.deploy.cluster import Object
+from knative_lambda.deploy.conditions import condition
+from knative_lambda.handler import builds
+from knative_lambda.handler.order import Key
+from knative_lambda.handler.product import Product
+from knative_lambda.schemas.errors import Refused
+
+AGAIN = "again"
+"""In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now."""
+SOURCE = ("runtime", "source", "entrypoint", "builder", "rebuild")
+"""The fields of a Function that an earlier source brings back; all others are settings, which stay as they are."""
+
+
+def again(function: Object | None, name: str, key: Key, product: Product) -> tuple[Object, Inputs]:
+    """Return a Function as it is to be, and its inputs; `name` is a Build's, or "" for the source that it has.
+
+    Raises `Refused` where there is no such function, or nothing of it that could be built.
+    """
+    if function is None:
+        raise Refused.because("/data/name", "there is no such function")
+    if name:
+        return _earlier(function, name, key, product)
+    meta, spec = function["metadata"], function["spec"]
+    before = product.believed(meta["namespace"], spec, prepare.recorded(meta.get("annotations", {}), spec))
+    if before is None:
+        raise Refused.because("/data/again", "nothing of its source is on record")
+    is_base_gone = condition(function, "Built").get("reason") == "BaseMissing"
+    known = None if is_base_gone else before
+    base = partial(product.base, spec["runtime"])
+    return function, prepare.inputs(spec, (before.context, before.auto), key.cause, known, base)
+
+
+def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[Object, Inputs]:
+    """Return a Function with the source of one of its Builds, upon the same base: the same image, while that is there.
+
+    Who builds is what built it then, so that it is the same input.
+    """
+    build = builds.named(function, name, product)
+    if build is None or record.phase(build) != "Succeeded":
+        raise Refused.because("/data/again", f"{name} is no build of this function that succeeded")
+    was = build["spec"]
+    spec = {field: value for field, value in function["spec"].items() if field not in SOURCE}
+    spec |= {"runtime": was["runtime"], "source": {"context": {"hash": was["context"]}}}
+    if was.get("entrypoint", "") != RUNTIMES[was["runtime"]].entrypoint:
+        spec["entrypoint"] = was["entrypoint"]
+    if was["builder"] == "external":
+        spec["builder"] = "external"
+    auto = Choice(was["builder"], was.get("choice", ""), dependencies=_dependencies(build, product))
+    inputs = Inputs(prepare.fingerprint(spec), was["context"], was.get("base", ""), key.cause, auto=auto)
+    return {**function, "spec": spec}, inputs
+
+
+def _dependencies(build: Object, product: Product) -> str:
+    """Return the hash of what a Build's source asks to be installed; "" where its code is laid upon nothing of that."""
+    if "dependencies" not in build["spec"]:
+        return ""
+    packed = product.workshop.store.get(record.context(build), limit=product.limits.total)
+    if packed is None:
+        raise Refused.because("/data/again", f"the source of {build['metadata']['name']} is not there any more")
+    with product.turns.turn() as turn:
+        return source.asked(build["spec"]["runtime"], packed, product.limits, turn.hold)

@@ -1,0 +1,189 @@
+"""The client with a kubeconfig alone: on a real API server, whose records the tests move on."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from knative_lambda.client import Client, ClientError, Function, NotThere, TimedOut, Unreachable
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, NAMESPACE, Object
+from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+
+SOURCE = {"inline": {"main.py": "def handle(event, context):\n    return None\n"}}
+
+
+@pytest.fixture
+def cluster(kubeconfig: str) -> Iterator[KubernetesCluster]:
+    with contextlib.closing(KubernetesCluster(KubernetesSettings(kubeconfig))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tenant(cluster: KubernetesCluster) -> str:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    cluster.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def client(kubeconfig: str) -> Client:
+    return Client.on(kubeconfig)
+
+
+def converge(cluster: KubernetesCluster, tenant: str, **said: tuple[str, str] | str) -> None:
+    """Write a Function's status, its conditions and fields, as the product would once it has come there."""
+    found = cluster.get(FUNCTION, tenant, "hello")
+    assert found is not None
+    conditions = [
+        {"type": kind, "status": each[0], "reason": each[1], "message": f"{kind} is {each[0]}"}
+        for kind, each in said.items()
+        if isinstance(each, tuple)
+    ]
+    fields = {field: value for field, value in said.items() if isinstance(value, str)}
+    status = {**fields, "observedGeneration": found["metadata"]["generation"], "conditions": conditions}
+    cluster.replace_status(FUNCTION, {**found, "status": status})
+
+
+READY = {"Built": ("True", "Built"), "Deployed": ("True", "Applied"), "Ready": ("True", "Ready")}
+
+
+def build(cluster: KubernetesCluster, tenant: str, name: str, context: str, phase: str) -> None:
+    spec: Object = {
+        "function": "hello",
+        "functionUID": "u",
+        "inputHash": context,
+        "context": context,
+        "runtime": "node",
+        "entrypoint": "index.other",
+        "builder": "layer",
+        "cause": "event 1",
+    }
+    meta = {"namespace": tenant, "name": name, "labels": {"knative-lambda.dev/function": "hello"}}
+    made = cluster.create(
+        BUILD, {"apiVersion": BUILD.api_version, "kind": BUILD.kind, "metadata": meta, "spec": spec, "status": {}}
+    )
+    conditions = [{"type": "Succeeded", "status": "False", "reason": "BuildFailed", "message": "one\ntwo"}]
+    cluster.replace_status(BUILD, {**made, "status": {"phase": phase, "conditions": conditions}})
+
+
+def test_a_function_is_its_record_and_is_waited_for_until_it_answers(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    sent = client.deploy(tenant, "hello", "python", SOURCE, env={"A": "1"})
+    with pytest.raises(TimedOut):
+        client.wait(tenant, "hello", sent, seconds=0)
+
+    converge(cluster, tenant, Built=("True", "Built"), Ready=("Unknown", "Deploying"))
+    states: list[str] = []
+
+    def told(function: Function) -> None:
+        states.append(function.step("Ready").reason)
+        converge(cluster, tenant, **READY)
+
+    assert client.wait(tenant, "hello", sent, told=told).spec["env"] == {"A": "1"}
+    assert states == ["Deploying", "Ready"]
+    assert [each.name for each in client.functions(tenant)] == ["hello"]
+
+
+def test_the_same_again_waits_for_nothing_and_what_has_failed_is_built_afresh(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    client.deploy(tenant, "hello", "python", SOURCE)
+    converge(cluster, tenant, **READY)
+    client.wait(tenant, "hello", client.deploy(tenant, "hello", "python", SOURCE), seconds=0)
+
+    converge(cluster, tenant, Built=("False", "BuildFailed"))
+    sent = client.deploy(tenant, "hello", "python", SOURCE)
+    assert client.function(tenant, "hello").spec["rebuild"]
+    with pytest.raises(TimedOut):
+        client.wait(tenant, "hello", sent, seconds=0)
+    converge(cluster, tenant, Built=("False", "BuildFailed"))
+    with pytest.raises(ClientError, match="Built is False: BuildFailed: Built is False"):
+        client.wait(tenant, "hello", sent)
+
+
+def test_a_new_version_keeps_no_field_of_the_one_before_and_all_that_the_product_has_noted(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    client.deploy(tenant, "hello", "python", SOURCE, env={"A": "1"}, rebuild=True)
+    found = cluster.get(FUNCTION, tenant, "hello")
+    assert found is not None
+    found["metadata"]["annotations"] = {"knative-lambda.dev/event": '{"id": "7"}'}
+    cluster.replace(FUNCTION, found)
+
+    client.deploy(tenant, "hello", "python", SOURCE, timeout="5s")
+    function = client.function(tenant, "hello")
+    assert (function.event, function.spec["timeout"]) == ("7", "5s")
+    assert {"env", "rebuild"}.isdisjoint(function.spec)
+
+
+def test_a_rollback_wants_the_source_of_the_build_before_the_one_that_runs(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    client.deploy(tenant, "hello", "python", SOURCE, env={"A": "1"}, rebuild=True)
+    context = "sha256:" + "1" * 64
+    with pytest.raises(ClientError, match="no version to go back to"):
+        client.rollback(tenant, "hello")
+    build(cluster, tenant, "hello-1", context, "Succeeded")
+    converge(cluster, tenant, latestBuild="hello-2", latestReadyBuild="hello-1")
+    build(cluster, tenant, "hello-2", "sha256:" + "2" * 64, "Failed")
+    with pytest.raises(ClientError, match="hello-2 is no build of hello that has an image"):
+        client.rollback(tenant, "hello", "hello-2")
+
+    chosen, _ = client.rollback(tenant, "hello")
+    assert chosen.name == "hello-1"
+    spec = client.function(tenant, "hello").spec
+    assert (spec["runtime"], spec["entrypoint"], spec["source"]) == (
+        "node",
+        "index.other",
+        {"context": {"hash": context}},
+    )
+    assert spec["env"] == {"A": "1"}
+    assert "rebuild" not in spec, "it would build afresh what has its image"
+
+
+def test_a_log_is_the_end_that_the_build_has_kept_where_its_pod_is_gone(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    build(cluster, tenant, "hello-1", "sha256:" + "1" * 64, "Failed")
+    assert list(client.logs(tenant, "hello-1")) == ["one", "two"]
+    build(cluster, tenant, "hello-2", "sha256:" + "1" * 64, "Running")
+    with pytest.raises(NotThere, match="no log of hello-2 yet"):
+        list(client.logs(tenant, "hello-2"))
+
+
+def test_what_is_deleted_is_gone_and_then_said_not_to_be_there(client: Client, tenant: str) -> None:
+    client.deploy(tenant, "hello", "python", SOURCE)
+    client.delete(tenant, "hello")
+    client.wait_gone(tenant, "hello")
+    for attempt in (client.delete, client.retry, client.function):
+        with pytest.raises(NotThere, match='"hello" not found'):
+            attempt(tenant, "hello")
+
+
+def test_a_letter_is_labelled_to_be_sent_again(client: Client, cluster: KubernetesCluster, tenant: str) -> None:
+    body: dict[str, Any] = {
+        "apiVersion": DEAD_LETTER.api_version,
+        "kind": DEAD_LETTER.kind,
+        "metadata": {"namespace": tenant, "name": "dl-1"},
+        "spec": {"reason": "Refused", "event": {"id": "1"}},
+    }
+    cluster.create(DEAD_LETTER, body)
+    client.resend(tenant, "dl-1")
+    [letter] = client.letters(tenant)
+    assert letter.body["metadata"]["labels"] == {"knative-lambda.dev/resend": "true"}
+
+
+def test_the_api_servers_words_are_told_and_its_no_is_another_end_than_a_fault(
+    client: Client, kubeconfig: str, tenant: str
+) -> None:
+    with pytest.raises(ClientError, match=r"spec\.runtime") as refused:
+        client.deploy(tenant, "hello", "cobol", SOURCE)
+    assert refused.value.exit_code == 1
+    with pytest.raises(Unreachable, match='User "nobody" cannot list') as denied:
+        Client.on(kubeconfig, "nobody").functions(tenant)
+    assert denied.value.exit_code == 4
+    with pytest.raises(Unreachable, match="no cluster is known"):
+        Client.on(kubeconfig, "somebody")

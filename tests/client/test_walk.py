@@ -1,0 +1,79 @@
+"""The terminal that `docs/command.md` shows: each of its commands is run, as it stands, and says what stands there.
+
+``WRITE=1 pytest tests/client/test_walk.py`` writes the page anew.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.embedded import embedded
+
+PAGE = Path(__file__).parents[2] / "docs" / "command.md"
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CHANGING = (
+    (r"hello-[a-z2-7]{16}\b", "hello-qs6jywaouwgnrjdd"),
+    (r"sha256:[0-9a-f]{64}", "sha256:" + "698831d9" * 8),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:8480"),
+    (r"(?m)^ *\d+\.\d+s (?=\[)", "   0.4s "),
+    (r"(?m)^.*\[[#.]{3}\] (Built|Deployed|Ready): (Running|Queued|Deploying|NotDeployed)\n", ""),
+    (r"(?<![\d.])\d{1,2}s(?=\s|$)", "3s"),
+    (r"(?m)^\[notice\].*\n", ""),
+)
+"""What no two runs have in common → what stands for it; steps that may be too short to be seen are left out."""
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """Yield a folder to work in, and have a service beside it."""
+    with tempfile.TemporaryDirectory() as name, embedded(Path(name) / "service") as url:
+        (Path(name) / "work").mkdir()
+        (Path(name) / "url").write_text(url)
+        yield Path(name) / "work"
+
+
+def terminal(command: str, home: Path) -> str:
+    """Return what a terminal shows of a command."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KN_LAMBDA_URL": (home.parent / "url").read_text()}
+    run = subprocess.run(
+        ["bash", "-c", command],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return run.stdout.decode()
+
+
+def steady(text: str) -> str:
+    """Return a text without what changes."""
+    for pattern, stands in CHANGING:
+        text = re.sub(pattern, stands, text)
+    return text
+
+
+def unaligned(text: str) -> str:
+    """Return a text without the width of its columns, which is that of what changes."""
+    return re.sub(r"(?<=\S) {2,}", "  ", text)
+
+
+def played(block: str, home: Path) -> str:
+    """Return a block as it is when its commands are run."""
+    commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+    shown = [f"$ {command}\n" + steady(terminal(command, home)) for command in commands]
+    return "\n".join(text.rstrip() for text in shown) + "\n"
+
+
+def test_the_page_shows_what_a_terminal_shows(home: Path) -> None:
+    text = PAGE.read_text("utf-8")
+    now = CONSOLE.sub(lambda found: f"```console\n{played(found[1], home)}```", text)
+    if "WRITE" in os.environ:
+        PAGE.write_text(now, "utf-8")
+    assert unaligned(now) == unaligned(text)
