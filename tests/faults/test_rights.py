@@ -7,9 +7,10 @@ from support.asked import Asked, AskedCluster, AskedEstate, allowed, place
 from support.chart import PRODUCT, render
 from support.stories import STORIES, start
 
-from knative_lambda.deploy.cluster import DEAD_LETTER, KNATIVE_SERVICE
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import deadletters
+from knative_lambda.handler.api.pages import Wanted
 from knative_lambda.handler.deadletters import create_app
 from knative_lambda.handler.read import Records
 from knative_lambda.schemas.names import RESEND_LABEL
@@ -90,12 +91,16 @@ def test_what_people_ask_under_v1_takes_no_right_more() -> None:
     estate.rest()
     estate.asked.clear()
     records = Records(estate.product)
-    [function] = records.list_functions("acme") or ()
-    records.get_function("acme", "hello")
-    records.get_log("acme", function["status"]["latestBuild"])
+    for kind in (FUNCTION, BUILD, DEAD_LETTER):
+        for sort in ("name", "-created"):
+            assert records.page(kind, "acme", Wanted(sort=sort))
+    function = records.get(FUNCTION, "acme", "hello") or {}
+    build = function["status"]["latestBuild"]
+    records.get_log("acme", build)
+    records.look("acme", build, records.look("acme", build, None))
     for namespace in ("acme", PRODUCT):
-        records.list_letters(namespace)
-        records.get_letter(namespace, "lost")
+        records.page(DEAD_LETTER, namespace, Wanted())
+        records.get(DEAD_LETTER, namespace, "lost")
         records.resend_all(namespace)
     assert estate.asked
     assert estate.asked <= granted("receiver")

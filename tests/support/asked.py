@@ -7,7 +7,7 @@ from typing import Any
 from support.estate import Estate
 from support.faults import Handler
 
-from knative_lambda.deploy.cluster import LEASE, POD, Cluster, Kind, Object
+from knative_lambda.deploy.cluster import LEASE, POD, Cluster, Kind, Object, Page
 from knative_lambda.handler.guards import Ports
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.names import BUILD_UID_LABEL
@@ -63,9 +63,13 @@ class AskedCluster:
         self._note(kind, namespace if kind.namespaced else name, "get")
         return self.behind.get(kind, namespace, name)
 
-    def heads(self, kind: Kind, namespace: str) -> list[Object]:
+    def heads(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         self._note(kind, namespace, "list")
-        return self.behind.heads(kind, namespace)
+        return self.behind.heads(kind, namespace, labels)
+
+    def page(self, kind: Kind, namespace: str, labels: Mapping[str, str], *, most: int, after: str = "") -> Page:
+        self._note(kind, namespace, "list")
+        return self.behind.page(kind, namespace, labels, most=most, after=after)
 
     def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
