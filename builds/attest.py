@@ -1,7 +1,7 @@
 """An image that was made gets its papers: a bill of materials, where it came from, and a signature.
 
-Called by `pushed.py` once the digest is on the Build's record: before it has succeeded where there is a key, else when
-its image is deployed. What is said follows from that record alone, and equal bytes get equal signatures: whoever does
+Called by `pushed.py` once the digest is on the Build's record: before it has succeeded where there is a key, else
+afterwards. What is said follows from that record alone, and equal bytes get equal signatures: whoever does
 it again, after a crash or beside a twin, comes to the same. The bill's digest is in the statement, so what signs one
 vouches for the other too.
 """

@@ -1,7 +1,7 @@
 """A Build whose image is pushed: it gets its papers where it is to have some; first of all where they are signed.
 
 Called by `settle.py`, when the image becomes known, and again for as long as that is the last thing on the record; and
-by `converge`, for papers that nothing waits for, once the image is deployed.
+by the handler's `papers.py`, for papers that nothing waits for.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,11 +65,21 @@ def attest(build: Object, image: str, workshop: Workshop, now: datetime) -> Obje
     return _succeeded(build, image, workshop, now)
 
 
+def lacks_papers(build: Object, workshop: Workshop) -> bool:
+    """Say whether a Build has ended with an image that is still to get the papers that nothing waits for."""
+    said = condition(build, ATTESTED)
+    owed = said["status"] == "Unknown" and bool(said.get("reason"))
+    return owed and workshop.attestor is not None and bool(record.image_of(build))
+
+
 def add_papers(build: Object, workshop: Workshop, now: datetime) -> Object:
-    """Give the image of a Build that has ended the papers that nothing has waited for; return it as it is then."""
-    said, image = condition(build, ATTESTED), record.image_of(build)
-    if workshop.attestor is None or not image or said["status"] != "Unknown" or not said.get("reason"):
+    """Give the image of a Build the papers that it lacks, and return the Build as it is then.
+
+    What does not answer is tried for a minute. Raises `Conflict` like `settle`.
+    """
+    if workshop.attestor is None or not lacks_papers(build, workshop):
         return build
+    image = record.image_of(build)
     end = datetime.fromisoformat(condition(build, record.PUSHED)["lastTransitionTime"]) + UNSIGNED
     papers = partial(workshop.attestor.attest, build, image)
     return _write(build, {ATTESTED: _attested(build, papers, workshop, end, now)}, workshop, now)

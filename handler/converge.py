@@ -103,8 +103,8 @@ def _bring_forward(function: Object, product: Product) -> bool:
             _record(function, replace(inputs, lost=lost), product)
             raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)
-    if build is not None:
-        pushed.add_papers(build, product.workshop, product.now())
+    if build is not None and pushed.lacks_papers(build, product.workshop):
+        product.papers(build["metadata"]["namespace"], build["metadata"]["name"])
     return moves
 
 

@@ -46,6 +46,8 @@ class Product:
     """Who says whether an image may run; None where any may."""
     letters: Callable[[str, str], None] = lambda _namespace, _name: None
     """Told of a DeadLetter (namespace, name) of which something may be wanted; must not block."""
+    papers: Callable[[str, str], None] = lambda _tenant, _build: None
+    """Told of a Build (tenant, name) whose image lacks papers that nothing waits for; as `owes` is."""
     reach: Reach | None = None
     """Which hosts a ready image may be of; None where nobody is asked for it."""
     census: Census = field(default_factory=Census)

@@ -39,11 +39,11 @@ class Senders:
 
     def owes(self, tenant: str, name: str) -> None:
         """Have a Function's notifications sent: now, or when the request that this thread serves has its answer."""
-        self._soon(partial(self.outbox.owes, tenant, name))
+        self.soon(partial(self.outbox.owes, tenant, name))
 
     def look_at(self, namespace: str, name: str) -> None:
         """Have the postman look at a letter, as soon as `owes` would."""
-        self._soon(partial(self.postman.look_at, namespace, name))
+        self.soon(partial(self.postman.look_at, namespace, name))
 
     def hold(self) -> None:
         """Keep back what this thread will ask for until `release`: it serves a request that has no answer yet."""
@@ -61,6 +61,7 @@ class Senders:
         for sender in (self.outbox, self.postman):
             sender.stop(max(0.0, end - time.monotonic()))
 
-    def _soon(self, ask: Callable[[], None]) -> None:
+    def soon(self, ask: Callable[[], None]) -> None:
+        """Ask now, or when the request that this thread serves has its answer; asking must not block."""
         held: list[Callable[[], None]] | None = getattr(self._request, "held", None)
         ask() if held is None else held.append(ask)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from knative_lambda.builds import record
+from knative_lambda.builds import pushed, record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, letters, order, queue, retention, status
@@ -74,7 +74,7 @@ def _sweep_all(attempt: Callable[[Callable[[], object], str], None], product: Pr
 
 
 def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], object]]:
-    """Yield the Builds that may be wanted no more, and the Jobs whose Build may be gone."""
+    """Yield the Builds that may be wanted no more, or lack their papers, and the Jobs whose Build may be gone."""
     jobs = product.cluster.list(JOB, names.builds_namespace(tenant))
     building = {job["metadata"].get("labels", {}).get(names.BUILD_UID_LABEL) for job in jobs if not _has_ended(job)}
     wanted, found = _wanted(tenant, product), product.cluster.list(BUILD, tenant)
@@ -85,6 +85,8 @@ def _orphans(tenant: str, product: Product) -> Iterator[Callable[[], object]]:
         goes_on = record.phase(build) not in record.TERMINAL and is_wanted
         if is_owed or not (goes_on or record.is_over(build)) or (not goes_on and build["metadata"]["uid"] in building):
             yield partial(retire, build, product)
+        if pushed.lacks_papers(build, product.workshop):
+            yield partial(product.papers, tenant, build["metadata"]["name"])
     yield from (partial(remove_if_orphaned, tenant, job, product) for job in jobs)
 
 

@@ -33,7 +33,7 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
-from knative_lambda.handler import effects
+from knative_lambda.handler import effects, papers
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.api.model import ReadModel
@@ -171,6 +171,10 @@ def join(  # noqa: PLR0913 - all of it, in one place
     def look(tenant: str, name: str) -> None:
         converge(tenant, name, product)
 
+    def unsigned(tenant: str, build: str) -> None:
+        senders.soon(partial(made.at, tenant, build, datetime.now(UTC)))
+
+    made = Later(lambda tenant, build: papers.make(tenant, build, product))
     touched = replace(workshop, later=Later(look).at)
     owes, letters, decided = senders.owes, senders.look_at, deploying(settings)
     product = Product(
@@ -183,6 +187,7 @@ def join(  # noqa: PLR0913 - all of it, in one place
         letters=letters,
         trust=trusts,
         spans=spans or Spans(),
+        papers=unsigned,
     )
     return product
 

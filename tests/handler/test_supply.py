@@ -4,6 +4,7 @@ import base64
 import json
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -16,7 +17,11 @@ from knative_lambda.builds.attest import BILL
 from knative_lambda.builds.record import phase
 from knative_lambda.builds.signing import STATEMENT, Keys, encoded
 from knative_lambda.builds.trust import Trust
-from knative_lambda.deploy.cluster import KNATIVE_SERVICE
+from knative_lambda.deploy.cluster import BUILD, KNATIVE_SERVICE
+from knative_lambda.deploy.conditions import condition
+from knative_lambda.handler import papers
+from knative_lambda.handler.senders import Senders
+from knative_lambda.handler.wire import join
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 GIVEN = made(tarred(ready="made"))
@@ -160,15 +165,29 @@ def test_a_registry_that_never_takes_them_ends_the_build_in_time(tmp_path: Path)
     assert acme.condition("Built")[:2] == ("False", "RegistryUnavailable")
 
 
-def test_nothing_waits_for_papers_that_nobody_signs() -> None:
-    """The Service is applied first: what is asked of the registry for papers takes nothing from a function's start."""
-    acme, seen = world(), []
+def test_nothing_waits_for_papers_that_nobody_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the event is answered its function is deployed, and nothing was asked of the registry for papers."""
+    acme, attached = world(), []
     real = acme.pusher.attach
-    acme.pusher.attach = lambda *args: seen.append(acme.service_image()) or real(*args)  # type: ignore[method-assign]
-    acme.start()
-    assert len(seen) == 2
-    assert seen[0] == acme.build()["status"]["image"]
+    acme.pusher.attach = lambda *args: attached.append(args) or real(*args)  # type: ignore[method-assign]
+    with monkeypatch.context() as unanswered:
+        unanswered.setattr(acme, "tell", lambda: None)
+        acme.start()
+    assert acme.service_image() == acme.build()["status"]["image"]
+    assert step(acme, "Attested")[:2] == ("Unknown", "DeployedFirst")
+    assert attached == []
+    acme.tell()
     assert step(acme, "Attested") == ("True", "Attested", "bill of materials, provenance")
+    acme.tick()
+    assert len(attached) == 2
+
+
+def test_papers_that_sign_are_there_before_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = world(keys(tmp_path))
+    monkeypatch.setattr(acme, "tell", lambda: None)
+    acme.start()
+    assert step(acme, "Attested")[0] == "True"
+    assert len(signed(acme.service_image(), acme.pusher)) == 1
 
 
 def test_papers_that_nobody_signs_are_tried_for_a_moment_only() -> None:
@@ -183,14 +202,59 @@ def test_papers_that_nobody_signs_are_tried_for_a_moment_only() -> None:
     assert step(acme, "Attested")[:2] == ("False", "RegistryUnavailable")
 
 
-def test_papers_that_a_process_died_over_are_made_by_the_sweep() -> None:
+@pytest.mark.parametrize("replaced", [False, True], ids=["in use", "replaced since"])
+def test_papers_that_a_process_died_over_are_made_by_the_sweep(*, replaced: bool) -> None:
+    """Also those of an image that no function runs any more."""
     acme = world()
     real, acme.pusher.attach = acme.pusher.attach, died  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         acme.start()
+    image = acme.service_image()
     acme.pusher.attach = real  # type: ignore[method-assign]
+    if replaced:
+        acme.start(source={"image": "elsewhere/thing:1"})
+    assert listed(image, acme.pusher) == {}
     acme.tick()
+    assert all(condition(build, "Attested")["status"] == "True" for build in acme.builds())
+    assert len(listed(image, acme.pusher)) == 2
+
+
+def test_whoever_makes_them_begins_when_the_answer_is_out() -> None:
+    """The service as it is joined: nothing is asked for papers while a request is held, and then it is."""
+    acme, attached = world(), SimpleQueue[str]()
+    real = acme.pusher.attach
+    acme.pusher.attach = lambda *args: attached.put(args[0]) or real(*args)  # type: ignore[func-returns-value,method-assign]
+    senders = Senders.over(acme.cluster, acme.store, acme.settings, acme._post)
+    acme.product = join(acme.settings, acme.product.workshop, senders)
+    senders.hold()
+    acme.start()
+    assert attached.empty()
+    senders.release()
+    assert attached.get(timeout=30) == "registry/acme/hello"
+
+
+def test_papers_whose_build_is_gone_are_not_made() -> None:
+    acme = world()
+    papers.make("acme", "gone", acme.product)
+    assert acme.pusher.manifests.keys() == world().pusher.manifests.keys()
+
+
+def test_papers_find_what_others_have_written_of_their_build_meanwhile() -> None:
+    acme = world()
+    real, acme.pusher.attach = acme.pusher.attach, died  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        acme.start()
+
+    def changed(*args: Any) -> bool:
+        acme.pusher.attach = real  # type: ignore[method-assign]
+        build = acme.build()
+        acme.cluster.replace_status(BUILD, {**build, "status": {**build["status"], "log": "logs/acme/hello/x"}})
+        return real(*args)
+
+    acme.pusher.attach = changed  # type: ignore[method-assign]
+    papers.make("acme", acme.build()["metadata"]["name"], acme.product)
     assert step(acme, "Attested")[0] == "True"
+    assert acme.build()["status"]["log"] == "logs/acme/hello/x"
     assert len(listed(acme.service_image(), acme.pusher)) == 2
 
 

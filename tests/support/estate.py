@@ -39,6 +39,7 @@ from knative_lambda.deploy.cluster import (
     Kind,
     Object,
 )
+from knative_lambda.handler import papers
 from knative_lambda.handler.effects import watched
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Ports
@@ -115,6 +116,7 @@ class Estate(World):
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
             letters=lambda namespace, name: self.letters.append((namespace, name)),
+            papers=lambda tenant, build: self.unsigned.append((tenant, build)),
             trust=trust(self.settings, ports.pusher),
         )
         return ports, watched(bare, handler.around)
@@ -132,11 +134,11 @@ class Estate(World):
 
     def crash(self) -> None:
         """Let the process that was killed be gone, with all that it had in memory, and begin another."""
-        self.owing, self.letters = [], []
+        self.owing, self.letters, self.unsigned = [], [], []
         self.handler.begin()
 
     def tell(self) -> None:
-        """Send what is owed, through the handler's ports."""
+        """Send and make what is owed, through the handler's ports."""
         post = self.ports.broker.post
         outbox = Outbox(self.ports.cluster, self.ports.store, "http://broker", post)
         postman = Postman(self.ports.cluster, self.settings.namespace, "http://broker", post)
@@ -146,6 +148,9 @@ class Estate(World):
         looked_at, self.letters = self.letters, []
         for namespace, name in dict.fromkeys(looked_at):
             postman.deliver(namespace, name)
+        unsigned, self.unsigned = self.unsigned, []
+        for tenant, build in dict.fromkeys(unsigned):
+            papers.make(tenant, build, self.product)
 
     # what the cluster does
 

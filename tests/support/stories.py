@@ -290,6 +290,7 @@ LAYERS = {"layers": True}
 KEYS = tempfile.TemporaryDirectory()
 atexit.register(KEYS.cleanup)
 SIGNED = {**LAYERS, "supply_documents": True, "supply_sign": True, "supply_keys": str(keys(Path(KEYS.name)))}
+UNSIGNED = {**LAYERS, "supply_documents": True}
 JOB_OF_IT = start(builder="kaniko")
 OTHER = start("other", name="other")
 REUSED = {"builds_reuse": "tenant"}
@@ -451,6 +452,10 @@ STORIES = (
         cut_off(start(), "pusher.put"),
         settings=LAYERS,
     ),
+    Story(
+        "code that is laid, with papers that nobody signs", start(), commit="cluster.create Function", settings=UNSIGNED
+    ),
+    Story("the end of a Job whose image's papers nobody signs", ended("ok"), sent(JOB_OF_IT), settings=UNSIGNED),
     Story("code that is laid and signed", start("two"), live(start()), "cluster.replace Function", SIGNED),
     Story("the end of a Job whose image is signed", ended("ok"), sent(JOB_OF_IT), settings=SIGNED),
     Story(

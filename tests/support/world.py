@@ -18,6 +18,7 @@ from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
+from knative_lambda.handler import papers
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.outbox import Outbox
 from knative_lambda.handler.postman import Postman
@@ -139,6 +140,8 @@ class World:
         self.owing: list[tuple[str, str]] = []
         self.letters: list[tuple[str, str]] = []
         """DeadLetters that the postman is to look at."""
+        self.unsigned: list[tuple[str, str]] = []
+        """Builds whose images lack the papers that nothing waits for."""
         self.addresses: dict[str, list[str]] = {}
         """What hosts are resolved to; others are somewhere on the Internet."""
         self.broker = 202
@@ -170,6 +173,7 @@ class World:
             lambda: self.time,
             lambda tenant, name: self.owing.append((tenant, name)),
             letters=lambda namespace, name: self.letters.append((namespace, name)),
+            papers=lambda tenant, build: self.unsigned.append((tenant, build)),
             trust=trust(self.settings, pusher),
             reach=replace(self.settings.reach, resolve=lambda host: self.addresses.get(host, PUBLIC)),
         )
@@ -199,7 +203,7 @@ class World:
         return event
 
     def tell(self) -> None:
-        """Send what is owed, as the outbox does once the answer is out; `told` is what was sent."""
+        """Send and make what is owed, as happens once the answer is out; `told` is what was sent."""
         outbox = Outbox(self.cluster, self.store, "http://broker", self._post)
         owing, self.owing = self.owing, []
         for tenant, name in dict.fromkeys(owing):
@@ -208,6 +212,9 @@ class World:
         looked_at, self.letters = self.letters, []
         for namespace, name in dict.fromkeys(looked_at):
             postman.deliver(namespace, name)
+        unsigned, self.unsigned = self.unsigned, []
+        for tenant, build in dict.fromkeys(unsigned):
+            papers.make(tenant, build, self.product)
 
     def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
         data = json.loads(body)
