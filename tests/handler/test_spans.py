@@ -132,7 +132,11 @@ def test_an_error_is_told_by_its_name_and_its_words(kept: Collector) -> None:
 
 
 def test_a_collector_that_says_nothing_delays_no_request_and_no_end() -> None:
-    """What waits for it is bounded. A watchdog ends this test where a request would wait."""
+    """What waits for it is bounded. A watchdog ends this test where a request would wait.
+
+    The threads that were left behind are waited for once the collector is gone: they would go on beside other tests.
+    """
+    before = set(threading.enumerate())
     with collector(silent=True) as kept:
         spans = OtelSpans(kept.url)
         answered = threading.Event()
@@ -148,6 +152,9 @@ def test_a_collector_that_says_nothing_delays_no_request_and_no_end() -> None:
         threading.Thread(target=many, daemon=True).start()
         assert answered.wait(30)
         assert not kept.spans
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_without_spans_nothing_is_annotated_and_the_log_still_names_the_callers_trace(
