@@ -15,6 +15,7 @@ from knative_lambda.deploy.cluster import JOB, Object
 from knative_lambda.schemas import names, trace
 
 CA = "/kaniko/registry-ca"
+CLIENT = "/kaniko/registry-client"
 STORE_CA = "/context-ca"
 CONTEXT_SIZE = "1Gi"
 """What the volume for the context may hold: some more than the largest archive that is taken."""
@@ -40,6 +41,8 @@ class KanikoSettings:
     """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
     store_ca: str = ""
     """The same for the store, for the init container."""
+    registry_client: str = ""
+    """A Secret there with ``tls.crt`` and ``tls.key``, which the registry is shown; a RUN can read them."""
     pending: int = 300
     """Seconds after which a Pod that has not begun, or was not even made, is given up."""
     silence: int = 600
@@ -124,6 +127,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
 
 
 def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
+    host = attempt.destination.partition("/")[0]
     args = [
         "--context=tar:///context/context.tar.gz",
         f"--dockerfile={attempt.recipe}",
@@ -134,13 +138,10 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--snapshot-mode=redo",
         *_cache(attempt, settings),
         *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
-        *(f"--registry-map={host}={mirror}" for host, mirror in sorted(settings.mirrors.items())),
+        *(f"--registry-map={mirrored}={mirror}" for mirrored, mirror in sorted(settings.mirrors.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
-        *(
-            [f"--registry-certificate={attempt.destination.partition('/')[0]}={CA}/ca.crt"]
-            if settings.registry_ca
-            else []
-        ),
+        *([f"--registry-certificate={host}={CA}/ca.crt"] if settings.registry_ca else []),
+        *([f"--registry-client-cert={host}={CLIENT}/tls.crt,{CLIENT}/tls.key"] if settings.registry_client else []),
     ]
     return {
         "name": EXECUTOR,
@@ -162,6 +163,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
                 for name, place, secret in (
                     ("registry", "/kaniko/.docker", settings.registry_secret),
                     ("registry-ca", CA, settings.registry_ca),
+                    ("registry-client", CLIENT, settings.registry_client),
                 )
                 if secret
             ),
@@ -184,6 +186,8 @@ def _secret_volumes(settings: KanikoSettings) -> list[Object]:
         found.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "items": items}})
     if settings.registry_ca:
         found.append({"name": "registry-ca", "secret": {"secretName": settings.registry_ca}})
+    if settings.registry_client:
+        found.append({"name": "registry-client", "secret": {"secretName": settings.registry_client}})
     if settings.store_ca:
         found.append({"name": "store-ca", "secret": {"secretName": settings.store_ca}})
     return found

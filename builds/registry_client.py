@@ -10,7 +10,6 @@ https://distribution.github.io/distribution/spec/auth/token/ says how a token is
 import base64
 import json
 import re
-import ssl
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
 from knative_lambda.builds.reach import Reach
 from knative_lambda.schemas.errors import NotLetIn, Unavailable, Untrusted
 from knative_lambda.schemas.redaction import learn
+from knative_lambda.schemas.tls import NOWHERE, Connections
 
 REDIRECTS = 3
 LIFE = 300
@@ -47,8 +47,8 @@ class RegistrySettings:
     """A docker ``config.json`` with the credentials, read anew at each request so that a rotation is seen."""
     timeout: float = 5.0
     """Seconds that one request may take."""
-    ca: Path | None = None
-    """A bundle of certificates, PEM, to trust beside the system's."""
+    trust: Path = NOWHERE
+    """A folder as in `schemas/tls.py`: whom we believe to be the registry, and how it is told who we are."""
     copying: float = 15.0
     """Seconds that one blob may take which no registry hands over by itself."""
     issuer: Issuer | None = None
@@ -97,7 +97,12 @@ class Client:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._tokens: dict[_Key, str] = {}
-        self._pool: tuple[int, urllib3.PoolManager] | None = None
+        self._connections = Connections(
+            NOWHERE if settings.insecure else settings.trust,
+            urllib3.Timeout(connect=settings.timeout, read=settings.timeout),
+            https=not settings.insecure,
+            pool=settings.reach.pool if settings.reach else urllib3.PoolManager,
+        )
 
     def send(
         self,
@@ -128,23 +133,10 @@ class Client:
 
     @property
     def _http(self) -> urllib3.PoolManager:
-        """Return the connections' pool, made when it is needed: reading all certificates takes its time.
-
-        It is made anew where the bundle was written since, so that a rotation is seen.
-        """
-        ca, settings = self._settings.ca, self._settings
         try:
-            written = 0 if ca is None or settings.insecure else ca.stat().st_mtime_ns
-            if self._pool is None or self._pool[0] != written:
-                trusted = None if settings.insecure else ssl.create_default_context()
-                if trusted is not None and ca is not None:
-                    trusted.load_verify_locations(ca)
-                make = settings.reach.pool if settings.reach else urllib3.PoolManager
-                pool = make(timeout=settings.timeout, retries=False, maxsize=10, ssl_context=trusted)
-                self._pool = written, pool
-            return self._pool[1]
+            return self._connections.pool
         except OSError as error:  # as ssl's own are
-            why = f"the bundle of certificates {ca} cannot be read: {error.strerror or error}"
+            why = f"the certificates in {self._settings.trust} cannot be read: {error.strerror or error}"
             raise Unavailable("registry", why) from error
 
     def root(self, host: str) -> str:

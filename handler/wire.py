@@ -252,6 +252,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         registry=settings.registry,
         reads=(*filter(None, settings.bases.values()), *settings.registry_reads),
         registry_ca=settings.registry_ca_secret,
+        registry_client=settings.registry_client_secret,
         user_namespaces=settings.build_user_namespaces,
         store_ca=settings.store_ca_secret,
         mirrors=settings.build_mirrors,
@@ -273,9 +274,12 @@ def issuer(settings: Settings) -> Issuer | None:
 
 
 def _registry(settings: Settings) -> RegistrySettings:
-    config, ca = (Path(name) if name else None for name in (settings.registry_config, settings.registry_ca))
     return RegistrySettings(
-        insecure=settings.registry_insecure, config=config, ca=ca, issuer=issuer(settings), reach=settings.reach
+        insecure=settings.registry_insecure,
+        config=Path(settings.registry_config) if settings.registry_config else None,
+        trust=Path(settings.registry_tls),
+        issuer=issuer(settings),
+        reach=settings.reach,
     )
 
 

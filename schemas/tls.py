@@ -5,6 +5,7 @@ beside the system's, and where the other side asks who we are ``tls.crt`` and ``
 """
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import urllib3
@@ -33,10 +34,22 @@ def written(folder: Path) -> tuple[int, ...]:
 
 
 class Connections:
-    """A client's connections, made anew where its files were written since; `timeout` is in seconds, for a request."""
+    """A client's connections, made anew where its files were written since.
 
-    def __init__(self, folder: Path = NOWHERE, timeout: float = 3.0) -> None:
-        self._folder, self._timeout = folder, timeout
+    `timeout` is in seconds, for a request as a whole where it is no more than a number; `pool` makes a pool, of
+    urllib3's options. The system's certificates are read once for a pool where `https` is spoken, or a folder is given.
+    """
+
+    def __init__(
+        self,
+        folder: Path = NOWHERE,
+        timeout: float | urllib3.Timeout = 3.0,
+        *,
+        https: bool = False,
+        pool: Callable[..., urllib3.PoolManager] = urllib3.PoolManager,
+    ) -> None:
+        self._folder, self._https, self._pool = folder, https or bool(folder.name), pool
+        self._timeout = timeout if isinstance(timeout, urllib3.Timeout) else urllib3.Timeout(total=timeout)
         self._made: tuple[tuple[int, ...], urllib3.PoolManager] | None = None
 
     @property
@@ -44,11 +57,11 @@ class Connections:
         """Return the pool, which tries nothing twice; raise `OSError` where the files cannot be used."""
         now = written(self._folder)
         if self._made is None or self._made[0] != now:
-            pool = urllib3.PoolManager(
-                timeout=urllib3.Timeout(total=self._timeout),
+            pool = self._pool(
+                timeout=self._timeout,
                 retries=False,
                 maxsize=CONNECTIONS,
-                ssl_context=context(self._folder) if self._folder.name else None,
+                ssl_context=context(self._folder) if self._https else None,
             )
             self._made = now, pool
         return self._made[1]

@@ -1,26 +1,32 @@
 """A store that is opened when it is first asked: its vendor's library takes longer to load than all the rest.
 
-It is opened anew where its keys have been exchanged since, so that nobody has to be started again. Made by `factory.py`
-for those whose library is heavy. What could be wrong with URL and settings has been said before.
+It is opened anew where its keys or its certificates have been exchanged since, so that nobody has to be started again.
+Made by `factory.py` for those whose library is heavy. What could be wrong with URL and settings has been said before.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Lock
 
 from knative_lambda.schemas.errors import Unavailable
+from knative_lambda.schemas.tls import NOWHERE, written
 from knative_lambda.storage.store import Store, Stored
 
 Keys = tuple[str, str]
 
 
 class DeferredStore:
-    """Opens a store once, whoever asks it first, and asks that one for as long as its keys stay."""
+    """Opens a store once, whoever asks it first, and asks that one for as long as its keys and certificates stay.
 
-    def __init__(self, opened: Callable[[Keys], Store], keys: Callable[[], Keys]) -> None:
+    The certificates lie in `trust`, a folder as in `schemas/tls.py`.
+    """
+
+    def __init__(self, opened: Callable[[Keys], Store], keys: Callable[[], Keys], trust: Path = NOWHERE) -> None:
         self._open = opened
         self._keys = keys
+        self._trust = trust
         self._opening = Lock()
-        self._opened: tuple[Keys, Store] | None = None
+        self._opened: tuple[tuple[Keys, tuple[int, ...]], Store] | None = None
 
     def put(self, key: str, body: bytes) -> None:
         """See `Store.put`."""
@@ -50,10 +56,13 @@ class DeferredStore:
     def _store(self) -> Store:
         keys = self._read()
         with self._opening:
-            if self._opened is None or (keys is not None and keys != self._opened[0]):
-                if keys is None:
+            if keys is None:
+                if self._opened is None:
                     raise Unavailable("store", "its keys cannot be read")
-                self._opened = keys, self._open(keys)
+                return self._opened[1]
+            known = keys, written(self._trust)
+            if self._opened is None or known != self._opened[0]:
+                self._opened = known, self._open(keys)
             return self._opened[1]
 
     def _read(self) -> Keys | None:

@@ -69,7 +69,7 @@ def _open_s3(parts: SplitResult, settings: StoreSettings) -> Store:
 
         return S3Store(parts.netloc, parts.path.strip("/"), _with(settings, keys))
 
-    return DeferredStore(opened, _keys(settings))
+    return DeferredStore(opened, _keys(settings), settings.trust)
 
 
 def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
@@ -92,7 +92,7 @@ def _open_minio(parts: SplitResult, settings: StoreSettings) -> Store:
 
         return MinioStore(parts.netloc, bucket, prefix, _with(settings, keys), secure=parts.query != "secure=false")
 
-    return DeferredStore(opened, _keys(settings))
+    return DeferredStore(opened, _keys(settings), settings.trust)
 
 
 def _keys(settings: StoreSettings) -> Callable[[], Keys]:

@@ -48,15 +48,15 @@ def guarded(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def secure(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Yield the host of a registry with a certificate of its own making, and where that lies."""
+    """Yield the host of a registry with a certificate of its own making, and a folder of who believes it."""
     home = tmp_path_factory.mktemp("secure")
     name = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(home / "key.pem")]
-    command = ["openssl", "req", "-x509", "-days", "2", *key, "-out", str(home / "ca.pem"), *name]
+    command = ["openssl", "req", "-x509", "-days", "2", *key, "-out", str(home / "ca.crt"), *name]
     subprocess.run(command, check=True, capture_output=True)
-    tls = {"certificate": str(home / "ca.pem"), "key": str(home / "key.pem")}
+    tls = {"certificate": str(home / "ca.crt"), "key": str(home / "key.pem")}
     with real_registry(registry_program, home, http={"tls": tls}) as host:
-        yield host, home / "ca.pem"
+        yield host, home
 
 
 @pytest.fixture(scope="module")

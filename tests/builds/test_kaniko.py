@@ -299,6 +299,16 @@ def test_a_certificate_of_the_registrys_own_is_mounted_and_named() -> None:
     assert f"--registry-certificate=registry={place}/ca.crt" in executor["args"]
 
 
+def test_a_certificate_to_show_the_registry_is_mounted_for_who_pushes_alone() -> None:
+    made = job(ATTEMPT, "", replace(SETTINGS, registry_client="me"))
+    fetcher, executor = containers(made)
+    [mounted] = [mount for mount in executor["volumeMounts"] if mount["name"] == "registry-client"]
+    place = mounted["mountPath"]
+    assert f"--registry-client-cert=registry={place}/tls.crt,{place}/tls.key" in executor["args"]
+    assert {"name": "registry-client", "secret": {"secretName": "me"}} in made["spec"]["template"]["spec"]["volumes"]
+    assert "registry-client" not in [mount["name"] for mount in fetcher["volumeMounts"]]
+
+
 def test_a_certificate_of_the_stores_own_is_mounted_for_who_reads_the_context_alone() -> None:
     made = job(ATTEMPT, "", replace(SETTINGS, store_ca="ca"))
     fetcher, executor = containers(made)

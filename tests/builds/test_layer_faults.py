@@ -88,8 +88,8 @@ def test_a_wrong_password_fails_the_build_and_says_so(guarded: str, tmp_path: Pa
 
 
 def test_a_certificate_of_nobody_fails_the_build_and_says_so(secure: tuple[str, Path]) -> None:
-    host, ca = secure
-    right = RegistrySettings(ca=ca)
+    host, trust = secure
+    right = RegistrySettings(trust=trust)
     made = world(RegistrySettings(), f"{host}/functions", based(right, host))
     made.start()
     given_up(made)
@@ -149,8 +149,8 @@ def test_a_wrong_password_ends_a_build_with_dependencies_too(guarded: str, tmp_p
 
 
 def test_a_certificate_of_nobody_ends_a_build_with_dependencies_too(secure: tuple[str, Path]) -> None:
-    host, ca = secure
-    made = world(RegistrySettings(), f"{host}/depending", based(RegistrySettings(ca=ca), host))
+    host, trust = secure
+    made = world(RegistrySettings(), f"{host}/depending", based(RegistrySettings(trust=trust), host))
     made.start(source=DEPENDING)
     given_up(made)
     assert made.condition("Built")[:2] == ("False", "RegistryUntrusted")

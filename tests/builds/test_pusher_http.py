@@ -1,12 +1,12 @@
 """Pushing to real registries: who is let in, whom we believe, and what happens when it breaks in the middle."""
 
 import json
-import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 import urllib3
+from support.certificates import Authority
 from support.images import BASE, sha256
 from support.registry import BASIC, WRONG, Gate, config, gate, push
 
@@ -212,37 +212,34 @@ def test_redirections_without_end_are_given_up(before: Gate, pusher: HttpPusher,
 
 
 def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:
-    host, ca = secure
-    pusher = HttpPusher(RegistrySettings(ca=ca))
+    host, trust = secure
+    pusher = HttpPusher(RegistrySettings(trust=trust))
     pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     assert pusher.blob(f"{host}/acme/hello", sha256(BODY)) == BODY
 
 
-@pytest.mark.parametrize("text", [None, "no certificate"])
 def test_certificates_that_cannot_be_read_are_named_and_read_once_they_can(
-    secure: tuple[str, Path], tmp_path: Path, text: str | None
+    secure: tuple[str, Path], tmp_path: Path
 ) -> None:
-    host, ca = secure
-    file = tmp_path / "bundle.pem"
-    if text is not None:
-        file.write_text(text)
-    pusher = HttpPusher(RegistrySettings(ca=file))
-    with pytest.raises(Unavailable, match=r"bundle\.pem cannot be read"):
+    host, trust = secure
+    (tmp_path / "ca.crt").write_text("no certificate")
+    pusher = HttpPusher(RegistrySettings(trust=tmp_path))
+    with pytest.raises(Unavailable, match=f"certificates in {tmp_path} cannot be read"):
         pusher.put(f"{host}/acme/hello", Blob.of(BODY))
-    file.write_bytes(ca.read_bytes())
+    (tmp_path / "ca.crt").write_bytes((trust / "ca.crt").read_bytes())
     pusher.put(f"{host}/acme/hello", Blob.of(BODY))
 
 
-def test_certificates_that_are_written_anew_are_read_anew(secure: tuple[str, Path], tmp_path: Path) -> None:
-    host, ca = secure
-    file = tmp_path / "bundle.pem"
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(tmp_path / "key.pem")]
-    command = ["openssl", "req", "-x509", "-subj", "/CN=another", *key, "-out", str(file)]
-    subprocess.run(command, check=True, capture_output=True)
-    pusher = HttpPusher(RegistrySettings(ca=file))
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "of others"])
+def test_certificates_that_are_written_anew_are_read_anew(
+    secure: tuple[str, Path], tmp_path: Path, *, there: bool
+) -> None:
+    host, trust = secure
+    folder = Authority.made(tmp_path / "others").folder("client", trusts=there)
+    pusher = HttpPusher(RegistrySettings(trust=folder))
     with pytest.raises(Untrusted):
         pusher.put(f"{host}/acme/hello", Blob.of(BODY))
-    file.write_bytes(ca.read_bytes())
+    (folder / "ca.crt").write_bytes((trust / "ca.crt").read_bytes())
     pusher.put(f"{host}/acme/hello", Blob.of(BODY))
 
 
@@ -261,8 +258,8 @@ def test_plain_http_is_spoken_only_where_that_is_allowed(server: str) -> None:
 
 def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str, Path], tmp_path: Path) -> None:
     """A realm without TLS is not asked, nor a place without TLS for a blob."""
-    host, ca = secure
-    pusher = HttpPusher(RegistrySettings(ca=ca, config=config(tmp_path, host)))
+    host, trust = secure
+    pusher = HttpPusher(RegistrySettings(trust=trust, config=config(tmp_path, host)))
     with pytest.raises(Unavailable, match="not safe"):
         pusher._client._token('Bearer realm="http://127.0.0.1/token"', {"Authorization": BASIC})
 
@@ -270,9 +267,9 @@ def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str,
 def test_a_registry_may_not_have_a_blob_sent_over_plain_http(
     secure: tuple[str, Path], server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, ca = secure
+    host, trust = secure
     with gate(server) as plain:
-        pusher = HttpPusher(RegistrySettings(ca=ca))
+        pusher = HttpPusher(RegistrySettings(trust=trust))
         monkeypatch.setattr(pusher, "_begin", lambda *_: f"http://{plain.host}/upload")
         with pytest.raises(Unavailable, match="not safe"):
             pusher.put(f"{host}/acme/hello", Blob.of(BODY + b" to be kept"))

@@ -362,43 +362,44 @@ def test_the_custom_resources_can_be_left_to_somebody_else() -> None:
     assert not of(render(crds={"enabled": False}), "CustomResourceDefinition")
 
 
-def test_a_certificate_of_the_registrys_own_is_mounted_and_told_to_receiver_and_builds() -> None:
-    service = one(render(registry={"prefix": "r.test", "caSecret": "ca"}), "Service", "receiver")
-    given = settings.read(environment(service))
-    [mounted] = [mount for mount in container(service)["volumeMounts"] if mount["name"] == "registry-ca"]
-    assert (given.registry_ca, given.registry_ca_secret) == (f"{mounted['mountPath']}/ca.crt", "ca")
-    [volume] = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "registry-ca"]
-    assert volume["secret"]["secretName"] == "ca"
+def test_builds_are_told_whom_to_believe_the_registry_is_and_what_to_show_it() -> None:
+    registry = {"prefix": "r.test", "caSecret": "ca", "buildsClientSecret": "theirs"}
+    given = settings.read(environment(one(render(registry=registry), "Service", "receiver")))
+    assert (given.registry_ca_secret, given.registry_client_secret) == ("ca", "theirs")
     bare = settings.read(environment(one(render(), "Service", "receiver")))
-    assert (bare.registry_ca, bare.registry_ca_secret) == ("", "")
+    assert (bare.registry_ca_secret, bare.registry_client_secret) == ("", "")
 
 
 def test_whom_else_it_trusts_and_how_it_says_who_it_is_is_mounted_and_told() -> None:
     values = {
         "store": {"caSecret": "store-ca", "clientSecret": "store-me"},
-        "eventing": {"caSecret": "broker-ca"},
+        "registry": {"prefix": "r.test", "caSecret": "registry-ca", "clientSecret": "registry-me"},
+        "eventing": {"caSecret": "broker-ca", "clientSecret": "broker-me"},
         "audit": {"sink": "https://log.test/", "credentialsSecret": "log", "caSecret": "", "clientSecret": "log-me"},
     }
     service = one(render(**values), "Service", "receiver")
     given = settings.read(environment(service))
     mounted = {mount["name"]: mount["mountPath"] for mount in container(service)["volumeMounts"]}
-    told = (given.store_tls, given.broker_tls, given.audit_tls, given.audit_credentials)
-    assert told == tuple(mounted[name] for name in ("store-tls", "broker-tls", "audit-tls", "audit"))
+    told = (given.store_tls, given.registry_tls, given.broker_tls, given.audit_tls, given.audit_credentials)
+    assert told == tuple(mounted[name] for name in ("store-tls", "registry-tls", "broker-tls", "audit-tls", "audit"))
     assert (given.store_ca_secret, given.audit_sink) == ("store-ca", "https://log.test/")
     volumes = {each["name"]: each for each in service["spec"]["template"]["spec"]["volumes"]}
     secrets = {
         name: [(each["secret"]["name"], [item["key"] for item in each["secret"]["items"]]) for each in sources]
-        for name in ("store-tls", "broker-tls", "audit-tls")
+        for name in ("store-tls", "registry-tls", "broker-tls", "audit-tls")
         for sources in [volumes[name]["projected"]["sources"]]
     }
     key = ["tls.crt", "tls.key"]
     assert secrets == {
         "store-tls": [("store-ca", ["ca.crt"]), ("store-me", key)],
-        "broker-tls": [("broker-ca", ["ca.crt"])],
+        "registry-tls": [("registry-ca", ["ca.crt"]), ("registry-me", key)],
+        "broker-tls": [("broker-ca", ["ca.crt"]), ("broker-me", key)],
         "audit-tls": [("log-me", key)],
     }
     bare = settings.read(environment(one(render(), "Service", "receiver")))
-    assert not any((bare.store_tls, bare.broker_tls, bare.audit_tls, bare.store_ca_secret, bare.audit_sink))
+    assert not any(
+        (bare.store_tls, bare.registry_tls, bare.broker_tls, bare.audit_tls, bare.store_ca_secret, bare.audit_sink)
+    )
 
 
 def test_the_receiver_lets_in_what_the_values_say_and_by_default_what_the_settings_do() -> None:

@@ -3,13 +3,16 @@
 import gzip
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.certificates import Authority, https
+from support.certificates import Authority, https, mount
 
 from knative_lambda.builds import fetch
+from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.handler.audit.sink import sink_of
 from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.schemas.errors import Temporary
@@ -20,8 +23,8 @@ from knative_lambda.storage.settings import StoreSettings
 MISSING = (
     b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>no</Message><Key>a</Key><Resource>a</Resource></Error>'
 )
-Ask = Callable[[str, Path], object]
-"""Asks a host, believing and saying what lies in a folder; raises `Temporary` where it does not get through."""
+Client = Callable[[str, Path], Callable[[], object]]
+"""Makes what asks a host, believing and saying what lies in a folder: it raises `Temporary` where it is not heard."""
 
 
 @pytest.fixture(scope="module")
@@ -34,85 +37,88 @@ def server(authority: Authority) -> Path:
     return authority.folder("server")
 
 
-def broker(host: str, folder: Path) -> object:
-    return HttpBroker(trust=folder).post(f"https://{host}/acme/default", {}, b"{}")
+def broker(host: str, folder: Path) -> Callable[[], object]:
+    return partial(HttpBroker(trust=folder).post, f"https://{host}/acme/default", {}, b"{}")
 
 
-def sink(host: str, folder: Path) -> object:
+def registry(host: str, folder: Path) -> Callable[[], object]:
+    return partial(HttpRegistry(RegistrySettings(trust=folder)).digest, f"{host}/acme/hello:1")
+
+
+def sink(host: str, folder: Path) -> Callable[[], object]:
     found = sink_of(f"https://{host}/audit", "", "" if folder == NOWHERE else str(folder))
     assert found is not None
-    return found.write(b"{}\n")
+    return partial(found.write, b"{}\n")
 
 
-def s3(host: str, folder: Path) -> object:
+def s3(host: str, folder: Path) -> Callable[[], object]:
     return _store(StoreSettings("s3://bucket", f"https://{host}", access_key="a", secret_key="b" * 9, trust=folder))
 
 
-def minio(host: str, folder: Path) -> object:
+def minio(host: str, folder: Path) -> Callable[[], object]:
     return _store(StoreSettings(f"minio://{host}/bucket", access_key="a", secret_key="b" * 9, trust=folder))
 
 
-def _store(settings: StoreSettings) -> object:
-    return open_store(settings.url, settings).get("a", limit=10)
+def _store(settings: StoreSettings) -> Callable[[], object]:
+    return partial(open_store(settings.url, settings).get, "a", limit=10)
 
 
-CLIENTS = pytest.mark.parametrize("ask", [broker, sink, s3, minio], ids=lambda ask: ask.__name__)
+CLIENTS = pytest.mark.parametrize("client", [broker, registry, sink, s3, minio], ids=lambda client: client.__name__)
 
 
-def answering(ask: Ask) -> dict[str, Any]:
-    """Return what a server answers whoever gets through: a store, that there is no such object."""
-    return {"answer": 404, "body": MISSING} if ask in (s3, minio) else {}
+def answering(client: Client) -> dict[str, Any]:
+    """Return what a server answers whoever gets through: that there is no such thing, where that is asked for."""
+    return {"answer": 404, "body": MISSING} if client in (registry, s3, minio) else {}
 
 
 @CLIENTS
 def test_a_client_believes_the_authorities_that_it_is_given_and_nobody_else(
-    authority: Authority, server: Path, tmp_path: Path, ask: Ask
+    authority: Authority, server: Path, tmp_path: Path, client: Client
 ) -> None:
     other = Authority.made(tmp_path / "other")
-    with https(server, **answering(ask)) as host:
+    with https(server, **answering(client)) as host:
         for folder in (NOWHERE, other.folder("client", identity=False)):
             with pytest.raises(Temporary):
-                ask(host, folder)
-        ask(host, authority.folder(f"trusting-{ask.__name__}", identity=False))
+                client(host, folder)()
+        client(host, authority.folder(f"trusting-{client.__name__}", identity=False))()
 
 
 @CLIENTS
 def test_a_client_shows_its_certificate_where_it_is_asked(
-    authority: Authority, server: Path, tmp_path: Path, ask: Ask
+    authority: Authority, server: Path, tmp_path: Path, client: Client
 ) -> None:
-    nobody = authority.folder(f"nobody-{ask.__name__}", identity=False)
+    nobody = authority.folder(f"nobody-{client.__name__}", identity=False)
     stranger = Authority.made(tmp_path / "strangers").folder("stranger")
     (stranger / "ca.crt").write_bytes((nobody / "ca.crt").read_bytes())
-    with https(server, asks=True, **answering(ask)) as host:
+    with https(server, asks=True, **answering(client)) as host:
         for folder in (nobody, stranger):
             with pytest.raises(Temporary):
-                ask(host, folder)
-        ask(host, authority.folder(f"known-{ask.__name__}"))
+                client(host, folder)()
+        client(host, authority.folder(f"known-{client.__name__}"))()
 
 
-@pytest.mark.parametrize("kind", ["broker", "audit"])
-def test_files_that_are_written_anew_are_read_anew(
-    authority: Authority, server: Path, tmp_path: Path, kind: str
+@CLIENTS
+def test_certificates_that_are_exchanged_on_both_sides_are_taken_up_without_a_restart(
+    authority: Authority, server: Path, tmp_path: Path, client: Client
 ) -> None:
-    folder = Authority.made(tmp_path / "older").folder("client", identity=False)
-    with https(server) as host:
-        post, found = HttpBroker(trust=folder), sink_of(f"https://{host}/", "", str(folder))
-        assert found is not None
-
-        def ask() -> object:
-            return post.post(f"https://{host}/", {}, b"") if kind == "broker" else found.write(b"{}\n")
-
+    """The server's is of a new authority, and so are those that it takes: all is well once the Secret has them."""
+    newer = Authority.made(tmp_path / "newer")
+    mount(tmp_path / "mounted", authority.folder(f"before-{client.__name__}"))
+    with https(server, asks=True, **answering(client)) as host:
+        ask = client(host, tmp_path / "mounted")
+        ask()
+    with https(newer.folder("server"), asks=True, port=int(host.partition(":")[2]), **answering(client)):
         with pytest.raises(Temporary):
             ask()
-        (folder / "ca.crt").write_bytes((authority.home / "ca.crt").read_bytes())
+        mount(tmp_path / "mounted", newer.folder("after"))
         ask()
 
 
 @CLIENTS
-def test_certificates_that_cannot_be_read_are_an_outage(server: Path, tmp_path: Path, ask: Ask) -> None:
+def test_certificates_that_cannot_be_read_are_an_outage(server: Path, tmp_path: Path, client: Client) -> None:
     (tmp_path / "ca.crt").write_text("no certificate")
-    with https(server, **answering(ask)) as host, pytest.raises(Temporary):
-        ask(host, tmp_path)
+    with https(server, **answering(client)) as host, pytest.raises(Temporary):
+        client(host, tmp_path)()
 
 
 def test_a_build_reads_its_context_from_a_store_that_it_is_told_to_trust(

@@ -3,6 +3,7 @@
 import http.server
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,12 +46,24 @@ class Authority:
         _openssl("req", "-x509", *KEY, "-days", "2", *names, *signed, *files)
 
 
+def mount(folder: Path, source: Path) -> None:
+    """Have a folder show the files of another, as the kubelet does it: all at once, by a link that is exchanged."""
+    folder.mkdir(exist_ok=True)
+    kept = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for file in source.iterdir():
+        (kept / file.name).write_bytes(file.read_bytes())
+        if not (folder / file.name).is_symlink():
+            (folder / file.name).symlink_to(f"..data/{file.name}")
+    (folder / "..new").symlink_to(kept.name)
+    (folder / "..new").replace(folder / "..data")
+
+
 def _openssl(*arguments: str | Path) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
 @contextmanager
-def https(folder: Path, *, asks: bool = False, answer: int = 200, body: bytes = b"") -> Iterator[str]:
+def https(folder: Path, *, asks: bool = False, answer: int = 200, body: bytes = b"", port: int = 0) -> Iterator[str]:
     """Serve by HTTPS with a folder's certificate, yield ``127.0.0.1:<port>``; `asks` clients for theirs."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,9 +73,9 @@ def https(folder: Path, *, asks: bool = False, answer: int = 200, body: bytes = 
             self.send_header("Content-Type", "application/xml")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body if self.command != "HEAD" else b"")
 
-        do_GET = do_POST  # noqa: N815 - the name is the library's
+        do_GET = do_HEAD = do_POST  # noqa: N815 - the names are the library's
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the signature is the library's
             pass
@@ -76,7 +89,7 @@ def https(folder: Path, *, asks: bool = False, answer: int = 200, body: bytes = 
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(folder / "ca.crt")
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"

@@ -41,10 +41,11 @@ KNATIVE_LAMBDA_RESERVED_SECRETS: {{ join "," (fromJsonArray (include "reservedSe
 KNATIVE_LAMBDA_IMAGE_HOSTS: {{ join "," .Values.reach.imageHosts | quote }}
 KNATIVE_LAMBDA_REACH_ALLOWED: {{ join "," .Values.reach.allowed | quote }}
 KNATIVE_LAMBDA_REACH_BLOCKED: {{ join "," .Values.reach.blocked | quote }}
-{{- if .Values.registry.caSecret }}
-KNATIVE_LAMBDA_REGISTRY_CA: /var/run/secrets/knative-lambda/registry-ca/ca.crt
-KNATIVE_LAMBDA_REGISTRY_CA_SECRET: {{ .Values.registry.caSecret | quote }}
+{{- if or .Values.registry.caSecret .Values.registry.clientSecret }}
+KNATIVE_LAMBDA_REGISTRY_TLS: /var/run/secrets/knative-lambda/registry-tls
 {{- end }}
+KNATIVE_LAMBDA_REGISTRY_CA_SECRET: {{ .Values.registry.caSecret | quote }}
+KNATIVE_LAMBDA_REGISTRY_CLIENT_SECRET: {{ .Values.registry.buildsClientSecret | quote }}
 {{- if .Values.registry.secret }}
 KNATIVE_LAMBDA_REGISTRY_CONFIG: /var/run/secrets/knative-lambda/registry/config.json
 {{- end }}
@@ -83,7 +84,7 @@ KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quo
 KNATIVE_LAMBDA_FUNCTION_TMP: {{ .Values.functions.tmp | quote }}
 KNATIVE_LAMBDA_FUNCTION_READ_ONLY_ROOT: {{ .Values.functions.readOnlyRoot }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
-{{- if .Values.eventing.caSecret }}
+{{- if or .Values.eventing.caSecret .Values.eventing.clientSecret }}
 KNATIVE_LAMBDA_BROKER_TLS: /var/run/secrets/knative-lambda/broker-tls
 {{- end }}
 KNATIVE_LAMBDA_DEAD_LETTER_URL: {{ include "deadLetterURL" . }}
@@ -109,11 +110,8 @@ KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{/* Whom the receiver believes, and how it says who it is, by whom it speaks to: JSON, so that two templates walk over it. */}}
 {{- define "trusted" -}}
 {{- $trusted := dict }}
-{{- if .Values.eventing.caSecret }}
-{{- $_ := set $trusted "broker" (dict "ca" .Values.eventing.caSecret) }}
-{{- end }}
-{{- range $name := list "audit" "store" }}
-{{- $given := index $.Values $name }}
+{{- range $name, $key := dict "audit" "audit" "broker" "eventing" "registry" "registry" "store" "store" }}
+{{- $given := index $.Values $key }}
 {{- if or $given.caSecret $given.clientSecret }}
 {{- $_ := set $trusted $name (dict "ca" $given.caSecret "client" $given.clientSecret) }}
 {{- end }}
