@@ -11,6 +11,16 @@ from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
+class Handed:
+    """A Secret of the tenant's that an attempt is given; `handed.py` says how."""
+
+    secret: str
+    """Its name in the tenant's namespace."""
+    to: Literal["build", "fetch"] = "build"
+    """Who gets it: what builds, where a stranger's code runs, or what fetches the context before, alone."""
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One attempt of a `Build`: everything a builder needs to know, derived from the object alone."""
 
@@ -40,6 +50,8 @@ class Attempt:
     """The hash of everything that shapes the image."""
     trace: str = ""
     """The `traceparent` that it is made for, where traces are made."""
+    handed: tuple[Handed, ...] = ()
+    """The tenant's Secrets that it is given."""
 
     @property
     def name(self) -> str:

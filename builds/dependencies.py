@@ -46,12 +46,14 @@ def asked(lists: Lists, files: Files, recipe: bytes) -> str:
     return names.sha256([hashlib.sha256(recipe).hexdigest(), listed])
 
 
-def image(registry: str, tenant: str, build: Mapping[str, str], platform: str) -> str:
+def image(registry: str, tenant: str, build: Mapping[str, str], platform: str, settings: object = None) -> str:
     """Return the name of the image with a Build's dependencies: a tenant's own, and no function's.
 
-    `build` has their hash as ``dependencies``, its ``runtime``, and its ``base`` by digest, wherever that lies.
+    `build` has their hash as ``dependencies``, its ``runtime``, and its ``base`` by digest, wherever that lies; what
+    they are installed with beside is `settings`, if anything.
     """
-    shaped_by = (build["runtime"], build["base"].rpartition("@")[2], platform, build["dependencies"])
+    shaped_by: list[object] = [build["runtime"], build["base"].rpartition("@")[2], platform, build["dependencies"]]
+    shaped_by += [settings] if settings else []
     return f"{names.dependencies(registry, tenant, build['runtime'])}:{names.sha256(shaped_by)[7:]}"
 
 

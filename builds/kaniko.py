@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from knative_lambda.builds import diagnosis, push_token
+from knative_lambda.builds import diagnosis, handed, push_token
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.builds.issuer import Issuer
@@ -18,8 +18,8 @@ from knative_lambda.builds.kaniko_job import KanikoSettings, job
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
-from knative_lambda.schemas.errors import AlreadyExists, ProductError, Temporary
-from knative_lambda.schemas.redaction import learn
+from knative_lambda.schemas.errors import AlreadyExists, ProductError, Refused, Temporary
+from knative_lambda.schemas.redaction import learn, redact
 from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
@@ -40,11 +40,16 @@ class Kaniko:
     issuer: Issuer | None = None
     """Who mints what an attempt pushes with; None leaves it with `KanikoSettings.registry_secret`."""
 
-    def start(self, attempt: Attempt) -> None:
+    def start(self, attempt: Attempt) -> Ended | None:
         """Create the attempt's Job; already there is success where it is this Build's, and stays.
 
-        What it pushes with comes after it, so that it belongs to it, and goes with it: the Pod waits for that.
+        What it pushes with, and what its tenant gives it, come after it, so that they belong to it, and go with it: the
+        Pod waits for them.
         """
+        try:
+            given = [(one, handed.read(one.secret, attempt.tenant, self.cluster)) for one in attempt.handed]
+        except Refused as refused:
+            return Ended(1, "user", "SecretMissing", refused.faults[0].message)
         url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings
         token = ""
         if self.issuer is not None:
@@ -60,6 +65,9 @@ class Kaniko:
             made = found
         if self.issuer is not None:
             self._hand_over(push_token.secret(made, self.issuer.host, token))
+        for one, found in given:
+            self._hand_over(handed.copied(made, one, found))
+        return None
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:
         """Read the Pod first: its container's state tells an end seconds before the Job's condition does."""
@@ -80,6 +88,8 @@ class Kaniko:
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
 
+        What it was given as files is not in it, as far as it is what its tenant gives today.
+
         A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it. As
         trying may take a whole timeout, the other container is asked only where this one has nothing to read.
         """
@@ -91,7 +101,7 @@ class Kaniko:
         with suppress(ProductError):
             for container in (EXECUTOR, FETCHER):
                 if log := self.cluster.pod_log(meta["namespace"], meta["name"], container, limit=limit):
-                    return log
+                    return self._without_secrets(log, attempt)
         return b""
 
     def stop(self, attempt: Attempt) -> None:
@@ -100,9 +110,10 @@ class Kaniko:
         self.revoke(attempt)
 
     def revoke(self, attempt: Attempt) -> None:
-        """Delete what the attempt was to push with; who has read it keeps it until the Build's time is over."""
-        if self.issuer is not None:
-            self.cluster.delete(SECRET, names.builds_namespace(attempt.tenant), attempt.name)
+        """Delete what the attempt was given; who has read what it pushes with keeps that for the Build's time."""
+        own = [attempt.name] if self.issuer is not None else []
+        for name in (*own, *(handed.copy_name(attempt.name, one) for one in attempt.handed)):
+            self.cluster.delete(SECRET, names.builds_namespace(attempt.tenant), name)
 
     def is_idle(self, tenant: str, build_uid: str) -> bool:
         """Ask for the Pods themselves: one whose Job is deleted runs on for as long as its grace period."""
@@ -113,6 +124,13 @@ class Kaniko:
         ended = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])}
         jobs = self.cluster.list(JOB, namespace, labels)
         return all(one["metadata"]["uid"] in ended or diagnosis.job_ended(one) or not _stays(one) for one in jobs)
+
+    def _without_secrets(self, log: bytes, attempt: Attempt) -> bytes:
+        """Return a log without what the attempt was given: it may be another process that read that before."""
+        for one in attempt.handed:
+            with suppress(ProductError):
+                handed.read(one.secret, attempt.tenant, self.cluster)
+        return redact(log.decode(errors="replace")).encode() if attempt.handed else log
 
     def _hand_over(self, secret: Object) -> None:
         """Create an attempt's Secret; one that is there may be of a Job that is gone, and nobody may read it."""

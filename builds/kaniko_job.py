@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from knative_lambda.builds import handed
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.deploy.cluster import JOB, Object
@@ -92,6 +93,7 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
                     "volumes": [
                         {"name": "context", "emptyDir": {"sizeLimit": CONTEXT_SIZE}},
                         *_secret_volumes(settings),
+                        *handed.volumes(attempt.name, attempt.handed),
                     ],
                 },
             },
@@ -122,6 +124,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
         "volumeMounts": [
             {"name": "context", "mountPath": "/context"},
             *([{"name": "store-ca", "mountPath": STORE_CA, "readOnly": True}] if settings.store_ca else []),
+            *handed.mounts(attempt.handed, "fetch"),
         ],
     }
 
@@ -167,6 +170,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
                 )
                 if secret
             ),
+            *handed.mounts(attempt.handed, "build"),
         ],
     }
 

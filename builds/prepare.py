@@ -40,6 +40,8 @@ class Inputs:
     """What ``auto`` comes to for it."""
     lost: str = ""
     """The Build whose image the registry was found to have no more; "" where it was not asked, or has it."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The version of each Secret that its build is given; "" for one that may not be had."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -68,7 +70,7 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
     try:
         raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
         auto = Choice(**raw.get("auto", {}))
-        rest = raw.get("cancelled", ""), auto, raw.get("lost", "")
+        rest = raw.get("cancelled", ""), auto, raw.get("lost", ""), dict(raw.get("secrets", {}))
         inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], *rest)
     except (ValueError, TypeError, KeyError):
         return None
@@ -77,7 +79,8 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
 
 def fingerprint(spec: Mapping[str, Any]) -> str:
     """Return the hash of the part of a spec that is prepared."""
-    return names.sha256({field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")})
+    always = {field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")}
+    return names.sha256(always | ({"build": spec["build"]} if spec.get("build") else {}))
 
 
 def recorded_context(annotations: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds.builder import Attempt
+from knative_lambda.builds.builder import Attempt, Handed
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Object
@@ -174,9 +174,10 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         build_args={"BASE": spec["base"]} if spec.get("base") else {},
         seconds=seconds,
         builder=spec["builder"],
-        cache="" if spec.get("fresh") else names.kept_layers(*spec["destination"].rsplit("/", 2)[:2]),
+        cache=_cache(spec),
         inputs=spec["inputHash"],
         trace=trace.of(build),
+        handed=tuple(Handed(name) for name in spec.get("build", {}).get("secrets", [])),
     )
     if "dependencies" not in spec:
         return attempt
@@ -197,6 +198,7 @@ def upon(build: Object, number: int, digest: str, *, keep: bool) -> Attempt:
         destination=f"{spec['destination']}:{attempt.name}",
         build_args={"BASE": f"{_repository(spec['dependencies'])}@{digest}"},
         keep=spec["dependencies"] if keep else "",
+        handed=(),
     )
 
 
@@ -232,6 +234,13 @@ def context(build: Object) -> str:
     """Return the store's key of a Build's context."""
     spec = build["spec"]
     return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
+
+
+def _cache(spec: Mapping[str, Any]) -> str:
+    """Return where layers are kept for a Build's tenant; nowhere for what a RUN has read a Secret for."""
+    if spec.get("fresh") or spec.get("build", {}).get("secrets"):
+        return ""
+    return names.kept_layers(*spec["destination"].rsplit("/", 2)[:2])
 
 
 def _repository(reference: str) -> str:

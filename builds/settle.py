@@ -178,8 +178,8 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     attempt = record.attempt_of(build, build["status"]["attempt"], record.left(build, workshop.patience, now))
     seen = workshop.builder.look(attempt)
     if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # killed while it started
-        if isinstance(seen, Running):
-            workshop.builder.start(attempt)
+        if isinstance(seen, Running) and (end := workshop.builder.start(attempt)) is not None:
+            return _decide(build, attempt, end, workshop, now)
         build = write(build, {}, {"Started": ("True", "Running", attempt.name)}, workshop, now)
     if isinstance(seen, Running):
         if over < timedelta(seconds=workshop.patience.overtime):

@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 
 from knative_lambda.builds import dependencies, ends, record, sharing, source
-from knative_lambda.builds.choice import choose
+from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
@@ -135,7 +135,8 @@ def require_room(function: Object, product: Product) -> None:
 def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     meta, spec = function["metadata"], function["spec"]
     chosen = choose(spec.get("builder", "auto"), inputs.auto, product.builder, "/spec/builder")
-    entrypoint = source.entrypoint(spec)
+    entrypoint, given = source.entrypoint(spec), _given(spec, chosen)
+    settings = {**given, "secrets": inputs.secrets} if given else None
     wanted = {
         "function": meta["name"],
         "functionUID": meta["uid"],
@@ -146,6 +147,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
             builder=chosen.builder,
             base=inputs.base,
             platform=product.settings.platform,
+            settings=settings,
         ),
         "runtime": spec["runtime"],
         "context": inputs.context,
@@ -155,12 +157,20 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "choice": chosen.why,
         "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
+        **({"build": given} if given else {}),
+        **({"secretVersions": dict(inputs.secrets)} if given.get("secrets") else {}),
     }
     if chosen.dependencies:
         shaped_by = {**wanted, "dependencies": chosen.dependencies}
         registry, platform = product.settings.registry, product.settings.platform
-        wanted["dependencies"] = dependencies.image(registry, meta["namespace"], shaped_by, platform)
+        wanted["dependencies"] = dependencies.image(registry, meta["namespace"], shaped_by, platform, settings)
     return wanted
+
+
+def _given(spec: Object, chosen: Choice) -> Object:
+    """Return what a Function's build is given beside its source: nothing where nothing is run."""
+    runs = chosen.builder != "layer" or chosen.dependencies
+    return {key: value for key, value in spec.get("build", {}).items() if value} if runs else {}
 
 
 def _is_news(build: Object, function: Object) -> bool:

@@ -141,8 +141,11 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     """
     meta, spec = function["metadata"], function["spec"]
     recorded = product.believed(meta["namespace"], spec, prepare.recorded(meta.get("annotations", {}), spec))
-    if recorded is not None:
+    if recorded is not None and all(recorded.secrets.values()):
         return function, recorded
+    if recorded is not None:  # what was missing may have come
+        found = replace(recorded, secrets=product.versions(meta["namespace"], spec))
+        return function if found == recorded else _record(function, found, product), found
     source.check(spec, "/spec")
     product.require_runnable(meta["namespace"], spec, "/spec")
     context = spec["source"].get("context", {}).get("hash", "")
@@ -153,6 +156,7 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
     cause = f"generation {meta.get('generation', 1)}"
     inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
+    inputs = replace(inputs, secrets=product.versions(meta["namespace"], spec))
     return _record(function, inputs, product), inputs
 
 

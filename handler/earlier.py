@@ -5,6 +5,7 @@ such event in; the actions under ``/v1`` make it. What is read is read of the Fu
 newer source is never overwritten by one that was asked for before it.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from knative_lambda.builds import prepare, record, source
@@ -20,7 +21,7 @@ from knative_lambda.schemas.errors import Refused
 
 AGAIN = "again"
 """In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now."""
-SOURCE = ("runtime", "source", "entrypoint", "builder", "rebuild")
+SOURCE = ("runtime", "source", "entrypoint", "builder", "build", "rebuild")
 """The fields of a Function that an earlier source brings back; all others are settings, which stay as they are."""
 
 
@@ -40,7 +41,8 @@ def again(function: Object | None, name: str, key: Key, product: Product) -> tup
     is_base_gone = condition(function, "Built").get("reason") == "BaseMissing"
     known = None if is_base_gone else before
     base = partial(product.base, spec["runtime"])
-    return function, prepare.inputs(spec, (before.context, before.auto), key.cause, known, base)
+    inputs = prepare.inputs(spec, (before.context, before.auto), key.cause, known, base)
+    return function, replace(inputs, secrets=product.versions(meta["namespace"], spec))
 
 
 def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[Object, Inputs]:
@@ -56,10 +58,13 @@ def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[O
     spec |= {"runtime": was["runtime"], "source": {"context": {"hash": was["context"]}}}
     if was.get("entrypoint", "") != RUNTIMES[was["runtime"]].entrypoint:
         spec["entrypoint"] = was["entrypoint"]
+    if "build" in was:
+        spec["build"] = was["build"]
     if was["builder"] == "external":
         spec["builder"] = "external"
     auto = Choice(was["builder"], was.get("choice", ""), dependencies=_dependencies(build, product))
     inputs = Inputs(prepare.fingerprint(spec), was["context"], was.get("base", ""), key.cause, auto=auto)
+    inputs = replace(inputs, secrets=was.get("secretVersions", {}))
     return {**function, "spec": spec}, inputs
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import choice, prepare, references
+from knative_lambda.builds import choice, handed, prepare, references
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
@@ -78,6 +78,10 @@ class Product:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""
         return prepare.pin(self.settings.bases.get(runtime, ""), self.workshop.registry)
 
+    def versions(self, tenant: str, spec: Mapping[str, Any]) -> dict[str, str]:
+        """Return which version each Secret has that a spec's build is to be given, "" for one that may not be had."""
+        return {} if "image" in spec["source"] else handed.versions(spec, tenant, self.cluster)
+
     def believed(self, tenant: str, spec: Mapping[str, Any], recorded: Inputs | None) -> Inputs | None:
         """Return what a Function's record says of its inputs, unless it says what only this product may decide.
 
@@ -101,7 +105,7 @@ class Product:
     def _reserved(self, spec: Mapping[str, Any]) -> list[str]:
         """Return the Secrets that a spec names and no function may: they are the platform's."""
         reserved = {self.settings.registry_pull_secret, *self.settings.reserved_secrets}
-        return [name for name in spec.get("secrets", []) if name in reserved]
+        return [name for name in (*spec.get("secrets", []), *handed.asked(spec)) if name in reserved]
 
     def _is_foreign(self, tenant: str, image: str) -> bool:
         """Say whether an image lies in the product's registry and neither below this tenant nor where all may read.
@@ -141,6 +145,8 @@ class Product:
             faults.append(
                 Fault(f"{where}/runtime", f"this installation builds no functions of runtime {spec['runtime']}")
             )
+        if handed.asked(spec) and not self.settings.build_secrets:
+            faults.append(Fault(f"{where}/build/secrets", "this installation gives builds no Secrets"))
         if faults:
             raise Refused(faults)
 

@@ -130,6 +130,8 @@ class Settings:
     """The Kaniko executor."""
     build_user_namespaces: bool = False
     """Give each build's Pod a user namespace, where root is nobody on the node; the node's runtime must know how."""
+    build_secrets: bool = False
+    """Give builds those Secrets of their tenant that are labelled for it; the receiver needs the right to read them."""
     build_mirrors: Mapping[str, Any] = field(default_factory=dict)
     """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""

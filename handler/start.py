@@ -28,7 +28,18 @@ from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION, TRA
 Prepared = tuple[str, Choice]
 log = logging.getLogger(__name__)
 WRITES = 5
-TAKEN_OVER = ("runtime", "entrypoint", "env", "secrets", "triggers", "scale", "resources", "timeout", "builder")
+TAKEN_OVER = (
+    "runtime",
+    "entrypoint",
+    "env",
+    "secrets",
+    "triggers",
+    "scale",
+    "resources",
+    "timeout",
+    "builder",
+    "build",
+)
 
 
 def start_build(event: Event, product: Product) -> None:
@@ -109,7 +120,7 @@ def _inputs(body: Object, prepared: Prepared, key: Key, product: Product) -> tup
     if lost or condition(body, "Built").get("reason") == "BaseMissing":
         before = None  # the base that it was built upon may be gone too
     inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
-    return replace(inputs, lost=lost), build
+    return replace(inputs, lost=lost, secrets=product.versions(meta["namespace"], spec)), build
 
 
 def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:

@@ -16,6 +16,8 @@ FUNCTION_LABEL = PREFIX + "function"
 BUILD_LABEL = PREFIX + "build"
 """On a Job and its Pod: the Build's name."""
 BUILD_UID_LABEL = PREFIX + "build-uid"
+BUILD_SECRET_LABEL = PREFIX + "build-secret"
+"""On a Secret of a tenant's, "true", by whoever gives it to builds."""
 QUEUE_LABEL = PREFIX + "queue"
 """On a Lease: "slot" where a build holds it, "ticket" where one waits, "twin" where others wait for what it makes."""
 MAKES_LABEL = PREFIX + "makes"
@@ -50,9 +52,16 @@ def sha256(value: object) -> str:
 
 
 def input_hash(  # noqa: PLR0913 - each of these shapes an image, and has its name
-    *, context: str, runtime: str, entrypoint: str, builder: str, base: str, platform: str = PLATFORM
+    *,
+    context: str,
+    runtime: str,
+    entrypoint: str,
+    builder: str,
+    base: str,
+    platform: str = PLATFORM,
+    settings: object = None,
 ) -> str:
-    """Return the hash of everything that shapes an image."""
+    """Return the hash of everything that shapes an image; `settings` are what its build is given beside, if any."""
     return sha256(
         {
             "context": context,
@@ -61,6 +70,7 @@ def input_hash(  # noqa: PLR0913 - each of these shapes an image, and has its na
             "builder": builder,
             "base": base,
             "platform": platform,
+            **({"settings": settings} if settings else {}),
         }
     )
 

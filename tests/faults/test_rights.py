@@ -7,18 +7,20 @@ from support.asked import Asked, AskedCluster, AskedEstate, allowed, place
 from support.chart import PRODUCT, render
 from support.stories import STORIES, start
 
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE, SECRET
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.api.pages import Wanted
 from knative_lambda.handler.deadletters import create_app
 from knative_lambda.handler.read import Records
-from knative_lambda.schemas.names import RESEND_LABEL
+from knative_lambda.schemas.names import BUILD_SECRET_LABEL, RESEND_LABEL
 
 
 def granted(account: str) -> set[Asked]:
     """Return what the chart allows an account of the product."""
-    objects = render(tenants=["demo"], registry={"prefix": "r.test", "tokens": {"secret": "key"}})
+    objects = render(
+        tenants=["demo"], registry={"prefix": "r.test", "tokens": {"secret": "key"}}, builds={"secrets": True}
+    )
     return {(place(namespace), what, verb) for namespace, what, verb in allowed(objects, account, PRODUCT)}
 
 
@@ -57,7 +59,19 @@ def letters_of_the_products_own(estate: AskedEstate) -> None:
         estate.deliver(estate.reported("DeadLetter", PRODUCT, name))
 
 
-MORE = (in_a_crowd, builds_that_have_had_their_time, a_revision_that_is_not_ready, letters_of_the_products_own)
+def a_build_that_is_given_a_secret(estate: AskedEstate) -> None:
+    meta = {"name": "pypi", "namespace": "acme", "labels": {BUILD_SECRET_LABEL: "true"}}
+    estate.cluster.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {}})
+    estate.deliver(start(build={"secrets": ["pypi"]})(estate))
+
+
+MORE = (
+    in_a_crowd,
+    a_build_that_is_given_a_secret,
+    builds_that_have_had_their_time,
+    a_revision_that_is_not_ready,
+    letters_of_the_products_own,
+)
 """What no story of the crash matrix comes to."""
 
 
@@ -73,7 +87,7 @@ def asked() -> frozenset[Asked]:
         estate.collect()
         found |= estate.asked
     for more in MORE:
-        estate = AskedEstate()
+        estate = AskedEstate(build_secrets=True)
         more(estate)
         found |= estate.asked
     return frozenset(found)
@@ -82,6 +96,13 @@ def asked() -> frozenset[Asked]:
 def test_the_receiver_may_do_what_it_does_and_no_more() -> None:
     assert sorted(asked() - granted("receiver")) == []
     assert sorted(granted("receiver") - asked()) == []
+
+
+def test_where_builds_are_given_no_secrets_none_can_be_read() -> None:
+    """The right is there where it is used, and it is to read one by its name: what there is nobody sees."""
+    objects = render(tenants=["demo"], registry={"prefix": "r.test", "tokens": {"secret": "key"}})
+    without = {(place(namespace), what, verb) for namespace, what, verb in allowed(objects, "receiver", PRODUCT)}
+    assert granted("receiver") - without == {("tenant", "secrets", "get")}
 
 
 def test_what_people_ask_under_v1_takes_no_right_more() -> None:

@@ -4,6 +4,7 @@ Whole stories through the HTTP door, and one of their calls fails with an except
 library could know. What is meant to hold a secret is named in `BELONGS`; anywhere else there is none.
 """
 
+import base64
 import gzip
 import io
 import json
@@ -22,14 +23,15 @@ from support.stories import Story, again, cancel, delete, ended, live, sent, sta
 
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.deploy.cluster import FUNCTION
+from knative_lambda.deploy.cluster import FUNCTION, SECRET
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.handler import deadletters, logs
 from knative_lambda.handler.audit.sink_http import HttpSink
 from knative_lambda.handler.audit.trail import Trail
+from knative_lambda.handler.events import Event
 from knative_lambda.handler.metrics import Metrics
 from knative_lambda.handler.settings import credentials
-from knative_lambda.schemas import redaction
+from knative_lambda.schemas import names, redaction
 from knative_lambda.schemas.errors import ProductError, Refused, Unavailable
 from knative_lambda.schemas.tls import NOWHERE
 
@@ -37,7 +39,7 @@ PLANTED = {
     name: f"planted-{name}-9f3A"
     for name in (
         *("store-key", "registry-password", "api-token", "sink-password"),
-        *("registry-token", "userinfo", "signature", "env", "source"),
+        *("registry-token", "userinfo", "signature", "env", "source", "build-secret"),
     )
 }
 AUTHORIZATION, WEBHOOK = "cGxhbnRlZC1hdXRob3JpemF0aW9uLTlmM0E", "cGxhbnRlZC13ZWJob29rLXNpZ25hdHVyZS05ZjNB"
@@ -61,6 +63,24 @@ GIVEN: dict[str, Any] = {
     "env": {"KEY": PLANTED["env"]},
     "source": {"inline": {"main.py": f"def handle(event, context):\n    return {PLANTED['source']!r}\n"}},
 }
+
+
+def given(estate: Estate) -> None:
+    """Begin a build that is given a Secret of its tenant's."""
+    meta = {"name": "pypi", "namespace": "acme", "labels": {names.BUILD_SECRET_LABEL: "true"}}
+    data = {"netrc": base64.b64encode(f"machine x login me password {PLANTED['build-secret']}\n".encode()).decode()}
+    estate.cluster.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+    sent(start(build={"secrets": ["pypi"]}, **GIVEN))(estate)
+
+
+def blabbed(estate: Estate) -> Event:
+    """Let such a build print what it was given, and fail."""
+    event = ended("user")(estate)
+    told = f"looking in indexes: https://pypi.test\npassword: {PLANTED['build-secret']}\n"
+    estate.cluster.logs[("acme-builds", event.data["name"], "kaniko")] = told.encode()
+    return event
+
+
 HEADERS = {"Authorization": f"Basic {AUTHORIZATION}", "Webhook_Signature": f"v1,{WEBHOOK}="}
 STORIES = (
     Story("a new function", start(**GIVEN)),
@@ -71,6 +91,7 @@ STORIES = (
     Story("a cancel", cancel(), sent(start(**GIVEN))),
     Story("a delete", delete, live(start(**GIVEN))),
     Story("a sweep", tick, sent(start(**GIVEN))),
+    Story("a build that prints the Secret which it was given", blabbed, given, settings={"build_secrets": True}),
 )
 
 

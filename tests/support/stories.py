@@ -13,7 +13,7 @@ from support.estate import Estate
 from support.faults import Killed
 from support.papers import keys
 
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, Object
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, SECRET, Object
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.handler.events import Event
@@ -297,6 +297,16 @@ REUSED = {"builds_reuse": "tenant"}
 OTHERS_SOURCE = start(name="other")
 
 
+def gives(estate: Estate) -> None:
+    """Let the tenant give a Secret to builds."""
+    meta = {"name": "pypi", "namespace": "acme", "labels": {names.BUILD_SECRET_LABEL: "true"}}
+    estate.cluster.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"netrc": "bWU="}})
+
+
+GIVEN = {"build_secrets": True}
+WITH_SECRET: dict[str, Any] = {"build": {"secrets": ["pypi"]}}
+
+
 def listing(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
     """Return a build.start of a version with a dependency."""
     code = {"main.py": f"def handle(event, context):\n    return {version!r}\n"}
@@ -522,6 +532,9 @@ STORIES = (
     ),
     Story("a sweep that finds a layer which Kaniko keeps", tick, kept),
     Story("a sweep that removes a layer whose time is over", tick, then(kept, Estate.collect, aged(15))),
+    Story("a function whose build is given a Secret", start(**WITH_SECRET), gives, "cluster.create Function", GIVEN),
+    Story("a function whose Secret is missing", start(**WITH_SECRET), commit="cluster.create Function", settings=GIVEN),
+    Story("the end of a build with a Secret", ended("ok"), then(gives, sent(start(**WITH_SECRET))), settings=GIVEN),
     Story("a start that waits for a slot", OTHER, sent(start()), "cluster.create Function", ONE_AT_A_TIME),
     Story("an end that lets another build", ended("ok"), sent(start(), OTHER), "", ONE_AT_A_TIME),
     Story(

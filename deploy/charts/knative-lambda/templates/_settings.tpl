@@ -57,6 +57,7 @@ KNATIVE_LAMBDA_LAYER_LIMIT: {{ .Values.builds.layerLimit }}
 KNATIVE_LAMBDA_PLATFORM: {{ .Values.builds.platform | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_BUILD_USER_NAMESPACES: {{ .Values.builds.userNamespaces }}
+KNATIVE_LAMBDA_BUILD_SECRETS: {{ .Values.builds.secrets }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_SUPPLY_DOCUMENTS: {{ .Values.supply.documents }}
