@@ -89,7 +89,33 @@ RECEIVER = (
     Panel("Audit records", "reqps", {"{{outcome}}": "sum by (outcome) (rate(knative_lambda_audit_records_total[5m]))"}),
     Panel("Last sweep", "s", {"ago": "time() - max(knative_lambda:census_time_seconds)"}),
 )
-DASHBOARDS: Mapping[str, tuple[Panel, ...]] = {"builds": BUILDS, "functions": FUNCTIONS, "receiver": RECEIVER}
+TENANTS = (
+    Panel(
+        "Builds ended in the last hour",
+        "short",
+        {"{{tenant}} {{phase}} {{whose}}": 'knative_lambda:tenant_builds_ended{tenant=~"$tenant"}'},
+    ),
+    Panel("Builds that wait", "short", {"{{tenant}}": 'knative_lambda:tenant_builds_waiting{tenant=~"$tenant"}'}),
+    Panel(
+        "Functions that are not ready",
+        "short",
+        {"{{tenant}} {{ready}}": 'knative_lambda:tenant_functions{tenant=~"$tenant", ready!="True"}'},
+    ),
+    Panel(
+        "Functions",
+        "short",
+        {"{{tenant}}": 'sum by (tenant) (knative_lambda:tenant_functions{tenant=~"$tenant"})'},
+    ),
+    Panel("Dead letters", "short", {"{{tenant}}": 'knative_lambda:tenant_dead_letters{tenant=~"$tenant"}'}),
+)
+DASHBOARDS: Mapping[str, tuple[Panel, ...]] = {
+    "builds": BUILDS,
+    "functions": FUNCTIONS,
+    "receiver": RECEIVER,
+    "tenants": TENANTS,
+}
+VARIABLES: Mapping[str, str] = {"tenant": "label_values(knative_lambda:tenant_functions, tenant)"}
+"""What a dashboard is narrowed by, where its queries name it: what may be chosen."""
 
 
 def dashboard(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
@@ -101,9 +127,30 @@ def dashboard(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
         "schemaVersion": 39,
         "refresh": "1m",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]},
+        "templating": {
+            "list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}, *_variables(panels)]
+        },
         "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
     }
+
+
+def _variables(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
+    asked = " ".join(query for panel in panels for query in panel.queries.values())
+    return [
+        {
+            "name": name,
+            "type": "query",
+            "datasource": SOURCE,
+            "query": values,
+            "refresh": 2,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"},
+        }
+        for name, values in VARIABLES.items()
+        if f"${name}" in asked
+    ]
 
 
 def _panel(number: int, panel: Panel) -> dict[str, Any]:

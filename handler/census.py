@@ -104,6 +104,17 @@ class Census:
             total.add(counted)
         return total
 
+    def tenants(self) -> Mapping[str, Counted]:
+        """Return the numbers of each tenant."""
+        found: defaultdict[str, Counted] = defaultdict(Counted)
+        for (_, tenant), counted in list(self._counted.items()):
+            found[tenant].add(counted)
+        return found
+
+    def letters_of(self, tenant: str) -> int:
+        """Return how many dead letters a tenant's functions have."""
+        return self._letters.get(tenant, 0)
+
     def dead_letters(self, product: str) -> Mapping[str, int]:
         """Return how many dead letters there are of the ``product``, whose namespace is given, and of ``functions``."""
         letters = dict(self._letters)

@@ -9,7 +9,7 @@ from support.world import World
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.handler.census import Census
-from knative_lambda.handler.metrics_census import CensusMetrics
+from knative_lambda.handler.metrics_census import TENANTS, CensusMetrics
 from knative_lambda.schemas import types
 
 
@@ -99,6 +99,25 @@ def test_dead_letters_are_counted_where_they_lie() -> None:
     census.letters("acme", 3)
     census.letters("other", 1)
     assert census.dead_letters("knative-lambda") == {"product": 2, "functions": 4}
+
+
+def test_each_tenant_has_its_own_numbers_and_no_more_of_them_than_series_are_wanted() -> None:
+    world = World()
+    world.live("one")
+    world.start("two")
+    world.fail(Ended(1, "user", "BuildFailed", "a typing error"), name="two")
+    world.tick()
+    world.product.census.letters("acme", 2)
+    assert value(world, "tenant_builds_ended", tenant="acme", phase="Succeeded", whose="") == 1
+    assert value(world, "tenant_builds_ended", tenant="acme", phase="Failed", whose="user") == 1
+    assert value(world, "tenant_functions", tenant="acme", ready="True") == 1
+    assert value(world, "tenant_builds_waiting", tenant="acme") == 0
+    assert value(world, "tenant_dead_letters", tenant="acme") == 2
+    for number in range(TENANTS):
+        world.product.census.functions(f"abc-{number}", [], world.time)
+    assert value(world, "tenant_functions", tenant="abc-0", ready="True") == 0
+    assert value(world, "tenant_functions", tenant="acme", ready="True") is None
+    assert value(world, "functions", ready="True") == 1
 
 
 @pytest.mark.parametrize(("known", "outcome"), [(False, "installed"), (True, "cached")])
