@@ -20,14 +20,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class Right:
-    """A verb on one of the product's resources (`functions`, `builds`, `deadletters`)."""
+    """A verb on one of the product's resources (`functions`, `builds`, `deadletters`), or on another path."""
 
     verb: str
-    resource: str
-    namespace: str
+    resource: str = ""
+    namespace: str = ""
     """Where; "" asks for the right everywhere."""
     name: str = ""
     """Of one object; "" asks for the right on all."""
+    path: str = ""
+    """Of what is served and is no object, such as ``/metrics``; the others are "" then."""
 
 
 class Reviews(Protocol):
@@ -37,7 +39,10 @@ class Reviews(Protocol):
     """
 
     def who(self, token: str, audience: str) -> Identity | None:
-        """Return whom a token made for `audience` stands for, or None where it does for nobody, or no longer."""
+        """Return whom a token made for `audience` stands for, or None where it does for nobody, or no longer.
+
+        "" are the API server's own tokens.
+        """
 
     def may(self, identity: Identity, right: Right) -> bool:
         """Say whether somebody has a right."""

@@ -20,9 +20,9 @@ class KubernetesReviews:
 
     def who(self, token: str, audience: str) -> Identity | None:
         """See `Reviews.who`."""
-        status = self._ask(TOKEN, {"token": token, "audiences": [audience]})
+        status = self._ask(TOKEN, {"token": token, **({"audiences": [audience]} if audience else {})})
         # an authenticator that knows of no audiences says yes and names none
-        if not status.get("authenticated") or audience not in (status.get("audiences") or []):
+        if not status.get("authenticated") or (audience and audience not in (status.get("audiences") or [])):
             return None
         user = status["user"]
         extra = tuple((key, tuple(values)) for key, values in sorted((user.get("extra") or {}).items()))
@@ -30,8 +30,10 @@ class KubernetesReviews:
 
     def may(self, identity: Identity, right: Right) -> bool:
         """See `Reviews.may`."""
-        wanted = {"group": FUNCTION.group, "resource": right.resource, "verb": right.verb}
+        of_object = {"group": FUNCTION.group, "resource": right.resource, "verb": right.verb}
         where = {"namespace": right.namespace, "name": right.name}
+        of_object |= {key: value for key, value in where.items() if value}
+        of_path = {"path": right.path, "verb": right.verb}
         status = self._ask(
             ACCESS,
             {
@@ -39,7 +41,7 @@ class KubernetesReviews:
                 "uid": identity.uid,
                 "groups": list(identity.groups),
                 "extra": {key: list(values) for key, values in identity.extra},
-                "resourceAttributes": wanted | {key: value for key, value in where.items() if value},
+                **({"nonResourceAttributes": of_path} if right.path else {"resourceAttributes": of_object}),
             },
         )
         return bool(status.get("allowed"))

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from knative_lambda.handler import logs
 from knative_lambda.handler.server import ServerSettings, serve
 from knative_lambda.handler.settings import NEEDED, BadSettings, Settings, read, require
+
+if TYPE_CHECKING:
+    from knative_lambda.deploy.reviews import Reviews
 
 FAREWELL = 3.0
 """Seconds that notifications and audit records have to go out after the last answer.
@@ -53,7 +56,7 @@ def receiver(settings: Settings) -> None:
         state["senders"].start()
         porter, state["trail"] = wire.porter(settings, [metrics.audited], [metrics.turned_away])
         state["trail"].start()
-        metrics.serve(settings.metrics_port)
+        metrics.serve(settings.metrics_port, _readers(settings, service.access.reviews))
         draining = partial(state.__contains__, "draining")
         listening = [metrics.handled]
         return create_app(service, HttpSettings(), draining=draining, listeners=listening, porter=porter, spans=spans)
@@ -89,6 +92,15 @@ def _spans(settings: Settings) -> Any:
     return Spans()
 
 
+def _readers(settings: Settings, reviews: "Reviews | None") -> Callable[[Any], Any]:
+    """Return what stands before the metrics: nothing, or the question whether whoever asks may read them."""
+    if settings.metrics_access == "token" and reviews is not None:
+        from knative_lambda.handler.metrics_access import behind  # noqa: PLC0415 - see the module's docstring
+
+        return partial(behind, reviews)
+    return lambda app: app
+
+
 def dead_letters(settings: Settings) -> None:
     """Keep events that nobody could handle until told to stop."""
 
@@ -106,10 +118,10 @@ def dead_letters(settings: Settings) -> None:
         guard = Guard("cluster", PATIENCE, listeners=[metrics.breaker], retried=[metrics.retried])
         bare = KubernetesCluster()
         cluster = GuardedCluster(bare, guard)
-        metrics.serve(settings.metrics_port)
+        reviews = Recent(Guesses(KubernetesReviews(bare)))
+        metrics.serve(settings.metrics_port, _readers(settings, reviews))
         let_in: deadletters.LetIn = deadletters.anybody
         if "oidc" in settings.access_events:
-            reviews = Recent(Guesses(KubernetesReviews(bare)))
             let_in = deadletters.brokers_alone(reviews, settings.access_audience)
         now = partial(datetime.now, UTC)
         return deadletters.create_app(cluster, settings.namespace, settings.tenants, now, let_in)

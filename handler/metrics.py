@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,8 +18,9 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    start_http_server,
+    make_wsgi_app,
 )
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from knative_lambda.handler import asked
 from knative_lambda.handler.census import Census
@@ -36,7 +37,14 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 PORTS = frozenset({*READS, "broker"})
 """Whose calls are counted."""
 OPERATIONS = asked.API | asked.EVENTS
+App = Callable[..., Any]
+"""A WSGI application."""
 log = logging.getLogger(__name__)
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the standard library has it
+        """Say nothing: it would be a line for each scrape."""
 
 
 class Metrics:
@@ -115,13 +123,22 @@ class Metrics:
         """Show what a census has counted, too; `product` is the product's namespace."""
         self.registry.register(CensusMetrics(census, product, OURS))
 
-    def serve(self, port: int) -> None:
-        """Let the metrics be read on this port, 0 for none; one that is taken is told, and nothing else suffers."""
-        if port:
-            try:
-                self._server = start_http_server(port, registry=self.registry)
-            except OSError as error:
-                log.warning("nobody can read the metrics: port %s: %s", port, error)
+    def serve(self, port: int, behind: Callable[[App], App] = lambda app: app) -> None:
+        """Let the metrics be read on this port, 0 for none, `behind` whatever else is to see a request first.
+
+        A port that is taken is told, and nothing else suffers.
+        """
+        if not port:
+            return
+        try:
+            app = behind(make_wsgi_app(self.registry))
+            server = make_server("", port, app, ThreadingWSGIServer, handler_class=_Silent)
+        except OSError as error:
+            log.warning("nobody can read the metrics: port %s: %s", port, error)
+            return
+        thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        self._server = server, thread
 
     def close(self) -> None:
         """Stop being read."""

@@ -27,6 +27,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "supply_verify": ("none", "own", "all"),
     "access_events": ("none", "oidc", "token", "hmac"),
     "access_api": ("none", "token"),
+    "metrics_access": ("none", "token"),
 }
 """What a setting may be that is one of a few words, or a list of some."""
 BUILD_RESOURCES: Mapping[str, Any] = {
@@ -68,6 +69,8 @@ class Settings:
     """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for the sink, each where needed; "" is none of them."""
     metrics_port: int = 9464
     """The port that Prometheus reads; 0 for none. Not 9090 or 9091: Knative's proxy has them, in the same pod."""
+    metrics_access: str = "none"
+    """Who may read them: ``none``, whoever reaches the port; ``token``, who may ``get`` the cluster's ``/metrics``."""
     traces_url: str = ""
     """Where spans go by OTLP over HTTP, ``http://collector:4318/v1/traces``; "" makes none."""
     traces_percent: int = 100

@@ -29,6 +29,8 @@ class Entrances:
     """Returns what an event asks for; see `operations.of`."""
     events: Entrance = OPEN
     api: Entrance = OPEN
+    reviews: Reviews | None = None
+    """Who says who somebody is, and what they may; None where anybody may come in."""
 
 
 def opened(product: Product) -> Entrances:
@@ -43,7 +45,7 @@ def entrances(product: Product, reviews: Reviews) -> Entrances:
     def entrance(names: tuple[str, ...]) -> Entrance:
         return Entrance([_mode(name, settings, recent, product.cluster, product.now) for name in names], recent)
 
-    return Entrances(_operation(product), entrance(settings.access_events), entrance(settings.access_api))
+    return Entrances(_operation(product), entrance(settings.access_events), entrance(settings.access_api), recent)
 
 
 def _operation(product: Product) -> Callable[[Event], Operation | None]:

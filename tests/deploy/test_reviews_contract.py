@@ -20,6 +20,8 @@ from knative_lambda.schemas.guard import Guard
 
 ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
 BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_BINDING = Kind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False)
 AUDIENCE = "knative-lambda"
 
 
@@ -28,8 +30,13 @@ class Site(Protocol):
 
     reviews: Reviews
     namespace: str
+    own: str
+    """The audience of the API server's own tokens."""
 
     def token(self, audience: str) -> str: ...
+
+    def allow_path(self, path: str) -> None:
+        """Let alice read a path that is no object's; return when the cluster says that she may."""
 
     def allow(self, verb: str) -> None:
         """Let alice do something to Functions; return when the cluster says that she may."""
@@ -40,6 +47,10 @@ class Fake:
     reviews: Reviews
     known: FakeReviews
     namespace: str = "acme"
+    own: str = ""
+
+    def allow_path(self, path: str) -> None:
+        self.known.allow(account(self.namespace, "alice"), "get", path, "")
 
     def token(self, audience: str) -> str:
         return self.known.give(account(self.namespace, "alice"), audience)
@@ -53,6 +64,25 @@ class Real:
     reviews: Reviews
     cluster: KubernetesCluster
     namespace: str
+    own: str = "https://test"
+
+    def allow_path(self, path: str) -> None:
+        name = f"{self.namespace}-reads"
+        rule = {"nonResourceURLs": [path], "verbs": ["get"]}
+        for kind, more in (
+            (CLUSTER_ROLE, {"rules": [rule]}),
+            (
+                CLUSTER_BINDING,
+                {
+                    "roleRef": {"apiGroup": ROLE.group, "kind": "ClusterRole", "name": name},
+                    "subjects": [{"kind": "ServiceAccount", "name": "alice", "namespace": self.namespace}],
+                },
+            ),
+        ):
+            meta = {"name": name}
+            body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, **more}
+            self.cluster._send("POST", f"/apis/{kind.api_version}/{kind.plural}", body=body)
+        self._wait(Right("get", path=path))
 
     def token(self, audience: str) -> str:
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/alice/token"
@@ -68,11 +98,13 @@ class Real:
         subject = {"kind": "ServiceAccount", "name": "alice", "namespace": self.namespace}
         body = {"apiVersion": BINDING.api_version, "kind": "RoleBinding", "metadata": meta}
         self.cluster.create(BINDING, body | {"roleRef": role, "subjects": [subject]})
+        self._wait(Right(verb, "functions", self.namespace))
+
+    def _wait(self, right: Right) -> None:
+        """Wait until alice has a right: the API server learns of a binding a little later."""
         who = Identity(f"system:serviceaccount:{self.namespace}:alice")
         end = time.monotonic() + 30
-        while not self.reviews.may(
-            who, Right(verb, "functions", self.namespace)
-        ):  # it learns of a binding a little later
+        while not self.reviews.may(who, right):
             assert time.monotonic() < end, "the binding does not count"
             time.sleep(0.05)
 
@@ -128,6 +160,21 @@ def test_a_right_is_had_where_it_was_given(site: Site) -> None:
         replace(right, namespace=""),
     ):
         assert not site.reviews.may(caller, other)
+
+
+def test_a_token_of_the_api_servers_own_says_who_one_is_to_whom_asks_for_no_other_audience(site: Site) -> None:
+    found = site.reviews.who(site.token(site.own), "")
+    assert found is not None
+    assert found.name == f"system:serviceaccount:{site.namespace}:alice"
+    assert site.reviews.who(site.token(AUDIENCE), "") is None
+
+
+def test_a_path_that_is_no_objects_is_read_by_who_has_that_right(site: Site) -> None:
+    caller, right = alice(site), Right("get", path="/metrics")
+    assert not site.reviews.may(caller, right)
+    site.allow_path("/metrics")
+    assert site.reviews.may(caller, right)
+    assert not site.reviews.may(caller, replace(right, path="/logs"))
 
 
 def test_nobody_else_has_it(site: Site) -> None:

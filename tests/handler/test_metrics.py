@@ -7,11 +7,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from support.reviews import FakeReviews, account
 from support.world import START, World
 
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
@@ -19,6 +21,7 @@ from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.census import Census
 from knative_lambda.handler.effects import Call, together, watched
 from knative_lambda.handler.metrics import OURS, Metrics
+from knative_lambda.handler.metrics_access import behind
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Conflict, Unavailable
@@ -131,6 +134,33 @@ def test_they_are_read_over_http_with_those_of_the_process(metrics: Metrics) -> 
     metrics.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_behind_the_clusters_yes_they_are_read_by_who_shows_a_token_and_may(metrics: Metrics) -> None:
+    reviews, port = FakeReviews(), free_port()
+    metrics.serve(port, partial(behind, reviews))
+    prometheus = account("monitoring", "prometheus")
+    token = reviews.give(prometheus, audience="")
+
+    def status(**headers: str) -> int:
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+        try:
+            with urllib.request.urlopen(asked) as answer:
+                assert b"knative_lambda_breaker_state" in answer.read()
+                return 200
+        except urllib.error.HTTPError as error:
+            return error.code if (error.code == 401) == ("WWW-Authenticate" in error.headers) else 0
+
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert status() == 401
+    assert status(Authorization="Bearer made-up") == 401
+    assert status(Authorization="Basic YTpi") == 401
+    assert status(Authorization=f"Bearer {reviews.give(prometheus, 'another')}") == 401
+    assert status(**bearer) == 403
+    reviews.allow(prometheus, "get", "/metrics", "")
+    assert status(**bearer) == 200
+    reviews.is_away = True
+    assert status(**bearer) == 503
 
 
 def test_a_port_that_is_taken_is_told_and_nothing_else_suffers(

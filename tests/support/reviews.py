@@ -19,7 +19,7 @@ class FakeReviews:
     tokens: dict[tuple[str, str], Identity] = field(default_factory=dict)
     """By the token, and whom it is for."""
     rights: set[tuple[str, str, str, str]] = field(default_factory=set)
-    """User, verb, resource, namespace ("" for all of them)."""
+    """User, verb, resource or path, namespace ("" for all of them)."""
     asked: list[object] = field(default_factory=list)
     is_away: bool = False
 
@@ -39,7 +39,7 @@ class FakeReviews:
     def may(self, identity: Identity, right: Right) -> bool:
         self._ask(right)
         places = {right.namespace, ""}
-        return any((identity.name, right.verb, right.resource, place) in self.rights for place in places)
+        return any((identity.name, right.verb, right.resource or right.path, place) in self.rights for place in places)
 
     def _ask(self, question: object) -> None:
         self.asked.append(question)

@@ -11,6 +11,7 @@ KNATIVE_LAMBDA_AUDIT_CREDENTIALS: /var/run/secrets/knative-lambda/audit
 KNATIVE_LAMBDA_AUDIT_TLS: /var/run/secrets/knative-lambda/audit-tls
 {{- end }}
 KNATIVE_LAMBDA_METRICS_PORT: {{ .Values.metrics.port }}
+KNATIVE_LAMBDA_METRICS_ACCESS: {{ .Values.metrics.access }}
 KNATIVE_LAMBDA_TRACES_URL: {{ .Values.tracing.url | quote }}
 KNATIVE_LAMBDA_TRACES_PERCENT: {{ .Values.tracing.percent }}
 KNATIVE_LAMBDA_NAMESPACE: {{ .Release.Namespace }}
