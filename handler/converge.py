@@ -16,7 +16,7 @@ from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import builds, queue, status
+from knative_lambda.handler import builds, earlier, queue, status
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.status import Told
 from knative_lambda.schemas.errors import Conflict, Refused, Temporary
@@ -148,13 +148,15 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         return function if found == recorded else _record(function, found, product), found
     source.check(spec, "/spec")
     product.require_runnable(meta["namespace"], spec, "/spec")
+    cause = f"generation {meta.get('generation', 1)}"
+    if (before := earlier.known(function, cause, product)) is not None:
+        return _record(function, before, product), before
     context = spec["source"].get("context", {}).get("hash", "")
     auto = prepare.recorded_auto(meta.get("annotations", {}), context)
     if not context and "image" not in spec["source"]:
         plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
         place, auto = (meta["namespace"], meta["name"]), product.automatic(plain)
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
-    cause = f"generation {meta.get('generation', 1)}"
     inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
     inputs = replace(inputs, secrets=product.versions(meta["namespace"], spec))
     return _record(function, inputs, product), inputs

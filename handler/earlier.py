@@ -2,22 +2,25 @@
 
 Called by `start.py` for a ``build.start`` that names no source of its own but one that is on record. The gate lets no
 such event in; the actions under ``/v1`` make it. What is read is read of the Function that is then written, so that a
-newer source is never overwritten by one that was asked for before it.
+newer source is never overwritten by one that was asked for before it. Called by `converge.py` where a person has
+written an earlier source into the Function itself.
 """
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from knative_lambda.builds import prepare, record, source
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.builds.source import RUNTIMES
-from knative_lambda.deploy.cluster import Object
+from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds
 from knative_lambda.handler.order import Key
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.names import FUNCTION_LABEL
 
 AGAIN = "again"
 """In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now."""
@@ -62,10 +65,43 @@ def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[O
         spec["build"] = was["build"]
     if was["builder"] == "external":
         spec["builder"] = "external"
+    return {**function, "spec": spec}, _as_built(spec, build, key.cause, product)
+
+
+def known(function: Object, cause: str, product: Product) -> Inputs | None:
+    """Return what a source that a Function names by its hash was built of before; None where it was not.
+
+    Of the Builds of this Function that made an image of it the newest counts. Whoever asks for a rebuild wants none.
+    """
+    meta, spec = function["metadata"], function["spec"]
+    context = spec["source"].get("context", {}).get("hash", "")
+    if not context or spec.get("rebuild"):
+        return None
+    outside, settings = spec.get("builder") == "external", spec.get("build", {})
+    wanted = (meta["uid"], context, spec["runtime"], source.entrypoint(spec), outside, settings)
+    made = [
+        build
+        for build in product.cluster.list(BUILD, meta["namespace"], {FUNCTION_LABEL: meta["name"]})
+        if record.phase(build) == "Succeeded" and _of(build) == wanted
+    ]
+    if not made:
+        return None
+    newest = max(made, key=lambda build: str(build["metadata"]["creationTimestamp"]))
+    return product.believed(meta["namespace"], spec, _as_built(spec, newest, cause, product))
+
+
+def _of(build: Object) -> tuple[Any, ...]:
+    was = build["spec"]
+    outside, settings = was["builder"] == "external", was.get("build", {})
+    return was["functionUID"], was["context"], was["runtime"], was.get("entrypoint", ""), outside, settings
+
+
+def _as_built(spec: Object, build: Object, cause: str, product: Product) -> Inputs:
+    """Return the inputs of a spec as a Build of its source had them."""
+    was = build["spec"]
     auto = Choice(was["builder"], was.get("choice", ""), dependencies=_dependencies(build, product))
-    inputs = Inputs(prepare.fingerprint(spec), was["context"], was.get("base", ""), key.cause, auto=auto)
-    inputs = replace(inputs, secrets=was.get("secretVersions", {}))
-    return {**function, "spec": spec}, inputs
+    inputs = Inputs(prepare.fingerprint(spec), was["context"], was.get("base", ""), cause, auto=auto)
+    return replace(inputs, secrets=was.get("secretVersions", {}))
 
 
 def _dependencies(build: Object, product: Product) -> str:
