@@ -119,5 +119,5 @@ def _try(what: str, look: Callable[[], object], hint: str = "") -> Check:
         look()
     except ClientError as error:
         told = str(error)
-        return Check(what, told, hint or next((advice for word, advice in STAGES if word in told), ""))
+        return Check(what, told, hint or error.hint or next((advice for word, advice in STAGES if word in told), ""))
     return Check(what)

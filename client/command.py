@@ -4,6 +4,7 @@ The table of its commands, and what an error ends it with. It becomes the servic
 none of it.
 """
 
+import difflib
 import os
 import sys
 from typing import Any
@@ -22,21 +23,41 @@ from knative_lambda.client.commands.logs import events, logs
 from knative_lambda.client.commands.run import run
 from knative_lambda.client.commands.show import builds, describe, show_functions
 from knative_lambda.client.commands.tenants import tenant
-from knative_lambda.client.errors import ClientError
+from knative_lambda.client.errors import ClientError, Stopped
 
 SERVICE = (sys.executable, "-m", "knative_lambda.handler")
 
 
 class Commands(click.Group):
-    """Ends with an error's own exit code, and with one line that says it."""
+    """Ends with an error's own exit code, and with a line that says it, and one with what to do where that is known."""
 
     def invoke(self, context: click.Context) -> Any:
         """Call the command that was named."""
         try:
             return super().invoke(context)
+        except Stopped as stopped:
+            click.echo(f"\n{stopped}", err=True)
+            return self._end(context, stopped)
         except ClientError as error:
             click.ClickException(str(error)).show()
-            context.exit(error.exit_code)
+            return self._end(context, error)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            context.exit(Stopped.exit_code)
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; raise `click.UsageError` with the one that is near otherwise."""
+        near = difflib.get_close_matches(arguments[0], self.list_commands(context), 1)
+        if near and self.get_command(context, arguments[0]) is None:
+            context.fail(f"No such command {arguments[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(context, arguments)
+
+    def _end(self, context: click.Context, error: ClientError) -> None:
+        if error.hint:
+            click.echo(f"Hint: {error.hint}", err=True)
+        context.exit(error.exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,7 +69,8 @@ def main() -> None:
 
     \b
     Exit codes: 0 done; 1 refused, or it failed; 2 wrong usage; 3 no such thing;
-    4 nobody answers, or you may not; 5 still under way when the time was over.
+    4 nobody answers, or you may not; 5 still under way when the time was over;
+    130 stopped by Ctrl-C.
 
     \b
     Examples:

@@ -4,6 +4,7 @@
       NotThere           3  there is nothing of that name
       Unreachable        4  whoever was asked does not answer, or does not know who asks, or that one may not
       TimedOut           5  it goes on, and was not waited for any longer
+      Stopped          130  it goes on, and whoever waited has pressed Ctrl-C
 
 2 is the command line's own: a wrong option or argument.
 """
@@ -12,9 +13,14 @@ from typing import ClassVar
 
 
 class ClientError(Exception):
-    """It did not come to pass; the text says why, for a person."""
+    """It did not come to pass; the text says why, for a person, and `hint` what to do about it."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
 
 
 class NotThere(ClientError):
@@ -33,3 +39,9 @@ class TimedOut(ClientError):
     """It goes on; it was not waited for any longer."""
 
     exit_code = 5
+
+
+class Stopped(ClientError):
+    """It goes on; whoever waited for it does not want to any longer."""
+
+    exit_code = 130

@@ -21,11 +21,30 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 ERRORS = 400
 _CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_ELSEWHERE = ("The requested URL", "The records under /v1")
+"""How a service begins that does not know a path at all."""
+_OLDER = "it is older than this command, and does not know that field"
 _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _nobody() -> str:
     return ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a person may do about a server that does not answer as it should."""
+
+    silent: str = ""
+    """Nobody answers."""
+    unknown: str = ""
+    """It does not know who asks."""
+    forbidden: str = ""
+    """It does, and that one may not."""
+    absent: str = ""
+    """It has no such path: it is something else, or an older one."""
+    later: str = ""
+    """It is too busy, or what it needs is away."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,9 @@ class Answer:
     headers: Mapping[str, str]
     """By their names in lower case."""
     body: bytes
+    asked: str = ""
+    """The path that this is the answer of."""
+    advice: Advice = Advice()
 
     def json(self) -> Any:
         """Return the body's JSON; raise `Unreachable` where it is none: somebody else answers there."""
@@ -49,11 +71,23 @@ class Answer:
         if self.status < ERRORS:
             return self
         why = self._why()
-        if self.status == HTTPStatus.NOT_FOUND:
+        if self.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE):
+            if self.status != HTTPStatus.NOT_FOUND or self._is_elsewhere():
+                raise Unreachable(f"{self.asked.partition('?')[0]} is not served there: {why}", self.advice.absent)
             raise NotThere(why)
-        if self.status in (*_CLOSED, *_LATER):
-            raise Unreachable(why)
-        raise ClientError(why)
+        if self.status in _CLOSED:
+            is_known = self.status == HTTPStatus.FORBIDDEN
+            raise Unreachable(why, self.advice.forbidden if is_known else self.advice.unknown)
+        if self.status in _LATER:
+            raise Unreachable(why, self.advice.later)
+        raise ClientError(why, _OLDER if "unknown field" in why else "")
+
+    def _is_elsewhere(self) -> bool:
+        """Say whether it is the path that is not there, and not a thing of that name."""
+        try:
+            return str(json.loads(self.body).get("detail", "")).startswith(_ELSEWHERE)
+        except (ValueError, AttributeError):
+            return True
 
     def _why(self) -> str:
         """Return the words of a problem (RFC 9457) with all its faults, of a Kubernetes Status, or of anybody."""
@@ -74,6 +108,7 @@ class Http:
     pool: PoolManager = field(default_factory=lambda: PoolManager(retries=False))
     authorization: Callable[[], str] = _nobody
     """Returns what the header of that name says, "" for none."""
+    advice: Advice = Advice()
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """Return the JSON at a path; raise what the answer is where it is no success."""
@@ -96,7 +131,7 @@ class Http:
         """Return the answer, whatever its status."""
         timeout = Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
         with self._open(method, _target(path, query), body, headers or {}, timeout) as response:
-            return _answer(response)
+            return self._answer(path, response)
 
     def lines(
         self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -106,7 +141,7 @@ class Http:
         timeout = Timeout(connect=CONNECT_SECONDS, read=None)
         with self._open("GET", _target(path, query), b"", headers or {}, timeout) as response:
             if response.status >= ERRORS:
-                _answer(response).checked()
+                self._answer(path, response).checked()
             for chunk in response.stream(amt=None):
                 *whole, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in whole)
@@ -133,15 +168,16 @@ class Http:
                 yield response
         except (HTTPError, OSError) as error:
             place = urlsplit(self.url)
-            raise Unreachable(f"{place.scheme}://{place.netloc} does not answer: {_cause(error)}") from error
+            why = f"{place.scheme}://{place.netloc} does not answer: {_cause(error)}"
+            raise Unreachable(why, self.advice.silent) from error
+
+    def _answer(self, path: str, response: BaseHTTPResponse) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, response.data, path, self.advice)
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:
     return path + (f"?{urlencode(query)}" if query else "")
-
-
-def _answer(response: BaseHTTPResponse) -> Answer:
-    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.data)
 
 
 def _cause(error: BaseException) -> str:

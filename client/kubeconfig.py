@@ -4,13 +4,16 @@ That knows the dozen ways in which a kubeconfig may say it, and takes half a sec
 waits for it.
 """
 
+import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from knative_lambda.client.errors import Unreachable
-from knative_lambda.client.http import Http
+from knative_lambda.client.http import Advice, Http
+
+NONE = "name one with --kubeconfig or KUBECONFIG; or a service with --url, such as that of `knative-lambda dev`"
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,28 @@ def access(file: str = "", context: str = "") -> Access:
         config.load_kube_config(file or None, context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call] # the same
         found, active = config.list_kube_config_contexts(file or None)  # type: ignore[no-untyped-call] # the same
     except (config.ConfigException, OSError) as error:
-        raise Unreachable(f"no cluster is known: {error}") from error
+        if context and (known := contexts(file)):
+            raise Unreachable(f"no cluster is known: there is no context {context}", _others(context, known)) from error
+        raise Unreachable(f"no cluster is known: {error}", NONE) from error
     chosen = next((each for each in found if each["name"] == context), active)
-    http = Http(configuration.host.rstrip("/"), RESTClientObject(configuration).pool_manager, authorization)
+    pool, advice = RESTClientObject(configuration).pool_manager, _advice(chosen["name"])
+    http = Http(configuration.host.rstrip("/"), pool, authorization, advice)
     return Access(http, chosen["context"].get("namespace") or "default")
+
+
+def _advice(context: str) -> Advice:
+    return Advice(
+        silent=f"the context is {context}: is its cluster up, and is it the one you mean? --context names another",
+        unknown=f"the cluster does not know you by context {context}: log in anew, or name another with --context",
+        forbidden="whoever gives rights in this tenant can add you to its `people`; `doctor` tells what you lack",
+        absent=f"the cluster of context {context} does not have it: `doctor` tells what is to be installed",
+        later="try again in a moment; `doctor` tells what does not answer",
+    )
+
+
+def _others(context: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(context, known, 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def _files(file: str) -> list[str]:

@@ -13,11 +13,18 @@ from urllib.parse import quote
 
 from knative_lambda.client.door import Kind, Sent, event, selector
 from knative_lambda.client.errors import ClientError
-from knative_lambda.client.http import Answer, Http
+from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.stream import watch
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
 
+ADVICE = Advice(
+    silent="start it with `knative-lambda dev`, or say where: --url of a service, --context or KUBECONFIG of a cluster",
+    unknown="say who asks with --token, or KN_LAMBDA_TOKEN: `kubectl create token` makes one of a ServiceAccount",
+    forbidden="it takes the rights that kubectl would: whoever gives them in this tenant can add you to its `people`",
+    absent="is it a knative-lambda? One that serves no /v1 has `receiver.api: false`, or is older than this command",
+    later="try again in a moment; /health/dependencies of the service names what is away",
+)
 PAGE = 500
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 
@@ -29,7 +36,7 @@ class Service:
 
     def __init__(self, url: str, token: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
-        self._http = Http(url.rstrip("/"), authorization=lambda: f"Bearer {token}" if token else "")
+        self._http = Http(url.rstrip("/"), authorization=lambda: f"Bearer {token}" if token else "", advice=ADVICE)
 
     def find_all(self, kind: Kind, tenant: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return all of a kind that bear the labels."""

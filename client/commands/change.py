@@ -3,13 +3,13 @@
 import click
 
 from knative_lambda.client.commands.deploy import SECONDS, WAIT, finish
-from knative_lambda.client.commands.place import NAME, Place, functions, placed
+from knative_lambda.client.commands.place import BUILD, NAME, Named, Place, builds, functions, placed
 from knative_lambda.client.commands.progress import Progress
 
 
 @click.command(short_help="Stop what is being built.")
 @NAME
-@click.option("--build", "-b", default="", help="Another build than the wanted one.")
+@click.option("--build", "-b", type=BUILD, default="", shell_complete=builds, help="Another build than the wanted one.")
 @placed
 def cancel(place: Place, name: str, build: str) -> None:
     """Stop what is being built for a function; what runs goes on running.
@@ -42,7 +42,14 @@ def retry(place: Place, name: str, no_wait: bool, wait_timeout: float) -> None: 
 
 @click.command(short_help="Run an earlier version again.")
 @NAME
-@click.option("--build", "-b", default="", help="The build whose version it is [default: the one before].")
+@click.option(
+    "--build",
+    "-b",
+    type=BUILD,
+    default="",
+    shell_complete=builds,
+    help="The build whose version it is [default: the one before].",
+)
 @WAIT
 @SECONDS
 @placed
@@ -62,7 +69,7 @@ def rollback(place: Place, name: str, build: str, no_wait: bool, wait_timeout: f
 
 
 @click.command(short_help="Remove functions.")
-@click.argument("names", nargs=-1, required=True, shell_complete=functions)
+@click.argument("names", nargs=-1, required=True, type=Named("function"), shell_complete=functions)
 @click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
 @SECONDS
 @placed

@@ -5,7 +5,7 @@ from click.shell_completion import get_completion_class
 
 
 @click.command(short_help="Print what completes this command in a shell.")
-@click.argument("shell", type=click.Choice(["bash", "zsh"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print what completes this command in a shell.
@@ -14,6 +14,7 @@ def completion(context: click.Context, shell: str) -> None:
     Examples:
       source <(knative-lambda completion bash)
       knative-lambda completion zsh > "${fpath[1]}/_knative-lambda"
+      knative-lambda completion fish > ~/.config/fish/completions/knative-lambda.fish
     """  # noqa: D301 (click's mark for lines to leave as they are)
     root = context.find_root()
     program = root.info_name or "knative-lambda"

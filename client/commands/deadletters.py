@@ -5,11 +5,12 @@ from typing import Any
 import click
 
 from knative_lambda.client.commands.output import WHOLE, Column, dump, show_all
-from knative_lambda.client.commands.place import Place, placed
+from knative_lambda.client.commands.place import Named, Place, placed
 from knative_lambda.client.door import PRODUCT
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.models import DeadLetter
 
+LETTER = Named("deadletter")
 COLUMNS = (
     Column("NAME", lambda each: each.name),
     Column("REASON", lambda each: str(each.spec.get("reason", ""))),
@@ -46,7 +47,7 @@ def show_letters(place: Place, output: str | None) -> None:
 
 
 @deadletters.command(short_help="Show one whole.")
-@click.argument("name")
+@click.argument("name", type=LETTER)
 @click.option("--output", "-o", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
 @click.pass_obj
 def show(place: Place, name: str, output: str) -> None:
@@ -55,7 +56,7 @@ def show(place: Place, name: str, output: str) -> None:
 
 
 @deadletters.command(short_help="Send one of them again, or all.")
-@click.argument("name", required=False)
+@click.argument("name", type=LETTER, required=False)
 @click.option("--all", "everything", is_flag=True, help="All that were kept whole.")
 @click.pass_obj
 def resend(place: Place, name: str | None, everything: bool) -> None:  # noqa: FBT001 (click passes it by name)

@@ -10,6 +10,7 @@ from knative_lambda.client.commands.place import Place, placed
 from knative_lambda.client.commands.progress import Progress
 from knative_lambda.client.commands.wanted import Wanted, wants
 from knative_lambda.client.door import Sent
+from knative_lambda.client.errors import Stopped
 
 WAIT = click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
 SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
@@ -64,6 +65,10 @@ def finish(  # noqa: PLR0913, PLR0917 (what a command was told)
     place: Place, name: str, sent: Sent, progress: Progress, seconds: float, output: str | None = None
 ) -> None:
     """Tell how far a function is until what was sent answers, then where."""
-    found = place.client.wait(place.tenant, name, sent, told=progress.told, seconds=seconds)
+    try:
+        found = place.client.wait(place.tenant, name, sent, told=progress.told, seconds=seconds)
+    except KeyboardInterrupt:
+        look = f"`describe {name}` tells how far it is, `logs {name} -f` what it says, `cancel {name}` stops the build"
+        raise Stopped(f"{name} goes on without this command", look) from None
     if not show_one(found, output):
         click.echo(f"{name} answers at {found.url}")

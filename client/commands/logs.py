@@ -6,7 +6,7 @@ import click
 
 from knative_lambda.client.client import POLL, Client
 from knative_lambda.client.commands.output import age
-from knative_lambda.client.commands.place import NAME, Place, placed
+from knative_lambda.client.commands.place import BUILD, NAME, Place, builds, placed
 from knative_lambda.client.errors import ClientError
 
 FOLLOW = click.option("--follow", "-f", is_flag=True, help="Go on until it has ended.")
@@ -14,7 +14,7 @@ FOLLOW = click.option("--follow", "-f", is_flag=True, help="Go on until it has e
 
 @click.command(short_help="Show the log of a function's build.")
 @NAME
-@click.option("--build", "-b", default="", help="Another build than the newest.")
+@click.option("--build", "-b", type=BUILD, default="", shell_complete=builds, help="Another build than the newest.")
 @click.option("--running", is_flag=True, help="What the function itself prints, where it runs.")
 @FOLLOW
 @placed

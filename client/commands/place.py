@@ -4,8 +4,9 @@ An URL means a service; without one it is the kubeconfig's cluster, and where th
 embedded mode at its own address.
 """
 
+import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from click.shell_completion import CompletionItem
 
 from knative_lambda.client import kubeconfig
 from knative_lambda.client.client import Client
-from knative_lambda.client.errors import ClientError
+from knative_lambda.client.errors import ClientError, NotThere
+from knative_lambda.client.models import Resource
 
 EMBEDDED = "http://127.0.0.1:8480"
 
@@ -41,16 +43,45 @@ def _contexts(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 def functions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the functions' names that begin so, for the shell; none where nobody answers."""
+    return _items(context, incomplete, lambda place: place.client.functions(place.tenant))
+
+
+def builds(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of the function's Builds that begin so; the same."""
+    return _items(
+        context, incomplete, lambda place: place.client.builds(place.tenant, context.params.get("name") or "")
+    )
+
+
+def _items(
+    context: click.Context, incomplete: str, found: Callable[[Place], Sequence[Resource]]
+) -> list[CompletionItem]:
     said = (context.params.get(name) or "" for name in ("url", "token", "kubeconfig", "context", "namespace"))
     try:
-        place = Place.of(*said)
-        found = place.client.functions(place.tenant)
+        things = found(Place.of(*said))
     except ClientError:
         return []
-    return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
+    return [CompletionItem(each.name) for each in things if each.name.startswith(incomplete)]
 
 
-NAME = click.argument("name", shell_complete=functions)
+class Named(click.ParamType[str]):
+    """A name, also as `-o name` gives it: of a thing of a kind."""
+
+    name = "name"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Return the name alone; raise `click.UsageError` for a thing of another kind."""
+        kind, slash, name = str(value).rpartition("/")
+        if slash and kind.partition(".")[0].removesuffix("s") != self._kind:
+            self.fail(f"{value!r} is no {self._kind}", parameter, context)
+        return name
+
+
+NAME = click.argument("name", type=Named("function"), shell_complete=functions)
+BUILD = Named("build")
 OPTIONS = (
     click.option("--namespace", "-n", default="", help="The tenant [default: the context's, or demo]."),
     click.option("--context", default="", shell_complete=_contexts, help="A context of the kubeconfig."),
@@ -60,12 +91,27 @@ OPTIONS = (
 )
 
 
+def _near(place: Place, said: Mapping[str, Any]) -> str:
+    """Return what a function may be called that is not there; "" where one of that name is, or none was meant."""
+    there = [each.name for each in place.client.functions(place.tenant)]
+    name = next((each for each in said.get("names", (said.get("name"),)) if each and each not in there), "")
+    if not name:
+        return ""
+    if near := difflib.get_close_matches(name, there, 3):
+        return f"did you mean {' or '.join(near)}?"
+    return f"`list -n {place.tenant}` has those that are there; -n names another tenant"
+
+
 def placed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options, and in their place a `place`."""
 
     @functools.wraps(command)
     def called(url: str, token: str, kubeconfig: str, context: str, namespace: str, **rest: Any) -> None:
-        command(place=Place.of(url, token, kubeconfig, context, namespace), **rest)
+        place = Place.of(url, token, kubeconfig, context, namespace)
+        try:
+            command(place=place, **rest)
+        except NotThere as error:
+            raise NotThere(str(error), _near(place, rest)) from error
 
     for option in reversed(OPTIONS):
         called = option(called)

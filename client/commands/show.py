@@ -3,7 +3,7 @@
 import click
 
 from knative_lambda.client.commands.output import WHOLE, Column, age, show_all, show_one, table
-from knative_lambda.client.commands.place import NAME, Place, functions, placed
+from knative_lambda.client.commands.place import NAME, Named, Place, functions, placed
 from knative_lambda.client.models import Build, Function
 
 
@@ -93,7 +93,7 @@ def describe(place: Place, name: str, output: str | None) -> None:
 
 
 @click.command(short_help="List what was built, or is being built.")
-@click.argument("function", default="", shell_complete=functions)
+@click.argument("function", type=Named("function"), default="", shell_complete=functions)
 @WHOLE
 @placed
 def builds(place: Place, function: str, output: str | None) -> None:

@@ -22,7 +22,7 @@ def back(world: World, build: Object, **said: Any) -> None:
 
 
 def upgraded(world: World, **first: Any) -> Object:
-    """Bring up a function, then its next version upon a newer base, which an upgrade brought; return the first Build."""
+    """Bring up a function, then its next version upon the base of an upgrade; return the first Build."""
     world.live(**first)
     build = world.build()
     world.registry.known["registry/python:1"] = MOVED
