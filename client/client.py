@@ -16,7 +16,7 @@ from typing import Any
 
 from knative_lambda.client import kubeconfig
 from knative_lambda.client.cluster import Cluster
-from knative_lambda.client.door import PRODUCT, Door, Sent
+from knative_lambda.client.door import PRODUCT, Door, Note, Sent
 from knative_lambda.client.errors import ClientError, NotThere, TimedOut
 from knative_lambda.client.http import ERRORS, Answer
 from knative_lambda.client.models import Build, DeadLetter, Event, Function, Object, Reply
@@ -27,6 +27,10 @@ POLL = 0.2
 """Seconds between two looks at a record that is waited for."""
 PATIENCE = 600.0
 Told = Callable[[Function], None]
+
+
+def _silent(_text: str) -> None:
+    """Be told, and do nothing."""
 
 
 def _nobody(_function: Function) -> None:
@@ -135,18 +139,22 @@ class Client:
                 return
         raise TimedOut(f"{name} is still there")
 
-    def logs(self, tenant: str, build: str, *, follow: bool = False) -> Iterator[str]:
+    def logs(self, tenant: str, build: str, *, follow: bool = False, note: Note = _silent) -> Iterator[str]:
         """Yield the lines of a Build's log; with `follow` also those that come, until it has ended.
 
-        Raises `NotThere` where there is none (yet).
+        `note` is told what is to be known of them, such as why there are none yet. Raises `NotThere` without any.
         """
+        said = ""
         for _ in self._looks(PATIENCE):
             found = self.build(tenant, build)
             try:
-                yield from self.door.log(tenant, found, follow=follow)
-            except NotThere:
+                yield from self.door.log(tenant, found, follow=follow, note=note)
+            except NotThere as error:
                 if not follow or found.is_over:
                     raise
+                if str(error) != said:
+                    said = str(error)
+                    note(said)
             else:
                 return
 

@@ -5,17 +5,19 @@ record cannot say goes to the product's Broker as an event, by the API server's 
 """
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from knative_lambda.client.door import PRODUCT, Kind, Sent, event, selector
+from knative_lambda.client.door import PRODUCT, Kind, Note, Sent, event, selector
 from knative_lambda.client.errors import ClientError, NotThere, Unreachable
 from knative_lambda.client.http import JSON, Answer, Http
 from knative_lambda.client.kubeconfig import Access
 from knative_lambda.client.models import Build, Event, Function, Object
+from knative_lambda.client.stream import AGAIN, MISSED
 from knative_lambda.schemas import names
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START
 
@@ -27,6 +29,7 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BUILT_OF = ("runtime", "source", "entrypoint")
 OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
 """What an earlier version brings back; all other fields are settings, which stay as they are."""
+WHOLE = "a service that serves /v1 has the whole of it, and the log of builds that run: --url"
 PAGE = 500
 TRIES = 5
 Change = Callable[[Object], Object]
@@ -37,7 +40,8 @@ IN_A_RECORD = 900 * 1024
 class Cluster:
     """A cluster, as its kubeconfig lets in."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
         self.http: Http = access.http
         self.namespace = access.namespace
 
@@ -81,7 +85,7 @@ class Cluster:
         return self._write(tenant, name, lambda found: {**found["spec"], "rebuild": str(uuid.uuid4())})
 
     def rollback(self, tenant: str, name: str, build: Build) -> Sent:
-        """Want the source of the Build, which the store has; it may be built again: a record says no more."""
+        """Want the source of the Build, which the store has: what that was built into serves again."""
         made = {"runtime": build.spec["runtime"], "source": {"context": {"hash": build.spec["context"]}}}
         made |= {"entrypoint": build.spec["entrypoint"]} if build.spec.get("entrypoint") else {}
 
@@ -102,15 +106,26 @@ class Cluster:
         headers = {"Content-Type": "application/merge-patch+json"}
         self.http.ask("PATCH", _path(API, tenant, "deadletters", name), None, body, headers).checked()
 
-    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:
-        """Yield the log of the Build's newest Pod while that is there; the end of it, which the Build keeps, after."""
+    def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:
+        """Yield the log of the Build's Pod while that is there; the end of it, which the Build keeps, after.
+
+        With `follow` it goes on with the Pod of the next attempt, until the Build is over.
+        """
         pods = self._build_pods(tenant, build)
         if pods:
-            yield from self._pod_log(pods[-1], follow=follow)
+            yield from self._pod_lines(pods[-1], follow=follow)
         elif build.is_over:
-            yield from build.outcome.message.splitlines()
+            yield from self._kept(build, note)
         else:
             raise NotThere(f"there is no log of {build.name} yet")
+        read = {pod["metadata"]["uid"] for pod in pods}
+        while follow and not build.is_over:
+            self._sleep(AGAIN)
+            build = Build(self.find("builds", tenant, build.name))
+            for pod in self._build_pods(tenant, build):
+                if pod["metadata"]["uid"] not in read and _has_begun(pod):
+                    read.add(pod["metadata"]["uid"])
+                    yield from self._pod_lines(pod, follow=True)
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:
         """Yield what the function's newest Pod prints."""
@@ -156,13 +171,38 @@ class Cluster:
         return Sent(event=told.attributes["id"])
 
     def _build_pods(self, tenant: str, build: Build) -> list[Object]:
-        """Return a Build's Pods; none of one that has ended where they may not be seen."""
+        """Return a Build's Pods that have begun; where they may not be seen, none, or `NotThere` of one that runs."""
+        place = names.builds_namespace(tenant)
         try:
-            return self._pods(names.builds_namespace(tenant), f"{names.BUILD_LABEL}={build.name}")
-        except Unreachable:
-            if not build.is_over:
-                raise
-            return []
+            return list(filter(_has_begun, self._pods(place, f"{names.BUILD_LABEL}={build.name}")))
+        except Unreachable as error:
+            if build.is_over:
+                return []
+            why = f"{build.name} runs, and its log is not yours to read in {place}: its end is shown once it is over"
+            raise NotThere(why, WHOLE) from error
+
+    def _kept(self, build: Build, note: Note) -> Iterator[str]:
+        """Yield what a Build has kept of its log."""
+        kept = build.outcome.message.splitlines() if build.phase == "Failed" else []
+        note(f"no Pod of {build.name} is there to be read{': this is the end that was kept' if kept else ''}; {WHOLE}")
+        yield from kept
+
+    def _pod_lines(self, pod: Object, *, follow: bool) -> Iterator[str]:
+        """Yield the lines of a build's Pod, each once, also where the connection is cut on the way."""
+        told, missed = 0, 0
+        while True:
+            try:
+                for number, line in enumerate(self._pod_log(pod, follow=follow), 1):
+                    if number > told:
+                        told, missed = number, 0
+                        yield line
+            except Unreachable:
+                missed += 1
+                if not told or missed > MISSED:
+                    raise
+                self._sleep(AGAIN)
+            else:
+                return
 
     def _pods(self, namespace: str, selector: str) -> list[Object]:
         pods = self.http.get(f"/api/v1/namespaces/{quote(namespace, safe='')}/pods", {"labelSelector": selector})
@@ -173,6 +213,12 @@ class Cluster:
         chosen = container or pod["spec"]["containers"][0]["name"]
         query = {"container": chosen, "follow": "true" if follow else "false"}
         return self.http.lines(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", query)
+
+
+def _has_begun(pod: Object) -> bool:
+    """Say whether the first container of a Pod has something to say: the API server refuses its log before that."""
+    said = pod.get("status", {}).get("containerStatuses") or [{}]
+    return bool({"running", "terminated"} & said[0].get("state", {}).keys())
 
 
 def _new(tenant: str, name: str) -> Object:

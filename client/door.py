@@ -5,7 +5,7 @@ of whoever was asked say.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from knative_lambda.client.http import Answer
 from knative_lambda.client.models import Build, Event, Function, Object
 
+Note = Callable[[str], None]
 Kind = Literal["functions", "builds", "deadletters"]
 SOURCE = "/knative-lambda/client"
 PRODUCT = "knative-lambda"
@@ -66,8 +67,11 @@ class Door(Protocol):
     def resend(self, tenant: str, name: str) -> None:
         """Have a dead letter's event sent again."""
 
-    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:
-        """Yield the lines of a Build's log: those there are, and with `follow` those that come until it ends."""
+    def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:
+        """Yield the lines of a Build's log: those there are, and with `follow` those that come until it ends.
+
+        `note` is told what a person should know of them. Raises `NotThere` where there are none (yet).
+        """
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:
         """Yield the lines that a function prints where it runs."""

@@ -22,7 +22,6 @@ class ClientError(Exception):
         self.hint = hint
 
 
-
 class NotThere(ClientError):
     """There is nothing of that name."""
 

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
-from knative_lambda.client.door import Kind, Sent, event, selector
+from knative_lambda.client.door import Kind, Note, Sent, event, selector
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
@@ -79,7 +79,7 @@ class Service:
         """Ask for the action."""
         self._http.send("POST", _path(tenant, "deadletters", name, "resend"))
 
-    def log(self, tenant: str, build: Build, *, follow: bool) -> Iterator[str]:
+    def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:  # noqa: ARG002 - it has the whole
         """Yield the log that was kept, or what is told of it while it comes; raise `NotThere` where there is none."""
         path = _path(tenant, "builds", build.name)
         if not follow or build.is_over:

@@ -33,7 +33,7 @@ def logs(place: Place, name: str, build: str, running: bool, follow: bool) -> No
         chosen = build or place.client.function(place.tenant, name).build
         if not chosen:
             raise ClientError(f"nothing was built for {name} yet")
-        lines = place.client.logs(place.tenant, chosen, follow=follow)
+        lines = place.client.logs(place.tenant, chosen, follow=follow, note=_note)
     for line in lines:
         click.echo(line)
 
@@ -60,6 +60,10 @@ def events(place: Place, name: str, follow: bool) -> None:  # noqa: FBT001 (clic
         if not follow:
             return
         time.sleep(POLL)
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _happened(client: Client, tenant: str, name: str) -> list[tuple[str, ...]]:

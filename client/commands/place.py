@@ -93,7 +93,10 @@ OPTIONS = (
 
 def _near(place: Place, said: Mapping[str, Any]) -> str:
     """Return what a function may be called that is not there; "" where one of that name is, or none was meant."""
-    there = [each.name for each in place.client.functions(place.tenant)]
+    try:
+        there = [each.name for each in place.client.functions(place.tenant)]
+    except ClientError:
+        return ""
     name = next((each for each in said.get("names", (said.get("name"),)) if each and each not in there), "")
     if not name:
         return ""
@@ -111,7 +114,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(place=place, **rest)
         except NotThere as error:
-            raise NotThere(str(error), _near(place, rest)) from error
+            raise NotThere(str(error), error.hint or _near(place, rest)) from error
 
     for option in reversed(OPTIONS):
         called = option(called)

@@ -36,12 +36,13 @@ def test_the_help_of_dev_bears_the_name_that_the_user_typed() -> None:
     assert said("dev", "--help").startswith("usage: knative-lambda dev [-h] [--port PORT]")
 
 
-def test_dead_letters_of_a_service_that_is_not_there_end_in_one_line() -> None:
+def test_dead_letters_of_a_service_that_is_not_there_end_in_what_to_do() -> None:
     command = [sys.executable, "-m", "knative_lambda.client", "deadletters", "--url", "http://127.0.0.1:1", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert done.stderr.startswith("Error: http://127.0.0.1:1 does not answer")
-    assert len(done.stderr.splitlines()) == 1
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("Error: http://127.0.0.1:1 does not answer")
+    assert hint.startswith("Hint: start it with `knative-lambda dev`")
 
 
 def test_to_send_again_one_says_which() -> None:
