@@ -26,7 +26,7 @@ SERVING = "/apis/serving.knative.dev/v1"
 EVENTING = "/apis/eventing.knative.dev/v1"
 ACTIVATOR = "/api/v1/namespaces/knative-serving/services/http:activator-service:80/proxy/"
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
-BUILT_OF = ("runtime", "source", "entrypoint")
+BUILT_OF = ("runtime", "source", "entrypoint", "build")
 OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
 """What an earlier version brings back; all other fields are settings, which stay as they are."""
 WHOLE = "a service that serves /v1 has the whole of it, and the log of builds that run: --url"
@@ -87,8 +87,7 @@ class Cluster:
     def rollback(self, tenant: str, name: str, build: Build) -> Sent:
         """Want the source of the Build, which the store has: what that was built into serves again."""
         made = {"runtime": build.spec["runtime"], "source": {"context": {"hash": build.spec["context"]}}}
-        made |= {"entrypoint": build.spec["entrypoint"]} if build.spec.get("entrypoint") else {}
-
+        made |= {field: build.spec[field] for field in ("entrypoint", "build") if build.spec.get(field)}
         made |= {"builder": "external"} if build.builder == "external" else {}
 
         def change(found: Object) -> Object:

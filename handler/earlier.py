@@ -8,7 +8,6 @@ written an earlier source into the Function itself.
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from knative_lambda.builds import prepare, record, source
 from knative_lambda.builds.choice import Choice
@@ -77,12 +76,14 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
     context = spec["source"].get("context", {}).get("hash", "")
     if not context or spec.get("rebuild"):
         return None
-    outside, settings = spec.get("builder") == "external", spec.get("build", {})
-    wanted = (meta["uid"], context, spec["runtime"], source.entrypoint(spec), outside, settings)
+    settings = spec.get("build", {})
+    wanted = (meta["uid"], context, spec["runtime"], source.entrypoint(spec), spec.get("builder") == "external")
     made = [
         build
         for build in product.cluster.list(BUILD, meta["namespace"], {FUNCTION_LABEL: meta["name"]})
-        if record.phase(build) == "Succeeded" and _of(build) == wanted
+        if record.phase(build) == "Succeeded"
+        and _of(build) == wanted
+        and build["spec"].get("build", settings) == settings
     ]
     if not made:
         return None
@@ -90,10 +91,9 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
     return product.believed(meta["namespace"], spec, _as_built(spec, newest, cause, product))
 
 
-def _of(build: Object) -> tuple[Any, ...]:
+def _of(build: Object) -> tuple[str | bool, ...]:
     was = build["spec"]
-    outside, settings = was["builder"] == "external", was.get("build", {})
-    return was["functionUID"], was["context"], was["runtime"], was.get("entrypoint", ""), outside, settings
+    return was["functionUID"], was["context"], was["runtime"], was.get("entrypoint", ""), was["builder"] == "external"
 
 
 def _as_built(spec: Object, build: Object, cause: str, product: Product) -> Inputs:
