@@ -14,6 +14,8 @@ Object = dict[str, Any]
 """A custom resource as JSON."""
 STEPS = ("Built", "Deployed", "Ready")
 """A Function's conditions, in the order in which they become true."""
+PAUSED = ("Unknown", "Paused")
+"""Status and reason of a condition that waits for a paused function to go on."""
 FINAL = ("Succeeded", "Failed", "Cancelled")
 """The phases of a Build that has ended."""
 
@@ -130,9 +132,13 @@ class Function(Resource):
 
     @property
     def failure(self) -> Condition | None:
-        """Return the first of `STEPS` that is False, of the newest wanted state; None where none is."""
-        failed = (self.step(kind) for kind in STEPS)
-        return next((each for each in failed if each.status == "False"), None) if self.is_current else None
+        """Return the first of `STEPS` that is False, or will not come while the function is paused; None for none.
+
+        Of the newest wanted state.
+        """
+        steps = (self.step(kind) for kind in STEPS)
+        failed = (each for each in steps if each.status == "False" or (each.status, each.reason) == PAUSED)
+        return next(failed, None) if self.is_current else None
 
     @property
     def answers(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from knative_lambda.deploy import plain
 from knative_lambda.deploy.cluster import (
     KINDS,
     KNATIVE_SERVICE,
@@ -102,6 +103,9 @@ def _waiting(service: Object, ready: Mapping[str, Any], url: str, cluster: Clust
     """Return why a Service is not ready: its newest Revision knows it better, and sooner, than the Service."""
     meta, name = service["metadata"], service.get("status", {}).get("latestCreatedRevisionName", "")
     revision = cluster.get(REVISION, meta["namespace"], name) if name else None
+    reason, message = plain.missing(service, revision, cluster) if revision else ("", "")
+    if message:
+        return Seen(ready["status"], reason, message, url)
     for kind in ("Ready", "ContainerHealthy", "ResourcesAvailable") if revision else ():
         told = condition(revision or {}, kind)
         if told["status"] != "True" and told.get("message"):
@@ -129,7 +133,10 @@ def _apply(body: Object, found: Object | None, function: Object, cluster: Cluste
             )
         if _holds(body, found):
             return found
-    return cluster.apply(kind, body)
+    try:
+        return cluster.apply(kind, body)
+    except Refused as refused:
+        raise plain.refusal(refused) from refused
 
 
 def _holds(wanted: Any, found: Any) -> bool:

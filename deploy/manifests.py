@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from knative_lambda.deploy import pod
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Object
 from knative_lambda.deploy.conditions import owner
 from knative_lambda.deploy.quantities import value
@@ -49,6 +50,12 @@ class DeploySettings:
     """Requests and limits of a function that gives none."""
     tmp: str = "1Gi"
     """What a function's ``/tmp`` may hold."""
+    empty_dir: str = "1Gi"
+    """What each emptyDir of a function's may hold at most, and does where it says nothing."""
+    node_labels: tuple[str, ...] = ()
+    """Labels by which functions may select their nodes, beside the architecture."""
+    label_prefixes: tuple[str, ...] = ("app.kubernetes.io",)
+    """Prefixes of labels and annotations that functions may carry, beside names without one."""
 
 
 def children(function: Object, image: str, entrypoint: str, settings: DeploySettings) -> list[Object]:
@@ -71,15 +78,17 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
     spec, meta = function["spec"], function["metadata"]
     scale = spec.get("scale", {})
     annotations = {
+        **spec.get("annotations", {}),
         "autoscaling.knative.dev/min-scale": str(scale.get("min", 0)),
         "autoscaling.knative.dev/max-scale": str(scale.get("max", 0)),
         "serving.knative.dev/progress-deadline": settings.progress_deadline,
     }
+    mounts, volumes = pod.mounts(spec, settings.tmp, settings.empty_dir)
     container: Object = {
         "name": "function",
         "image": image,
         "env": _environment(function, entrypoint, settings),
-        "ports": [{"containerPort": 8080}],
+        "ports": [{"containerPort": pod.PORT}],
         "resources": bounded(spec.get("resources") or settings.resources, settings.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -90,31 +99,38 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
             "readOnlyRootFilesystem": settings.read_only_root or bool(entrypoint),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the container's own)
+        "volumeMounts": mounts,
+        **pod.probes(spec, entrypoint),
     }
-    if secrets := spec.get("secrets"):  # an empty list would not stay in the object, and be written again and again
-        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
-    if entrypoint:  # a wrapper of ours answers; of another image only the port is known, which Knative probes by itself
-        container["readinessProbe"] = {"httpGet": {"path": "/readyz"}, "successThreshold": 1}
-    head = _head(KNATIVE_SERVICE, function)
-    return {
-        **head,
-        "metadata": {**head["metadata"], **trace.annotated(trace.of(function))},
+    if sources := pod.sources(spec):  # an empty list would not stay in the object, and be written again and again
+        container["envFrom"] = sources
+    template = {
+        "metadata": {
+            "labels": {**spec.get("labels", {}), names.FUNCTION_LABEL: meta["name"]},
+            "annotations": annotations,
+        },
         "spec": {
-            "template": {
-                "metadata": {"labels": {names.FUNCTION_LABEL: meta["name"]}, "annotations": annotations},
-                "spec": {
-                    "serviceAccountName": meta["name"],
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "containerConcurrency": scale.get("concurrency", 0),
-                    "timeoutSeconds": seconds(spec.get("timeout", "60s")),
-                    "containers": [container],
-                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": settings.tmp}}],
-                },
-            }
+            "serviceAccountName": meta["name"],
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "containerConcurrency": scale.get("concurrency", 0),
+            "timeoutSeconds": seconds(spec.get("timeout", "60s")),
+            "containers": [container],
+            "volumes": volumes,
+            **pod.place(spec),
+            **pod.pulled_with(spec, settings.pull_secret),
         },
     }
+    head = _head(KNATIVE_SERVICE, function)
+    told = {
+        "labels": {**spec.get("labels", {}), **head["metadata"]["labels"]},
+        # what is left out of it since would else look like something that Knative has added
+        "annotations": {
+            names.TEMPLATE_ANNOTATION: names.sha256(template),
+            **trace.annotated(trace.of(function)).get("annotations", {}),
+        },
+    }
+    return {**head, "metadata": {**head["metadata"], **told}, "spec": {"template": template}}
 
 
 def bounded(given: Mapping[str, Any], usual: Mapping[str, Any]) -> Object:
@@ -185,4 +201,5 @@ def _environment(function: Object, entrypoint: str, settings: DeploySettings) ->
     }
     # Kubernetes would put another variable's value in the place of $(NAME)
     theirs = {name: value.replace("$", "$$") for name, value in spec.get("env", {}).items()}
-    return [{"name": name, "value": value} for name, value in sorted({**theirs, **ours}.items())]
+    said = [{"name": name, "value": value} for name, value in sorted({**theirs, **ours}.items())]
+    return [*said, *pod.variables(spec)]

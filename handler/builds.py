@@ -81,13 +81,10 @@ def supersede(build: Object, message: str, product: Product) -> Object:
     return ends.cancel(build, "Superseded", message, product.workshop, product.now())
 
 
-def give_up(function: Object, product: Product) -> Object | None:
-    """End the Build of a source that was replaced by one that cannot be taken; return it as it is then."""
+def give_up(function: Object, why: str, product: Product) -> Object | None:
+    """End the Build that a Function points to and that is not to go on; return it as it is then, None for none."""
     latest = latest_of(function, product)
-    if latest is not None:
-        generation = function["metadata"].get("generation", 1)
-        latest = supersede(latest, f"its source was replaced, by generation {generation}", product)
-    return latest
+    return latest if latest is None else supersede(latest, why, product)
 
 
 def abandon(build: Object, function: Object, message: str, product: Product) -> Object:

@@ -45,7 +45,7 @@ def rests(function: Object, inputs: Inputs, build: Object | None, product: Produ
     Function meanwhile is in nobody's way. Triggers are not looked at: their changes are reported, and the sweep counts.
     """
     state = function.get("status", {})
-    if build is None or not record.image_of(build) or state.get("outbox"):
+    if build is None or not record.image_of(build) or state.get("outbox") or function["spec"].get("paused"):
         return False
     told, entrypoint = Told.of(function, build), _entrypoint(function, inputs)
     try:
@@ -75,9 +75,12 @@ def _bring_forward(function: Object, product: Product) -> bool:
     read, latest = function, function.get("status", {}).get("latestBuild", "")
     try:
         function, inputs = prepared(function, product)
+        if function["spec"].get("paused"):
+            return _pause(function, inputs, product)
         function, build = builds.wanted(function, inputs, product)
     except Refused as refused:
-        given_up = builds.give_up(function, product)
+        why = f"its source was replaced, by generation {function['metadata'].get('generation', 1)}"
+        given_up = builds.give_up(function, why, product)
         _require_room(read, product)
         _tell(function, Told.refused(refused, given_up), product)
         return True
@@ -106,6 +109,27 @@ def _bring_forward(function: Object, product: Product) -> bool:
     if build is not None and pushed.lacks_papers(build, product.workshop):
         product.papers(build["metadata"]["namespace"], build["metadata"]["name"])
     return moves
+
+
+def _pause(function: Object, inputs: Inputs, product: Product) -> bool:
+    """Say how a Function is of which nothing new is to be built or deployed; end what is being built of it.
+
+    What runs goes on. Its source is prepared already: that is what comes next.
+    """
+    _require_room(function, product)
+    before = builds.latest_of(function, product)
+    is_newest = before is not None and builds.is_wanted(before, function, inputs, product)
+    latest = builds.give_up(function, "its function was paused", product)
+    told = Told(status.WAITS, build=latest)
+    if (latest is None and not inputs.context) or (
+        latest is not None and is_newest and record.phase(latest) in ("Succeeded", "Failed")
+    ):
+        told = Told.of(function, latest)
+    stands = bool(told.image) and children.standing(
+        function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying
+    )
+    _tell(function, replace(told, paused="newest" if stands else "waits"), product)
+    return before is not None and record.phase(before) not in record.TERMINAL
 
 
 def _tell_of_end(before: str, build: Object, product: Product) -> None:

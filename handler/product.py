@@ -14,7 +14,7 @@ from knative_lambda.builds.reach import Reach, named
 from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.trust import Trust
 from knative_lambda.builds.turns import Turns
-from knative_lambda.deploy import quantities
+from knative_lambda.deploy import allowed, quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.handler.census import Census
@@ -88,7 +88,7 @@ class Product:
         Who may write Functions writes their annotations too: a base that is none of the installation's, or an image of
         another tenant, would be read with the product's own credentials. Then the record is made anew.
         """
-        if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")) or self._reserved(spec):
+        if recorded is None or self._is_foreign(tenant, spec["source"].get("image", "")) or self._unfit(spec, "/spec"):
             return None
         bases = {references.repository(base) for base in self._bases}
         return recorded if not recorded.base or references.repository(recorded.base) in bases else None
@@ -102,10 +102,19 @@ class Product:
             return f"no images are taken from {host}"
         return self.reach.refusal(host)
 
-    def _reserved(self, spec: Mapping[str, Any]) -> list[str]:
-        """Return the Secrets that a spec names and no function may: they are the platform's."""
+    def _unfit(self, spec: Mapping[str, Any], where: str) -> list[Fault]:
+        """Return what of its Pod no function may ask for here, also where its source has been taken before."""
         reserved = {self.settings.registry_pull_secret, *self.settings.reserved_secrets}
-        return [name for name in (*spec.get("secrets", []), *handed.asked(spec)) if name in reserved]
+        faults = [*allowed.faults(spec, where, self.deploying, reserved)]
+        faults += [
+            Fault(f"{where}/build/secrets", f"{name} {allowed.RESERVED}")
+            for name in handed.asked(spec)
+            if name in reserved
+        ]
+        asked, built = spec.get("architecture", ""), self.settings.platform.rpartition("/")[2]
+        if asked not in ("", built) and "image" not in spec["source"] and spec.get("builder") != "external":
+            faults.append(Fault(f"{where}/architecture", f"images are built for {built} here"))
+        return faults
 
     def _is_foreign(self, tenant: str, image: str) -> bool:
         """Say whether an image lies in the product's registry and neither below this tenant nor where all may read.
@@ -137,9 +146,7 @@ class Product:
             faults.append(Fault(f"{where}/source/image", f"of this registry {tenant} has what lies below {tenant}/"))
         if image and (why := self._unreached(image)):
             faults.append(Fault(f"{where}/source/image", why))
-        faults += [
-            Fault(f"{where}/secrets", f"{name} is a Secret of the platform's own") for name in self._reserved(spec)
-        ]
+        faults += self._unfit(spec, where)
         builds = not image and self.builder == "kaniko" and spec.get("builder") != "external"
         if builds and self.settings.bases.get(spec["runtime"]) == "":
             faults.append(

@@ -194,6 +194,12 @@ class Settings:
     """Requests and limits of a function that gives none, JSON."""
     function_tmp: str = "1Gi"
     """What a function's ``/tmp`` may hold."""
+    function_empty_dir: str = "1Gi"
+    """What each emptyDir that a function mounts may hold at most, and does where it says nothing."""
+    function_node_labels: tuple[str, ...] = ()
+    """Labels by which functions may select their nodes, separated by commas, beside the architecture."""
+    function_label_prefixes: tuple[str, ...] = ("app.kubernetes.io",)
+    """Prefixes of labels and annotations that functions may carry, beside names without one, separated by commas."""
     function_read_only_root: bool = True
     """Run images that the runtimes did not make, too, on a root file system that cannot be written; ``/tmp`` can."""
     broker_url: str = "http://broker-ingress.knative-eventing.svc.cluster.local"

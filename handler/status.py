@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from knative_lambda.builds import prepare, record, trust
+from knative_lambda.deploy import plain
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import Saying, condition, told
@@ -21,8 +22,12 @@ from knative_lambda.schemas.errors import Fault, Refused
 PENDING, FOUND = "Pending", "Found"
 """Reasons of `Built` while the wanted Build is to be made, or has ended before: nothing, or its start, was told."""
 SOURCE_REFUSED = "SourceRefused"
+PAUSED = "Paused"
+"""Reason of `Deployed` while a Function is paused, and of `Built` where something newer waits for it to go on."""
+WAITS: Saying = ("Unknown", PAUSED, "the function is paused: what is newer is built and deployed when it goes on")
 UNDEPLOYED = {
     "/metadata/name": "NameTaken",
+    plain.FEATURE: "FeatureDisabled",
     trust.MISSING: "SignatureMissing",
     trust.WRONG: "SignatureWrong",
     trust.LOOSE: "DigestRequired",
@@ -47,6 +52,8 @@ class Told:
     build: Object | None = None
     deploy_fault: Fault | None = None
     seen: Seen = field(default=NOTHING)
+    paused: str = ""
+    """Of a Function that is paused: ``newest`` where what is wanted is deployed, ``waits`` where it is not."""
 
     @classmethod
     def of(cls, function: Object, build: Object | None) -> "Told":
@@ -132,6 +139,9 @@ def _ready(found: Told) -> Saying:
 
 
 def _deployed(found: Told, before: Object) -> Saying:
+    if found.paused:
+        done: Saying = ("True", PAUSED, "the function is paused: nothing new is built or deployed")
+        return done if found.paused == "newest" else WAITS
     if found.deploy_fault is not None:
         reason = UNDEPLOYED.get(found.deploy_fault.where, "Refused")
         return "False", reason, found.deploy_fault.message
@@ -159,6 +169,8 @@ def build_notes(build: Object, built: Mapping[str, Any]) -> list[Object]:
     end, state = condition(build, "Succeeded"), build.get("status", {})
     kinds, has_ended = [], record.phase(build) in record.TERMINAL
     before = built.get("reason", "")
+    if before == PAUSED:  # all of it was told as it was paused
+        return []
     if built["status"] != "Unknown":
         if has_ended and (before == SOURCE_REFUSED or (built["status"], before) == (end["status"], end.get("reason"))):
             return []

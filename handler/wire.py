@@ -233,6 +233,9 @@ def deploying(settings: Settings) -> DeploySettings:
         read_only_root=settings.function_read_only_root,
         resources=settings.function_resources,
         tmp=settings.function_tmp,
+        empty_dir=settings.function_empty_dir,
+        node_labels=settings.function_node_labels,
+        label_prefixes=settings.function_label_prefixes,
     )
 
 

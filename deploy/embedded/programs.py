@@ -18,6 +18,9 @@ from knative_lambda.schemas.errors import Refused
 INHERITED = ("LANG", "LC_ALL", "TZ")
 """What functions get of this process' own environment, beside PATH: nothing that could be a secret."""
 
+KINDS = {"secret": "secrets", "configMap": "configmaps"}
+"""What variables come from, and the folder that such things lie in."""
+
 
 class Images(Protocol):
     """Where images are: a registry that is a folder."""
@@ -36,6 +39,8 @@ def program(template: Object, place: tuple[str, str, str], images: Images, folde
     """
     namespace, service, revision = place
     container = template["spec"]["containers"][0]
+    if mounted := [each["mountPath"] for each in container.get("volumeMounts", []) if each["name"] != "tmp"]:
+        raise StartFailed(f"the embedded mode mounts nothing: {', '.join(mounted)}")
     image: str = container["image"]
     digest = image.partition("@")[2]
     config = images.config(digest) if digest else None
@@ -54,8 +59,8 @@ def program(template: Object, place: tuple[str, str, str], images: Images, folde
         "TMPDIR": str(home),
         **{name: os.environ[name] for name in INHERITED if name in os.environ},
         **dict(pair.split("=", 1) for pair in config.get("Env", [])),
-        **_secrets(container, namespace, folder),
-        **_variables(container),
+        **_sources(container, namespace, folder),
+        **_variables(container, namespace, folder),
         "K_SERVICE": service,
         "K_CONFIGURATION": service,
         "K_REVISION": revision,
@@ -94,22 +99,38 @@ def limits(template: Object, *, idle: float, start_timeout: float) -> Limits:
     )
 
 
-def _variables(container: Object) -> dict[str, str]:
-    variables = container.get("env", [])
-    if unknown := [variable["name"] for variable in variables if "valueFrom" in variable]:
-        raise StartFailed(f"the embedded mode knows no valueFrom: {', '.join(unknown)}")
-    return {variable["name"]: variable.get("value", "").replace("$$", "$") for variable in variables}
+def _variables(container: Object, namespace: str, folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for variable in container.get("env", []):
+        name, elsewhere = variable["name"], variable.get("valueFrom", {})
+        for kind in KINDS if elsewhere else ():
+            if (given := elsewhere.get(f"{kind}KeyRef")) is not None:
+                keys = _keys(kind, given["name"], namespace, folder)
+                if given["key"] not in keys:
+                    raise StartFailed(f'couldn\'t find key {given["key"]} in {kind} "{given["name"]}"')
+                found[name] = keys[given["key"]]
+        if elsewhere and name not in found:
+            raise StartFailed(f"the embedded mode knows no such valueFrom: {name}")
+        if not elsewhere:
+            found[name] = variable.get("value", "").replace("$$", "$")
+    return found
 
 
-def _secrets(container: Object, namespace: str, folder: Path) -> dict[str, str]:
-    """Return what the Secrets of `envFrom` say: here a Secret is a file of ``NAME=value`` lines."""
+def _sources(container: Object, namespace: str, folder: Path) -> dict[str, str]:
+    """Return what the Secrets and ConfigMaps of `envFrom` say."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        name = source.get("secretRef", {}).get("name", "")
-        path = folder / "secrets" / namespace / f"{name}.env"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise StartFailed(f'secret "{name}" not found: the embedded mode reads it from {path}') from error
-        found |= dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        for kind in KINDS:
+            if f"{kind}Ref" in source:
+                found |= _keys(kind, source[f"{kind}Ref"]["name"], namespace, folder)
     return found
+
+
+def _keys(kind: str, name: str, namespace: str, folder: Path) -> dict[str, str]:
+    """Return what a Secret or a ConfigMap holds: here each is a file of ``NAME=value`` lines."""
+    path = folder / KINDS[kind] / namespace / f"{name}.env"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StartFailed(f'{kind.lower()} "{name}" not found: the embedded mode reads it from {path}') from error
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

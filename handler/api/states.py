@@ -30,6 +30,9 @@ def _function_state(function: Object) -> str:
         return "Deleting"
     if function["metadata"].get("generation", 1) != state.get("observedGeneration"):
         return "Building" if state.get("latestBuild") and built == "Unknown" else "Pending"
+    deployed = condition(function, "Deployed")
+    if (deployed["status"], deployed.get("reason")) == status.WAITS[:2]:
+        return "Paused"
     return {"Unknown": "Building", "False": "Failed"}.get(built) or READY[condition(function, "Ready")["status"]]
 
 
@@ -75,7 +78,7 @@ def _letter_allowed(_letter: Object, state: str) -> list[str]:
 
 KNOWN: Mapping[Kind, Known] = {
     FUNCTION: Known(
-        ("Pending", "Building", "Deploying", "Ready", "NotReady", "Failed", "Deleting"),
+        ("Pending", "Building", "Deploying", "Ready", "NotReady", "Failed", "Paused", "Deleting"),
         _function_state,
         _function_allowed,
     ),

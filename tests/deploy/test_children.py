@@ -77,7 +77,30 @@ def test_what_others_added_stays(bench: Bench) -> None:
     service["metadata"]["annotations"] = {"serving.knative.dev/creator": "somebody"}
     bench.cluster.replace(KNATIVE_SERVICE, service)
     bench.deploy(image="r/x@sha256:2")
-    assert bench.service()["metadata"]["annotations"] == {"serving.knative.dev/creator": "somebody"}
+    assert bench.service()["metadata"]["annotations"]["serving.knative.dev/creator"] == "somebody"
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ({"secrets": ["db"]}, ("containers", 0, "envFrom")),
+        ({"probes": {"liveness": {"path": "/healthz"}}}, ("containers", 0, "livenessProbe")),
+        ({"architecture": "amd64"}, ("nodeSelector",)),
+        ({"pullSecrets": ["own"]}, ("imagePullSecrets",)),
+    ],
+)
+def test_what_a_function_asks_for_no_more_goes(bench: Bench, spec: Object, place: tuple[str | int, ...]) -> None:
+    def parts() -> Object:
+        found: Any = bench.service()["spec"]["template"]["spec"]
+        for step in place[:-1]:
+            found = found[step]
+        assert isinstance(found, dict)
+        return found
+
+    bench.deploy(**spec)
+    assert place[-1] in parts()
+    bench.deploy()
+    assert place[-1] not in parts()
 
 
 def test_an_object_of_another_owner_is_refused_and_stays_as_it_is(bench: Bench) -> None:

@@ -202,6 +202,28 @@ def test_a_function_sees_its_own_environment_and_nothing_of_ours(bench: Bench, m
     assert Path(answer["cwd"]).name == "function"
 
 
+def test_a_variable_is_one_key_of_a_secret_or_of_a_config_map(bench: Bench) -> None:
+    for kind, text in (("secrets", "token=a=b\nother=x\n"), ("configmaps", "log.level=debug\nREGION=eu\n")):
+        place = bench.folder / "serving" / kind / "demo"
+        place.mkdir(parents=True)
+        (place / "shop.env").write_text(text)
+
+    def keyed(name: str, kind: str, key: str) -> dict[str, Any]:
+        return {"name": name, "valueFrom": {f"{kind}KeyRef": {"name": "shop", "key": key}}}
+
+    bench.run(
+        bench.image("one"),
+        env=[keyed("TOKEN", "secret", "token"), keyed("LEVEL", "configMap", "log.level")],
+        envFrom=[{"configMapRef": {"name": "shop"}}],
+    )
+    env = bench.ask()["env"]
+    assert (env["TOKEN"], env["LEVEL"], env["REGION"]) == ("a=b", "debug", "eu")
+    assert "other" not in env
+
+    bench.run(bench.image("one"), env=[keyed("TOKEN", "secret", "none")])
+    assert 'couldn\'t find key none in secret "shop"' in bench.ready()["message"]
+
+
 def test_a_secret_that_comes_later_is_found(bench: Bench) -> None:
     """Until then the status stays as it is: who looks at it again and again is told nothing new."""
     failed = bench.run(bench.image("one"), envFrom=[{"secretRef": {"name": "db"}}])
@@ -230,7 +252,13 @@ def test_a_program_that_fails_is_not_started_again_and_again(bench: Bench) -> No
     ("container", "why"),
     [
         ({"envFrom": [{"secretRef": {"name": "db"}}]}, 'secret "db" not found'),
-        ({"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {}}}]}, "valueFrom"),
+        ({"envFrom": [{"configMapRef": {"name": "settings"}}]}, 'configmap "settings" not found'),
+        (
+            {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a"}}}]},
+            'secret "db" not found',
+        ),
+        ({"env": [{"name": "KEY", "valueFrom": {"fieldRef": {}}}]}, "valueFrom"),
+        ({"volumeMounts": [{"name": "mount-0", "mountPath": "/data"}]}, "the embedded mode mounts nothing: /data"),
     ],
 )
 def test_what_cannot_be_given_to_a_function_is_a_failed_revision(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from knative_lambda.deploy.manifests import DeploySettings, children, seconds
+from knative_lambda.schemas import names
 
 FUNCTION: dict[str, Any] = {
     "apiVersion": "knative-lambda.dev/v1alpha1",
@@ -55,10 +56,11 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
         "metadata": META,
         "automountServiceAccountToken": False,
     }
+    template = service["spec"]["template"]
     assert service == {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
-        "metadata": META,
+        "metadata": {**META, "annotations": {"knative-lambda.dev/template": names.sha256(template)}},
         "spec": {
             "template": {
                 "metadata": {

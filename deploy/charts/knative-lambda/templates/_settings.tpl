@@ -84,6 +84,9 @@ KNATIVE_LAMBDA_BUILDS_MAX_AGE: {{ .Values.builds.maxAgeDays }}
 KNATIVE_LAMBDA_BUILD_RESOURCES: {{ .Values.builds.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_RESOURCES: {{ .Values.functions.resources | toJson | quote }}
 KNATIVE_LAMBDA_FUNCTION_TMP: {{ .Values.functions.tmp | quote }}
+KNATIVE_LAMBDA_FUNCTION_EMPTY_DIR: {{ .Values.functions.emptyDir | quote }}
+KNATIVE_LAMBDA_FUNCTION_NODE_LABELS: {{ join "," .Values.functions.nodeLabels | quote }}
+KNATIVE_LAMBDA_FUNCTION_LABEL_PREFIXES: {{ join "," .Values.functions.labelPrefixes | quote }}
 KNATIVE_LAMBDA_FUNCTION_READ_ONLY_ROOT: {{ .Values.functions.readOnlyRoot }}
 KNATIVE_LAMBDA_BROKER_URL: {{ .Values.eventing.ingress | quote }}
 {{- if or .Values.eventing.caSecret .Values.eventing.clientSecret }}
