@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRIVATE, PASSWORD, PUBLIC = "cosign.key", "cosign.password", "*.pub"
 STATEMENT = "application/vnd.in-toto+json"
 SCRYPT = 1 << 17
-"""The greatest cost of a password that is taken: 128 MiB."""
+"""The greatest cost of a password that is taken: 128 MiB, once."""
 _SEALED = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 
 
@@ -129,7 +129,8 @@ def _opened(sealed: bytes, password: bytes) -> bytes:
         said = json.loads(sealed)
         kdf, cipher = said["kdf"], said["cipher"]
         cost = kdf["params"]
-        if (kdf["name"], cipher["name"]) != ("scrypt", "nacl/secretbox") or cost["N"] * cost["r"] > 8 * SCRYPT:
+        is_dear = cost["N"] * cost["r"] * cost["p"] > 8 * SCRYPT
+        if (kdf["name"], cipher["name"]) != ("scrypt", "nacl/secretbox") or is_dear:
             raise ValueError("sealed in another way")
         salt, nonce, body = (base64.b64decode(one) for one in (kdf["salt"], cipher["nonce"], said["ciphertext"]))
         most = 256 * cost["N"] * cost["r"]

@@ -18,7 +18,8 @@ from support.registry import Gate
 from knative_lambda.builds import archive, referrers
 from knative_lambda.builds.archive import File
 from knative_lambda.builds.attest import BILL, Attestor
-from knative_lambda.builds.pusher import Blob
+from knative_lambda.builds.layers import INDEX, MANIFEST, canonical, descriptor
+from knative_lambda.builds.pusher import Blob, Manifest
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -167,6 +168,37 @@ def test_the_signature_is_openssls_too_and_the_product_trusts_it(pushed: str, tm
     trust.require(pushed, "layer")
     with pytest.raises(Refused, match="none of 1 signatures"):
         Trust(HttpPusher(PLAIN), Keys(keys(tmp_path / "other")), "all").require(pushed, "layer")
+
+
+def test_no_more_signatures_of_an_image_are_looked_at_than_are_worth_it(pushed: str, tmp_path: Path) -> None:
+    """Whoever may push can put as many there as a manifest holds."""
+    folder, others = keys(tmp_path), keys(tmp_path / "others")
+    sign_often(pushed, referrers.MANY - 1)
+    attest(pushed, folder)
+    attest(pushed, others)
+    pusher = HttpPusher(PLAIN)
+    Trust(pusher, Keys(folder), "all").require(pushed, "layer")
+    with pytest.raises(Refused, match=f"none of {referrers.MANY} signatures"):
+        Trust(pusher, Keys(others), "all").require(pushed, "layer")
+
+
+def sign_often(image: str, times: int) -> None:
+    for number in range(times):
+        referrers.sign(image, b"{}", b"another's %d" % number, HttpPusher(PLAIN))
+
+
+def test_a_list_of_papers_grows_no_longer_than_is_looked_at(pushed: str, tmp_path: Path) -> None:
+    """Of others' as many stay as are listed at most, and one's own are there whatever others listed."""
+    pusher = HttpPusher(PLAIN)
+    about = descriptor(MANIFEST, BASE.manifest.body)
+    others = [{**about, "artifactType": f"x/{number}"} for number in range(referrers.MANY + 1)]
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": others}
+    pusher.tag(referrers.tag(pushed), Manifest(INDEX, canonical(index)))
+    attest(pushed, keys(tmp_path))
+    found = pusher.manifest(referrers.tag(pushed))
+    assert found is not None
+    kinds = [entry["artifactType"] for entry in json.loads(found.body)["manifests"]]
+    assert kinds == [*(f"x/{n}" for n in range(referrers.MANY)), BILL, STATEMENT]
 
 
 # --- the real tool

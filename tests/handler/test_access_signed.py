@@ -243,5 +243,11 @@ def test_no_more_keys_are_tried_than_a_stranger_may_make_us_try(outside: Outside
     assert [sender.name for sender in keys.senders(str(outside.folder))] == ["a"]
 
 
+@pytest.mark.parametrize(("before", "status"), [(signatures.SIGNATURES - 1, 202), (signatures.SIGNATURES, 401)])
+def test_no_more_signatures_are_looked_at_than_a_sender_has_use_for(outside: Outside, before: int, status: int) -> None:
+    body = outside.body()
+    assert outside.send(body, outside.sign(body, *([NEXT] * before), KEY)).status_code == status
+
+
 def test_without_a_folder_nobody_has_a_key(tmp_path: Path) -> None:
     assert keys.senders("") == keys.senders(str(tmp_path / "none")) == []

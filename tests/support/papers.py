@@ -21,10 +21,14 @@ def keys(folder: Path, *, curve: str = "prime256v1") -> Path:
     return folder
 
 
-def sealed(folder: Path, password: bytes, claims: int = 1 << 15) -> Path:
+COST = {"N": 1 << 15, "r": 8, "p": 1}
+"""Of a password, as cosign has it."""
+
+
+def sealed(folder: Path, password: bytes, **more: int) -> Path:
     """Seal a folder's key with a password as ``cosign generate-key-pair`` does, and put that beside it.
 
-    `claims` is what it says that this cost.
+    `more` has factors of its cost that differ.
     """
     from nacl.secret import SecretBox  # noqa: PLC0415 - few tests need it
 
@@ -34,9 +38,10 @@ def sealed(folder: Path, password: bytes, claims: int = 1 << 15) -> Path:
         capture_output=True,
     ).stdout
     salt, nonce = os.urandom(32), os.urandom(SecretBox.NONCE_SIZE)
-    key = hashlib.scrypt(password, salt=salt, n=1 << 15, r=8, p=1, maxmem=1 << 28, dklen=32)
+    cost = {**COST, **more}
+    key = hashlib.scrypt(password, salt=salt, n=cost["N"], r=cost["r"], p=cost["p"], maxmem=1 << 28, dklen=32)
     said = {
-        "kdf": {"name": "scrypt", "params": {"N": claims, "r": 8, "p": 1}, "salt": _text(salt)},
+        "kdf": {"name": "scrypt", "params": cost, "salt": _text(salt)},
         "cipher": {"name": "nacl/secretbox", "nonce": _text(nonce)},
         "ciphertext": _text(SecretBox(key).encrypt(der, nonce).ciphertext),
     }
