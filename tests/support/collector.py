@@ -74,7 +74,7 @@ def _span(one: Any) -> Span:
 
 
 @contextmanager
-def collector(*, silent: bool = False) -> Iterator[Collector]:
+def collector(*, silent: bool = False, host: str = "127.0.0.1") -> Iterator[Collector]:
     """Collect while this lasts; a silent one answers nobody until it ends."""
     kept = Collector()
     if not silent:
@@ -92,10 +92,10 @@ def collector(*, silent: bool = False) -> Iterator[Collector]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
+    kept.url = f"http://{host}:{server.server_address[1]}/v1/traces"
     try:
         yield kept
     finally:

@@ -148,7 +148,7 @@ class Live:
         within(60, "the broker takes it", lambda: self.send(broker, kind, data, **same) == 202, every=1)
 
     def send(self, broker: str, kind: str, data: Any, **attributes: str) -> int:
-        """Send an event to a Broker and return its answer, 0 where there is none."""
+        """Send an event to a Broker and return its answer, 0 where there is none; in a trace where it names one."""
         headers = {
             "ce-specversion": "1.0",
             "ce-id": str(uuid.uuid4()),
@@ -157,6 +157,7 @@ class Live:
             "ce-time": datetime.now(UTC).isoformat(),
             "content-type": "application/json",
             **{f"ce-{name}": value for name, value in attributes.items()},
+            **({"traceparent": attributes["traceparent"]} if "traceparent" in attributes else {}),
         }
         url = f"{self.ingress}/{broker}" if "/" in broker else f"{self.ingress}/{broker}/default"
         try:
