@@ -76,9 +76,9 @@ def _mounts(mounts: list[Mapping[str, Any]], where: str, settings: DeploySetting
             yield Fault(f"{where}/{number}/path", f"{path} is, or lies below, another mount")
         if path.startswith("/etc/") and path.split("/")[2] in NOT_OF_ETC:
             yield Fault(f"{where}/{number}/path", f"{path} is not for functions to lay something over")
-        size = each.get("emptyDir", {}).get("sizeLimit", "0")
-        if quantities.value(size) > quantities.value(settings.empty_dir):
-            yield Fault(f"{where}/{number}/emptyDir/sizeLimit", f"{size} is over the limit {settings.empty_dir}")
+        size = each.get("emptyDir", {}).get("sizeLimit", settings.empty_dir)
+        if not 0 < quantities.value(size) <= quantities.value(settings.empty_dir):  # Kubernetes takes 0 for no limit
+            yield Fault(f"{where}/{number}/emptyDir/sizeLimit", f"{size} is not over 0 and up to {settings.empty_dir}")
 
 
 def _unnamed(field: str, name: str, settings: DeploySettings) -> str:

@@ -138,7 +138,7 @@ def bounded(given: Mapping[str, Any], usual: Mapping[str, Any]) -> Object:
     requests, limits = given.get("requests", {}), dict(given.get("limits", {}))
     for name in BOUNDED:
         known = [each[name] for each in (usual.get("limits", {}), requests) if name in each]
-        if known and name not in limits:
+        if known and value(limits.get(name, "0")) == 0:  # as Kubernetes reads a 0
             limits[name] = max(known, key=value)
     return {**given, **({"limits": limits} if limits else {})}
 

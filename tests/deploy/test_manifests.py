@@ -128,6 +128,7 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
         ({"requests": {"memory": "2Gi", "ephemeral-storage": "3Gi"}}, {"memory": "2Gi", "ephemeral-storage": "3Gi"}),
         ({"limits": {"cpu": "2"}}, {"cpu": "2", "memory": "256Mi"}),
         ({"limits": {"memory": "64Mi"}, "requests": {"cpu": "1m"}}, {"memory": "64Mi"}),
+        ({"limits": {"memory": "0"}}, {"memory": "256Mi"}),
     ],
 )
 def test_no_function_is_without_a_limit_whatever_it_asks_for(given: dict[str, Any], limits: dict[str, str]) -> None:

@@ -170,6 +170,10 @@ def test_mounts_lie_beside_each_other_and_each_holds_no_more_than_the_installati
     assert mounted("/data/x", "/data/xy", "/etc/shop") == []
     assert mounted("/etc/ssl/certs", "/etc/passwd", "/etc/sslx") == ["/spec/mounts/0/path", "/spec/mounts/1/path"]
 
+    for nothing in ("0", "0m", "0.0Gi"):  # which Kubernetes takes for no limit
+        endless = [{"path": "/data", "emptyDir": {"sizeLimit": nothing}}]
+        assert refused(mounts=endless) == ["/spec/mounts/0/emptyDir/sizeLimit"]
+    assert refused(mounts=[{"path": "/data", "emptyDir": {"sizeLimit": "512Mi"}}]) == []
     large = [{"path": "/data", "emptyDir": {"sizeLimit": "513Mi"}}]
     assert refused(mounts=large) == ["/spec/mounts/0/emptyDir/sizeLimit"]
     assert refused(replace(SETTINGS, empty_dir="1Gi"), mounts=large) == []
