@@ -125,7 +125,7 @@ class Client:
                 continue
             told(function)
             if failed := function.failure:
-                raise ClientError(f"{failed.type} is False: {failed.reason}: {failed.message}".rstrip(": "))
+                raise ClientError(f"{failed.type} is {failed.status}: {failed.reason}: {failed.message}".rstrip(": "))
             if function.answers:
                 return function
         raise TimedOut(f"{name} does not answer yet; `describe {name}` tells how far it is")

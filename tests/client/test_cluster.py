@@ -104,6 +104,18 @@ def test_the_same_again_waits_for_nothing_and_what_has_failed_is_built_afresh(
         client.wait(tenant, "hello", sent)
 
 
+def test_nobody_waits_for_what_a_paused_function_leaves_for_later(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    sent = client.deploy(tenant, "hello", "python", SOURCE, paused=True)
+    converge(cluster, tenant, **{**READY, "Deployed": ("True", "Paused")})
+    assert client.wait(tenant, "hello", sent).spec["paused"] is True
+    sent = client.deploy(tenant, "hello", "python", SOURCE, paused=True, env={"A": "1"})
+    converge(cluster, tenant, **{**READY, "Deployed": ("Unknown", "Paused")})
+    with pytest.raises(ClientError, match="Deployed is Unknown: Paused"):
+        client.wait(tenant, "hello", sent)
+
+
 def test_a_new_version_keeps_no_field_of_the_one_before_and_all_that_the_product_has_noted(
     client: Client, cluster: KubernetesCluster, tenant: str
 ) -> None:

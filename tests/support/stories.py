@@ -387,6 +387,20 @@ STORIES = (
         live(start(triggers=[{"type": "a"}])),
         "cluster.replace Function",
     ),
+    Story("a pause while a build runs", start("two", paused=True), sent(start()), "cluster.replace Function"),
+    Story("a pause of what waits", start(paused=True), sent(OTHER, start()), "cluster.replace Function", ONE_AT_A_TIME),
+    Story(
+        "a ready image while it is paused",
+        start(source={"image": IMAGE}, paused=True),
+        live(start()),
+        "cluster.replace Function",
+    ),
+    Story(
+        "going on after a pause",
+        again("two"),
+        then(live(start()), sent(start("two", paused=True))),
+        "cluster.replace Function",
+    ),
     Story("a start after a delete", start("two"), live(start(), delete), "cluster.create Function"),
     Story(
         "an event of an older family",
