@@ -41,12 +41,15 @@ def refusal(refused: Refused) -> Refused:
 def missing(service: Object, revision: Object, cluster: Cluster) -> tuple[str, str]:
     """Return what the Pods of a Revision wait for that is not there, a reason and a message; "" twice for nothing.
 
-    Raises what listing a namespace's Events raises; asks nothing where the function names nothing.
+    Asks nothing where the function names nothing; raises `Unavailable` where the cluster does not answer.
     """
     if not _names_others(service) or condition(revision, "ContainerHealthy")["status"] == "False":
         return "", ""  # a container that has ended had all that it needed
     meta = revision["metadata"]
-    events = cluster.list(EVENT, meta["namespace"])
+    try:
+        events = cluster.list(EVENT, meta["namespace"])
+    except Refused:  # of what may not be read here nothing is told
+        return "", ""
     about = [each for each in events if str(each.get("involvedObject", {}).get("name", "")).startswith(meta["name"])]
     for event in sorted(about, key=_moment, reverse=True):
         if found := _missing(event.get("message", ""), meta["namespace"]):

@@ -1,5 +1,7 @@
 """What Knative and the nodes say of a function's settings, told in the words of these settings."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from knative_lambda.deploy import children
@@ -13,9 +15,16 @@ WAITS = "waits for a Revision"
 
 
 class Refusing(MemoryCluster):
-    """Refuses Services, as Knative's webhook does."""
+    """Refuses Services, as Knative's webhook does, or to list Events."""
 
-    why = ""
+    why, hides = "", False
+
+    def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, most: int = 0
+    ) -> list[Object]:
+        if self.hides and kind == EVENT:
+            raise Refused.because("cluster", "forbidden")
+        return super().list(kind, namespace, labels, most=most)
 
     def apply(self, kind: Kind, body: Object) -> Object:
         if self.why and kind == KNATIVE_SERVICE:
@@ -104,6 +113,14 @@ def test_a_container_that_has_ended_had_what_it_needed() -> None:
     bench.wait(ContainerHealthy="False")
     bench.event('Error: secret "db" not found')
     assert bench.seen()[2] == "it ended"
+
+
+def test_where_events_may_not_be_read_knatives_own_words_are_told() -> None:
+    bench = Bench(NAMING)
+    bench.wait()
+    bench.event('Error: secret "db" not found')
+    bench.cluster.hides = True
+    assert bench.seen()[2] == WAITS
 
 
 def test_of_a_function_that_names_nothing_no_events_are_read() -> None:

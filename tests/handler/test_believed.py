@@ -1,6 +1,7 @@
 """What a tenant writes into its own Function's record is not what the product does with its own credentials."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -100,26 +101,37 @@ def test_a_base_whose_digest_has_moved_since_is_still_believed() -> None:
 RESERVED = {"reserved_secrets": ("licence",), "registry_pull_secret": "pull"}
 
 
+NAMING: dict[str, Callable[[str], dict[str, Any]]] = {
+    "whole": lambda secret: {"secrets": ["mine", secret]},
+    "key": lambda secret: {"envFrom": [{"name": "A", "secret": secret, "key": "a"}]},
+    "file": lambda secret: {"mounts": [{"path": "/secrets", "secret": secret}]},
+    "pull": lambda secret: {"pullSecrets": [secret]},
+}
+"""The ways in which a function names a Secret."""
+
+
+@pytest.mark.parametrize("way", NAMING)
 @pytest.mark.parametrize("secret", ["licence", "pull"])
-def test_a_secret_of_the_platforms_own_is_no_functions(secret: str) -> None:
+def test_a_secret_of_the_platforms_own_is_no_functions(secret: str, way: str) -> None:
     with pytest.raises(Refused, match="a Secret of the platform's own"):
-        World(**RESERVED).start(secrets=["mine", secret])
-    World().start(secrets=["mine", secret])
+        World(**RESERVED).start(**NAMING[way](secret))
+    World().start(**NAMING[way](secret))
 
 
-def test_nor_does_it_become_one_when_a_function_that_runs_is_edited() -> None:
+@pytest.mark.parametrize("way", NAMING)
+def test_nor_does_it_become_one_when_a_function_that_runs_is_edited(way: str) -> None:
     """What was recorded of its source before still holds, and is no leave."""
     world = World(**RESERVED)
-    world.start(secrets=["mine"])
+    world.start(**NAMING[way]("own"))
     world.finish()
     function = world.function()
-    function["spec"]["secrets"] = ["pull"]
+    function["spec"] |= NAMING[way]("licence")
     world.cluster.replace(FUNCTION, function)
     world.report("Function", "acme", "hello")
     [built] = [each for each in world.function()["status"]["conditions"] if each["type"] == "Built"]
-    assert "pull is a Secret of the platform's own" in built["message"]
+    assert "licence is a Secret of the platform's own" in built["message"]
     [service] = world.cluster.list(KNATIVE_SERVICE, "acme")
-    assert "'name': 'pull'" not in str(service)
+    assert "licence" not in str(service)
 
 
 @pytest.mark.parametrize("host", ["inside.test", "inside.test:5000", "INSIDE.test"])
