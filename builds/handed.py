@@ -42,7 +42,9 @@ def folder(secret: str) -> str:
 
 def asked(spec: Mapping[str, Any]) -> list[str]:
     """Return the names of the Secrets that what builds a Function's spec is to be given."""
-    return sorted(spec.get("build", {}).get("secrets", []))
+    build = spec.get("build", {})
+    index = build.get("indexes", {}).get("secret", "")
+    return sorted({*build.get("secrets", []), *([index] if index else [])})
 
 
 def versions(spec: Mapping[str, Any], tenant: str, cluster: Cluster) -> dict[str, str]:

@@ -140,7 +140,8 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--log-format=text",
         "--snapshot-mode=redo",
         *_cache(attempt, settings),
-        *(f"--build-arg={name}={value}" for name, value in sorted(attempt.build_args.items())),
+        # a kubelet puts variables of the container in the place of $(NAME), and a $ in that of $$
+        *(f"--build-arg={name}={value}".replace("$", "$$") for name, value in sorted(attempt.build_args.items())),
         *(f"--registry-map={mirrored}={mirror}" for mirrored, mirror in sorted(settings.mirrors.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
         *([f"--registry-certificate={host}={CA}/ca.crt"] if settings.registry_ca else []),

@@ -182,9 +182,8 @@ class LocalBuilder:
         if recipe.wanted(files):
             if missing := local_images.missing(recipe):
                 return Ended(1, "user", "RuntimeNotSupported", missing)
-            layer = (
-                self._folder / "layers" / f"{local_images.dependencies_key(attempt.runtime, attempt.tenant, files)}.tar"
-            )
+            key = local_images.dependencies_key(attempt.runtime, attempt.tenant, files, _variables(attempt))
+            layer = self._folder / "layers" / f"{key}.tar"
             if not layer.exists() and (failed := self._install(run, recipe, files, layer)):
                 return failed
             layers.append(layer)
@@ -216,6 +215,7 @@ def _execute(command: tuple[str, ...], folder: Path, run: _Run) -> int:
     """Run a package manager, its output in the attempt's log; raise `_Stopped` where it was ended by `stop`."""
     leash = (sys.executable, "-I", str(Path(__file__).with_name("leash.py")))
     environment = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
+    environment |= _variables(run.attempt)
     with (
         (run.folder / "log").open("wb") as output,
         subprocess.Popen(  # noqa: S603 - the commands are ours, their arguments constants
@@ -241,6 +241,10 @@ def _execute(command: tuple[str, ...], folder: Path, run: _Run) -> int:
     if run.stopped.is_set():
         raise _Stopped
     return code
+
+
+def _variables(attempt: Attempt) -> dict[str, str]:
+    return {name: value for name, value in attempt.build_args.items() if name != "BASE"}
 
 
 def _failure(code: int, reason: str, output: str) -> Ended:

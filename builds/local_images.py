@@ -147,7 +147,7 @@ def write_code(files: Files, folder: Path) -> None:
             target.write_bytes(file.body)
 
 
-def dependencies_key(runtime: str, tenant: str, files: Files) -> str:
+def dependencies_key(runtime: str, tenant: str, files: Files, variables: Mapping[str, str]) -> str:
     """Return the hash of what decides which packages are installed; no two tenants share one."""
     recipe = RECIPES[runtime]
     listed = {path: files[CODE + path].body for path in recipe.lists if CODE + path in files}
@@ -159,7 +159,7 @@ def dependencies_key(runtime: str, tenant: str, files: Files) -> str:
         listed = {path: file.body for path, file in files.items() if path.startswith(CODE)}
     machine = (runtime, tenant, sys.version, platform.platform())
     digests = [(path, hashlib.sha256(body).hexdigest()) for path, body in sorted(listed.items())]
-    return hashlib.sha256(json.dumps([machine, digests]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([machine, digests, *filter(None, [variables])]).encode()).hexdigest()
 
 
 def write_dependencies_layer(recipe: Recipe, folder: Path, target: Path) -> None:

@@ -42,6 +42,8 @@ class Inputs:
     """The Build whose image the registry was found to have no more; "" where it was not asked, or has it."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """The version of each Secret that its build is given; "" for one that may not be had."""
+    indexes: Mapping[str, Any] = field(default_factory=dict)
+    """The package index that the installation had for it, where it names none itself."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -70,7 +72,13 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
     try:
         raw = json.loads(annotations.get(names.INPUT_ANNOTATION, ""))
         auto = Choice(**raw.get("auto", {}))
-        rest = raw.get("cancelled", ""), auto, raw.get("lost", ""), dict(raw.get("secrets", {}))
+        rest = (
+            raw.get("cancelled", ""),
+            auto,
+            raw.get("lost", ""),
+            dict(raw.get("secrets", {})),
+            dict(raw.get("indexes", {})),
+        )
         inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], *rest)
     except (ValueError, TypeError, KeyError):
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from knative_lambda.builds import given, handed
 from knative_lambda.builds.builder import Attempt, Handed
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.deploy import conditions
@@ -171,13 +172,13 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         runtime=spec["runtime"],
         context=context(build),
         destination=f"{spec['destination']}:{meta['name']}-{number}",
-        build_args={"BASE": spec["base"]} if spec.get("base") else {},
+        build_args=_arguments(spec),
         seconds=seconds,
         builder=spec["builder"],
         cache=_cache(spec),
         inputs=spec["inputHash"],
         trace=trace.of(build),
-        handed=tuple(Handed(name) for name in spec.get("build", {}).get("secrets", [])),
+        handed=tuple(map(Handed, handed.asked(spec))),
     )
     if "dependencies" not in spec:
         return attempt
@@ -236,9 +237,14 @@ def context(build: Object) -> str:
     return keys.context(build["metadata"]["namespace"], spec["function"], spec["context"].removeprefix("sha256:"))
 
 
+def _arguments(spec: Mapping[str, Any]) -> dict[str, str]:
+    base = {"BASE": spec["base"]} if spec.get("base") else {}
+    return given.variables(spec["runtime"], spec.get("build", {})) | base
+
+
 def _cache(spec: Mapping[str, Any]) -> str:
     """Return where layers are kept for a Build's tenant; nowhere for what a RUN has read a Secret for."""
-    if spec.get("fresh") or spec.get("build", {}).get("secrets"):
+    if spec.get("fresh") or handed.asked(spec):
         return ""
     return names.kept_layers(*spec["destination"].rsplit("/", 2)[:2])
 

@@ -5,12 +5,12 @@ Called by `prepare.py`. What a runtime puts around the user's files is data in `
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from knative_lambda.builds import archive, dependencies
+from knative_lambda.builds import archive, dependencies, given
 from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
 from knative_lambda.builds.dependencies import NPM, PIP, RECIPE, Lists
 from knative_lambda.builds.layers import BOUNDS, Bounds
@@ -26,6 +26,7 @@ ENTRYPOINT = "entrypoint"
 """The file in the context of a runtime that is compiled, which says what to compile a program of."""
 DOCKERFILE = "a Dockerfile is run by Kaniko alone"
 COMPILED = "it is compiled in a Job"
+_IMAGE = re.compile(rb"FROM (?!scratch\b)")
 WHITEOUT = ".wh."
 """How the name of a file begins that says in a layer that another one is gone."""
 
@@ -104,6 +105,7 @@ def check(spec: Mapping[str, Any], where: str) -> None:
         faults.append(Fault(f"{where}/scale/min", "min is over max"))
     if spec["runtime"] == "dockerfile" and spec.get("entrypoint"):
         faults.append(Fault(f"{where}/entrypoint", "a Dockerfile says itself what it starts"))
+    faults += given.faults(spec, f"{where}/build")
     if faults:
         raise Refused(faults)
 
@@ -167,12 +169,22 @@ def _wrapped(spec: Mapping[str, Any], files: Files, asked: str, where: str) -> F
     runtime = RUNTIMES[name]
     _check_entrypoint(entrypoint(spec), runtime, files, where)
     dockerfile, recipes = _recipe(name, "function.Dockerfile"), {}
+    variables = sorted(spec.get("build", {}).get("env", {}))
+    if runtime.compiled:
+        dockerfile = _with_arguments(dockerfile, variables)
     if asked:
-        install = _recipe(name, RECIPE)
+        install = _with_arguments(_recipe(name, RECIPE), variables)
         dockerfile, recipes = install + dockerfile.splitlines(keepends=True)[-1], {RECIPE: File(install)}
     compiled = {ENTRYPOINT: File(entrypoint(spec).encode())} if runtime.compiled else {}
     code = {CODE + path: file for path, file in files.items()}
     return {"Dockerfile": File(dockerfile), **compiled, **recipes, **code}
+
+
+def _with_arguments(recipe: bytes, variables: Sequence[str]) -> bytes:
+    """Return a recipe that lets these variables be given to what it runs: their names alone, which are words."""
+    lines = recipe.splitlines(keepends=True)
+    asked = b"".join(f"ARG {name}\n".encode() for name in variables)
+    return b"".join(line + asked if _IMAGE.match(line) else line for line in lines)
 
 
 def _files(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: str, turn: Turn) -> Files:

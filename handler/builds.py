@@ -7,7 +7,7 @@ is the lock; which one is wanted is written on the Function before it is made.
 import logging
 from dataclasses import replace
 
-from knative_lambda.builds import dependencies, ends, record, sharing, source
+from knative_lambda.builds import dependencies, ends, given, record, sharing, source
 from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
@@ -132,8 +132,8 @@ def require_room(function: Object, product: Product) -> None:
 def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     meta, spec = function["metadata"], function["spec"]
     chosen = choose(spec.get("builder", "auto"), inputs.auto, product.builder, "/spec/builder")
-    entrypoint, given = source.entrypoint(spec), _given(spec, chosen)
-    settings = {**given, "secrets": inputs.secrets} if given else None
+    entrypoint, beside = source.entrypoint(spec), _given(spec, inputs, chosen)
+    settings = {**beside, "secrets": inputs.secrets} if beside else None
     wanted = {
         "function": meta["name"],
         "functionUID": meta["uid"],
@@ -154,8 +154,8 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "choice": chosen.why,
         "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
-        **({"build": given} if given else {}),
-        **({"secretVersions": dict(inputs.secrets)} if given.get("secrets") else {}),
+        **({"build": beside} if beside else {}),
+        **({"secretVersions": dict(inputs.secrets)} if beside and inputs.secrets else {}),
     }
     if chosen.dependencies:
         shaped_by = {**wanted, "dependencies": chosen.dependencies}
@@ -164,10 +164,9 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     return wanted
 
 
-def _given(spec: Object, chosen: Choice) -> Object:
+def _given(spec: Object, inputs: Inputs, chosen: Choice) -> Object:
     """Return what a Function's build is given beside its source: nothing where nothing is run."""
-    runs = chosen.builder != "layer" or chosen.dependencies
-    return {key: value for key, value in spec.get("build", {}).items() if value} if runs else {}
+    return given.of(spec, inputs.indexes) if chosen.builder != "layer" or chosen.dependencies else {}
 
 
 def _is_news(build: Object, function: Object) -> bool:

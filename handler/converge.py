@@ -168,7 +168,7 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     if recorded is not None and all(recorded.secrets.values()):
         return function, recorded
     if recorded is not None:  # what was missing may have come
-        found = replace(recorded, secrets=product.versions(meta["namespace"], spec))
+        found = product.with_versions(recorded, meta["namespace"], spec)
         return function if found == recorded else _record(function, found, product), found
     source.check(spec, "/spec")
     product.require_runnable(meta["namespace"], spec, "/spec")
@@ -182,7 +182,7 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         place, auto = (meta["namespace"], meta["name"]), product.automatic(plain)
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
     inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
-    inputs = replace(inputs, secrets=product.versions(meta["namespace"], spec))
+    inputs = product.with_given(inputs, meta["namespace"], spec)
     return _record(function, inputs, product), inputs
 
 

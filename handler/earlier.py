@@ -44,7 +44,7 @@ def again(function: Object | None, name: str, key: Key, product: Product) -> tup
     known = None if is_base_gone else before
     base = partial(product.base, spec["runtime"])
     inputs = prepare.inputs(spec, (before.context, before.auto), key.cause, known, base)
-    return function, replace(inputs, secrets=product.versions(meta["namespace"], spec))
+    return function, product.with_given(inputs, meta["namespace"], spec)
 
 
 def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[Object, Inputs]:

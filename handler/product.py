@@ -1,11 +1,12 @@
 """The ports that the use cases touch, joined once in `wire.py` (and in the tests, with fakes)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from knative_lambda.builds import choice, handed, prepare, references
+from knative_lambda.builds import choice, given, handed, prepare, references
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
@@ -78,9 +79,28 @@ class Product:
         """Return a runtime's base image by digest, "" where it has none; raise `Unavailable` where it is not there."""
         return prepare.pin(self.settings.bases.get(runtime, ""), self.workshop.registry)
 
-    def versions(self, tenant: str, spec: Mapping[str, Any]) -> dict[str, str]:
-        """Return which version each Secret has that a spec's build is to be given, "" for one that may not be had."""
-        return {} if "image" in spec["source"] else handed.versions(spec, tenant, self.cluster)
+    def with_given(self, inputs: Inputs, tenant: str, spec: Mapping[str, Any]) -> Inputs:
+        """Return a spec's inputs with what its build is given now: the installation's index, versions of Secrets.
+
+        One that may not be had has the version "".
+        """
+        if "image" in spec["source"]:
+            return inputs
+        index = {} if spec.get("build", {}).get("indexes") else self._index(tenant, spec["runtime"])
+        return self.with_versions(replace(inputs, indexes=index), tenant, spec)
+
+    def with_versions(self, inputs: Inputs, tenant: str, spec: Mapping[str, Any]) -> Inputs:
+        """Return a spec's inputs with the versions that the Secrets have now which its build is given."""
+        whole = {"build": given.of(spec, inputs.indexes), **{key: spec[key] for key in spec if key != "build"}}
+        return replace(inputs, secrets=handed.versions(whole, tenant, self.cluster))
+
+    def _index(self, tenant: str, runtime: str) -> dict[str, Any]:
+        """Return the package index of a tenant, or the one of all."""
+        settings = self.settings
+        for indexes in (settings.build_tenant_indexes.get(tenant, {}), settings.build_indexes):
+            if runtime in indexes:
+                return dict(indexes[runtime])
+        return {}
 
     def believed(self, tenant: str, spec: Mapping[str, Any], recorded: Inputs | None) -> Inputs | None:
         """Return what a Function's record says of its inputs, unless it says what only this product may decide.
@@ -101,6 +121,12 @@ class Product:
         if self.settings.image_hosts and not named(host, self.settings.image_hosts):
             return f"no images are taken from {host}"
         return self.reach.refusal(host)
+
+    def _unreached_indexes(self, spec: Mapping[str, Any], where: str) -> list[Fault]:
+        """Return why package indexes are not taken: a build's Pod asks their hosts, from inside the cluster."""
+        hosts = [urlsplit(url).netloc for url in given.urls(spec.get("build", {}))]
+        refusals = [self.reach.refusal(host) for host in hosts] if self.reach is not None else []
+        return [Fault(where, why) for why in refusals if why]
 
     def _unfit(self, spec: Mapping[str, Any], where: str) -> list[Fault]:
         """Return what of its Pod no function may ask for here, also where its source has been taken before."""
@@ -154,6 +180,7 @@ class Product:
             )
         if handed.asked(spec) and not self.settings.build_secrets:
             faults.append(Fault(f"{where}/build/secrets", "this installation gives builds no Secrets"))
+        faults += self._unreached_indexes(spec, f"{where}/build/indexes")
         if faults:
             raise Refused(faults)
 

@@ -135,6 +135,10 @@ class Settings:
     """Give each build's Pod a user namespace, where root is nobody on the node; the node's runtime must know how."""
     build_secrets: bool = False
     """Give builds those Secrets of their tenant that are labelled for it; the receiver needs the right to read them."""
+    build_indexes: Mapping[str, Any] = field(default_factory=dict)
+    """Where the packages of functions come from that name no index, JSON by runtime: ``url``, ``extra``, ``secret``."""
+    build_tenant_indexes: Mapping[str, Any] = field(default_factory=dict)
+    """The same by tenant, and then by runtime: in the place of that."""
     build_mirrors: Mapping[str, Any] = field(default_factory=dict)
     """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""

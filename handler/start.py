@@ -129,7 +129,7 @@ def _inputs(body: Object, prepared: Prepared, key: Key, product: Product) -> tup
     if lost or condition(body, "Built").get("reason") == "BaseMissing":
         before = None  # the base that it was built upon may be gone too
     inputs = prepare.inputs(spec, prepared, key.cause, before, partial(product.base, spec["runtime"]))
-    return replace(inputs, lost=lost, secrets=product.versions(meta["namespace"], spec)), build
+    return product.with_given(replace(inputs, lost=lost), meta["namespace"], spec), build
 
 
 def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:

@@ -1,7 +1,11 @@
-"""What a build is given beside its source: its tenant's Secrets, and when that makes another input of it."""
+"""What a build is given beside its source: Secrets, variables, package indexes; and when that is another input."""
 
 import base64
+import gzip
+import io
 import json
+import tarfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +13,13 @@ from support.asked import AskedEstate
 from support.estate import Estate
 from support.faults import Killed
 from support.stories import job_of, start
-from support.world import World
+from support.world import PYTHON, World
 
-from knative_lambda.builds import handed
+from knative_lambda.builds import handed, record
 from knative_lambda.deploy.cluster import FUNCTION, JOB, SECRET, Object
 from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.schemas import names, redaction, types
+from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Refused
 
 GIVEN = {names.BUILD_SECRET_LABEL: "true"}
@@ -240,3 +245,204 @@ def test_a_source_that_names_no_secret_asks_for_none() -> None:
     estate.deliver(start()(estate))
     estate.rest()
     assert ("tenant", "secrets", "get") not in estate.asked
+
+
+LISTED = {"inline": {"main.py": "def handle(event, context): ...\n", "requirements.txt": "inflection\n"}}
+NODE = {"inline": {"index.js": "exports.handle = () => 1\n", "package.json": '{"dependencies": {"left-pad": "1"}}'}}
+GO = {"inline": {"handle.go": "package function\n"}}
+DOCKER = {"inline": {"Dockerfile": "FROM scratch\n"}}
+SOURCES = {"python": LISTED, "node": NODE, "go": GO, "dockerfile": DOCKER}
+
+
+def arguments(world: Estate) -> dict[str, str]:
+    """Return the build arguments of the function's Job, as its container gets them."""
+    args = job_of(world)["spec"]["template"]["spec"]["containers"][0]["args"]
+    said = [arg.replace("$$", "$").partition("=")[2] for arg in args if arg.startswith("--build-arg=")]
+    return {name: value for name, _, value in (one.partition("=") for one in said) if name != "BASE"}
+
+
+def recipes(world: World, name: str = "hello") -> dict[str, list[str]]:
+    """Return the lines of each recipe in the function's context."""
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(context_of(world, name)))) as tar:
+        files = {entry.name: tar.extractfile(entry) for entry in tar if entry.name.endswith("Dockerfile")}
+        return {name: file.read().decode().splitlines() for name, file in files.items() if file is not None}
+
+
+def context_of(world: World, name: str) -> bytes:
+    found = world.store.get(record.context(world.build(name)), limit=1 << 20)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("runtime", ["python", "node", "go"])
+def test_variables_are_arguments_whose_names_alone_stand_in_the_recipe(runtime: str, estate: Estate) -> None:
+    value = "it's $(CONTEXT_URL) \n RUN id"
+    estate.deliver(start(runtime=runtime, source=SOURCES[runtime], build={"env": {"CFLAGS": value}})(estate))
+    assert arguments(estate)["CFLAGS"] == value
+    asked = [lines for lines in recipes(estate).values() if any(line.startswith("RUN") for line in lines)]
+    assert asked
+    assert all("ARG CFLAGS" in lines for lines in asked)
+    assert "CONTEXT_URL" not in str(recipes(estate))
+
+
+def test_a_dockerfile_is_given_variables_for_its_own_arguments_and_stays_as_it_is(estate: Estate) -> None:
+    estate.deliver(start(runtime="dockerfile", source=DOCKER, build={"env": {"VERSION": "1"}})(estate))
+    assert arguments(estate) == {"VERSION": "1"}
+    assert recipes(estate) == {"Dockerfile": ["FROM scratch"]}
+
+
+def test_a_variable_is_part_of_the_input_where_something_is_run() -> None:
+    for source, differ in ((LISTED, True), ({"inline": PYTHON}, False)):
+        seen = set()
+        for value in ("1", "2"):
+            world = World(layers=True)
+            world.start(source=source, build={"env": {"CFLAGS": value}})
+            seen.add((world.build()["spec"]["inputHash"], world.build()["spec"].get("dependencies", "")))
+        assert (len(seen) == 2) is differ
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYPI_TOKEN", "x"),
+        ("password", "x"),
+        ("AWS_SECRET", "x"),
+        ("MY_API_KEY", "x"),
+        ("INDEX", "https://me:opensesame@pypi.test/simple"),
+        ("AUTH", "Bearer abcdefgh12345678"),
+    ],
+)
+def test_what_looks_like_a_secret_is_no_variable(name: str, value: str) -> None:
+    world = World()
+    with pytest.raises(Refused, match=f"/data/build/env/{name}.* a secret"):
+        world.start(build={"env": {name: value}})
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "CFLAGS", "MONKEY", "SECRETS_OF_THE_SEA"])
+def test_what_only_sounds_like_one_is(name: str) -> None:
+    World().start(build={"env": {name: "1"}})
+
+
+@pytest.mark.parametrize(
+    "name", ["BASE", "PATH", "HOME", "K_SERVICE", "LAMBDA_X", "http_proxy", "HTTPS_PROXY", "a-b", ""]
+)
+def test_what_belongs_to_the_platform_and_what_is_no_name_is_no_variable(name: str) -> None:
+    data = {"tenant": "acme", "name": "hello", "runtime": "python", "source": LISTED, "build": {"env": {name: "1"}}}
+    assert event_faults("build.start", data)
+
+
+INDEX = "https://pypi.acme.test/simple"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "index", "wanted"),
+    [
+        ("python", {"url": INDEX}, {"PIP_INDEX_URL": INDEX}),
+        (
+            "python",
+            {"url": "http://pypi.test:8080/simple", "extra": [INDEX, f"{INDEX}/two"], "secret": "pypi"},
+            {
+                "PIP_INDEX_URL": "http://pypi.test:8080/simple",
+                "PIP_EXTRA_INDEX_URL": f"{INDEX} {INDEX}/two",
+                "PIP_TRUSTED_HOST": "pypi.test:8080",
+                "PIP_CONFIG_FILE": "/run/secrets/pypi/pip.conf",
+                "NETRC": "/run/secrets/pypi/netrc",
+            },
+        ),
+        (
+            "node",
+            {"url": INDEX, "secret": "pypi"},
+            {"NPM_CONFIG_REGISTRY": INDEX, "NPM_CONFIG_USERCONFIG": "/run/secrets/pypi/.npmrc"},
+        ),
+        (
+            "go",
+            {"url": INDEX, "extra": [f"{INDEX}/two"], "private": ["acme.test/*"], "secret": "pypi"},
+            {"BUILD_GOPROXY": f"{INDEX},{INDEX}/two", "GONOSUMDB": "acme.test/*", "NETRC": "/run/secrets/pypi/netrc"},
+        ),
+        ("go", {"private": ["acme.test/*"]}, {"GOPRIVATE": "acme.test/*"}),
+    ],
+)
+def test_packages_come_from_the_index_that_a_function_names(
+    runtime: str, index: dict[str, Any], wanted: dict[str, str], estate: Estate
+) -> None:
+    """And its recipe asks for every variable that says so: none is lost on the way."""
+    secret(estate)
+    estate.deliver(start(runtime=runtime, source=SOURCES[runtime], build={"indexes": index})(estate))
+    assert arguments(estate) == wanted
+    assert len(copies(estate)) == ("secret" in index)
+    for lines in recipes(estate).values():
+        if any(line.startswith("RUN") for line in lines):
+            assert {f"ARG {name}" for name in wanted} <= {*lines}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "field"), [("python", "private"), ("node", "extra"), ("node", "private"), ("dockerfile", "url")]
+)
+def test_what_a_runtimes_packages_do_not_know_is_refused(runtime: str, field: str) -> None:
+    index = {field: INDEX if field == "url" else [INDEX if field == "extra" else "acme.test"]}
+    with pytest.raises(Refused, match=f"/data/build/indexes/{field}"):
+        World().start(runtime=runtime, source=SOURCES[runtime], build={"indexes": index})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:pw@pypi.test/",
+        "ftp://pypi.test/",
+        "https://a b/",
+        "https://a,direct",
+        "file:///etc/passwd",
+        "https://a?b",
+        "",
+    ],
+)
+def test_what_is_no_plain_address_is_no_index(url: str) -> None:
+    data = {
+        "tenant": "acme",
+        "name": "hello",
+        "runtime": "python",
+        "source": LISTED,
+        "build": {"indexes": {"url": url}},
+    }
+    assert event_faults("build.start", data)
+
+
+def test_an_index_lies_where_registries_and_images_may() -> None:
+    world, allowed = World(), World(reach_allowed=("pypi.acme.test",))
+    for each in (world, allowed):
+        each.addresses["pypi.acme.test"] = ["10.1.2.3"]
+    with pytest.raises(Refused, match=r"/data/build/indexes: pypi.acme.test is not reached from here"):
+        world.start(source=LISTED, build={"indexes": {"extra": [INDEX]}})
+    allowed.start(source=LISTED, build={"indexes": {"extra": [INDEX]}})
+
+
+def test_an_installation_has_an_index_for_those_who_name_none_and_a_tenant_one_of_its_own() -> None:
+    own, of_all, named = ({"url": f"https://{who}.test/"} for who in ("own", "all", "named"))
+    settings = {"build_indexes": {"python": of_all}, "build_tenant_indexes": {"acme": {"python": own}}}
+    for with_settings, tenant, build, wanted in (
+        (settings, "acme", {}, own),
+        (settings, "other", {}, of_all),
+        (settings, "acme", {"indexes": named}, named),
+        ({}, "acme", {}, None),
+    ):
+        world = World(**with_settings)
+        world.start(tenant=tenant, source=LISTED, build=build)
+        [built] = world.builds(tenant)
+        assert built["spec"].get("build", {}).get("indexes") == wanted
+
+
+def test_the_installations_index_rebuilds_nothing_when_it_moves_but_what_comes_after_uses_it() -> None:
+    world = World(build_indexes={"python": {"url": "https://one.test/"}})
+    world.live(source=LISTED)
+    moved = replace(world.settings, build_indexes={"python": {"url": "https://two.test/"}})
+    world.product = replace(world.product, settings=moved)
+    world.tick()
+    assert len(world.builds()) == 1
+    world.start(source=LISTED)
+    assert world.build()["spec"]["build"]["indexes"] == {"url": "https://two.test/"}
+
+
+def test_a_function_without_packages_is_given_no_index() -> None:
+    world = World(layers=True, build_indexes={"python": {"url": "https://one.test/"}})
+    world.start()
+    assert "build" not in world.build()["spec"]

@@ -27,6 +27,7 @@ from knative_lambda.handler.events import Event
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import types
 from knative_lambda.schemas.catalogue import resource_faults
+from knative_lambda.schemas.redaction import redact
 from knative_lambda.schemas.types import NOTIFI
 from knative_lambda.storage import keys
 
@@ -144,6 +145,11 @@ FIELDS = {
         lambda text: {"source": {"image": f"registry.test/a:{text}"}},
         lambda site: [container(site)["image"].removeprefix("registry.test/a:")],
     ),
+    "secret of a build": Field("/data/build", lambda text: {"build": {"secrets": [text]}}),
+    "secret of an index": Field("/data/build", lambda text: {"build": {"indexes": {"secret": text}}}),
+    "host of an index": Field("/data/build", lambda text: {"build": {"indexes": {"url": f"https://{text}/"}}}),
+    "another index": Field("/data/build", lambda text: {"build": {"indexes": {"extra": [f"https://{text}/"]}}}),
+    "private modules": Field("/data/build", lambda text: {"build": {"indexes": {"private": [text]}}}),
     "sequence": Field("/data/sequence", lambda text: {"sequence": text}),
     "rebuild": Field("/data/rebuild", lambda text: {"rebuild": text}),
     "field": Field("/data", lambda text: {text: "x"}),
@@ -252,6 +258,44 @@ def test_the_recipe_of_a_build_is_the_runtimes_own_whatever_is_in_the_source(doo
     assert len(recipes) == 1
     [recipe] = recipes
     assert b"COPY function/ /function/" in recipe
+
+
+@pytest.mark.parametrize("runtime", ["python", "go", "dockerfile"])
+@pytest.mark.parametrize("part", ["name", "value"])
+def test_a_variable_of_a_build_is_one_argument_and_in_recipes_a_word(part: str, runtime: str, door: Door) -> None:
+    """Whatever its value is: as the container gets it, once a kubelet has expanded what it takes for variables."""
+    files = {
+        "python": PYTHON | {"requirements.txt": "x"},
+        "go": {"handle.go": ""},
+        "dockerfile": {"Dockerfile": "FROM x"},
+    }
+    start = {"runtime": runtime, "source": {"inline": files[runtime]}}
+    site = door.anew()
+    assert door.post(**start).status_code == 202
+    usual, recipes = arguments(site), {name: body for name, body in context(site).items() if "Dockerfile" in name}
+    taken = []
+    for text in TEXTS:
+        site, name, value = door.anew(), "NAME", "x"
+        name, value = (text, value) if part == "name" else (name, text)
+        answer = door.post(**start, build={"env": {name: value}})
+        if answer.status_code != 202:
+            assert all(where.startswith("/data/build/env") for where in faults(answer)), text
+            continue
+        taken.append(text)
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
+        assert sorted(arguments(site)) == sorted([*usual, DERIVED.sub("*", f"--build-arg={name}={value}")])
+        for recipe, body in recipes.items():
+            assert context(site)[recipe].replace(f"ARG {name}\n".encode(), b"") == body
+    if part == "value":
+        looks = {text for text in TEXTS if redact(text) != text}
+        assert set(TEXTS) - set(taken) <= {text for text in TEXTS if "\0" in text} | looks
+
+
+def arguments(site: Site) -> list[str]:
+    """Return the arguments of what builds, without what is derived from its input; none is expanded."""
+    [args] = [one["args"] for one in site.job()["spec"]["template"]["spec"]["containers"]]
+    assert all(re.fullmatch(r"([^$]|\$\$)*", argument, re.DOTALL) for argument in args)
+    return [DERIVED.sub("*", argument.replace("$$", "$")) for argument in args]
 
 
 def test_an_entrypoint_that_is_taken_stands_in_no_recipe_and_in_no_command() -> None:
@@ -366,6 +410,10 @@ def spec_fields() -> dict[str, Callable[[str], dict[str, Any]]]:
         "secrets": lambda text: {**inline, "secrets": [text]},
         "timeout": lambda text: {**inline, "timeout": text},
         "builder": lambda text: {**inline, "builder": text},
+        "secret of a build": lambda text: {**inline, "build": {"secrets": [text]}},
+        "secret of an index": lambda text: {**inline, "build": {"indexes": {"secret": text}}},
+        "index": lambda text: {**inline, "build": {"indexes": {"url": f"https://{text}/"}}},
+        "another index": lambda text: {**inline, "build": {"indexes": {"extra": [f"https://{text}/"]}}},
         "memory": lambda text: {**inline, "resources": {"requests": {"memory": text}}},
     }
 

@@ -77,7 +77,7 @@ class TestGo:
     def test_a_change_of_code_keeps_the_layer_of_modules(self) -> None:
         """Modules are fetched where nothing of the code is but the lists, and compiled upon that."""
         steps = instructions(RUNTIMES / "go" / "function.Dockerfile")
-        assert steps[2:5] == [
+        assert [step for step in steps if not step.startswith("ARG")][1:4] == [
             "COPY entrypoint function/go.mod* function/go.sum* /modules/",
             'RUN ["/runtime/bin/compile", "/modules"]',
             "FROM dependencies AS compiled",

@@ -2,10 +2,20 @@
 # The entrypoint is copied with go.mod since there may be none, and COPY needs a file.
 ARG BASE
 FROM ${BASE} AS dependencies
+ARG BUILD_GOPROXY
+ARG GOPRIVATE
+ARG GONOSUMDB
+ARG NETRC
+ARG SSL_CERT_FILE
 COPY entrypoint function/go.mod* function/go.sum* /modules/
 RUN ["/runtime/bin/compile", "/modules"]
 
 FROM dependencies AS compiled
+ARG BUILD_GOPROXY
+ARG GOPRIVATE
+ARG GONOSUMDB
+ARG NETRC
+ARG SSL_CERT_FILE
 COPY function/ /function/
 RUN ["/runtime/bin/compile", "/function", "@/modules/entrypoint", "/runtime/image/runtime/serve"]
 

@@ -1,6 +1,9 @@
 # The dependencies of a Node function, upon the base. Nothing but the lists of packages is there when they are installed.
 ARG BASE
 FROM ${BASE}
+ARG NPM_CONFIG_REGISTRY
+ARG NPM_CONFIG_USERCONFIG
+ARG NODE_EXTRA_CA_CERTS
 USER 0:0
 WORKDIR /function
 COPY function/package*.json function/npm-shrinkwrap*.json function/.npmrc* /function/

@@ -29,6 +29,9 @@ type notCompiled string
 func (n notCompiled) Error() string { return string(n) }
 
 func main() {
+	if proxy := os.Getenv("BUILD_GOPROXY"); proxy != "" { // the base's own GOPROXY goes before a build's argument
+		os.Setenv("GOPROXY", proxy)
+	}
 	if len(os.Args) == 2 {
 		fetch(os.Args[1])
 		return

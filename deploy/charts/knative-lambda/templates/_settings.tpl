@@ -59,6 +59,8 @@ KNATIVE_LAMBDA_PLATFORM: {{ .Values.builds.platform | quote }}
 KNATIVE_LAMBDA_KANIKO_IMAGE: {{ .Values.builds.kanikoImage | quote }}
 KNATIVE_LAMBDA_BUILD_USER_NAMESPACES: {{ .Values.builds.userNamespaces }}
 KNATIVE_LAMBDA_BUILD_SECRETS: {{ .Values.builds.secrets }}
+KNATIVE_LAMBDA_BUILD_INDEXES: {{ .Values.builds.indexes | toJson | quote }}
+KNATIVE_LAMBDA_BUILD_TENANT_INDEXES: {{ .Values.builds.tenantIndexes | toJson | quote }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_SUPPLY_DOCUMENTS: {{ .Values.supply.documents }}
