@@ -6,7 +6,7 @@ has no API token and no storage credential; the context comes by a presigned URL
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knative_lambda.builds import handed
@@ -42,6 +42,8 @@ class KanikoSettings:
     """A Secret in the builds namespace whose ``ca.crt`` is trusted when the registry is spoken to; "" for none."""
     store_ca: str = ""
     """The same for the store, for the init container."""
+    store_cas: Mapping[str, str] = field(default_factory=dict)
+    """The same of tenants that have a store of their own; "" for none."""
     registry_client: str = ""
     """A Secret there with ``tls.crt`` and ``tls.key``, which the registry is shown; a RUN can read them."""
     pending: int = 300
@@ -62,6 +64,7 @@ class KanikoSettings:
 
 def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
     """Return the Job of an attempt."""
+    settings = replace(settings, store_ca=settings.store_cas.get(attempt.tenant, settings.store_ca))
     labels = {
         names.BUILD_LABEL: attempt.build,
         names.BUILD_UID_LABEL: attempt.build_uid,

@@ -22,7 +22,7 @@ from knative_lambda.handler.census import Census
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.settings import Settings
 from knative_lambda.handler.spans import Spans
-from knative_lambda.schemas.errors import Fault, Refused
+from knative_lambda.schemas.errors import Fault, ProductError, Refused, Unavailable
 from knative_lambda.schemas.names import TENANT_LABEL
 from knative_lambda.storage import keys
 
@@ -69,7 +69,7 @@ class Product:
     def objects(self, tenant: str, stored: str = "") -> Objects:
         """Return which objects of the store a source of this tenant may name; `stored` is one key more, "" none."""
         prefixes, settings = (keys.uploads(tenant),), self.settings
-        return Objects(self.workshop.store, settings.store_url, prefixes, self.turns, settings.laid, stored)
+        return Objects(self.workshop.store, settings.store_of(tenant), prefixes, self.turns, settings.laid, stored)
 
     def automatic(self, context: Context) -> Choice:
         """Return what ``auto`` comes to for a source's context."""
@@ -163,6 +163,11 @@ class Product:
         """Say whether a namespace is a tenant's."""
         found = self.cluster.get(NAMESPACE, "", name)
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
+
+    def is_theirs(self, error: ProductError, tenant: str) -> bool:
+        """Say whether an error is the outage of a tenant's own store, which concerns nobody else."""
+        theirs = isinstance(error, Unavailable) and error.dependency == "store"
+        return theirs and tenant in self.settings.tenant_stores
 
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
         """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of others."""

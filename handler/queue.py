@@ -39,9 +39,9 @@ def _admit(product: Product, bring: Bring) -> None:
         try:
             bring(place.tenant, place.function, product)
             _leave(place, product)
-        except Unavailable:
-            raise
         except Temporary as error:
+            if isinstance(error, Unavailable) and not product.is_theirs(error, place.tenant):
+                raise
             log.warning("%s waits: %s", place.build, error)
         except Exception:
             log.exception("%s cannot be brought forward", place.build)

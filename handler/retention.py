@@ -67,18 +67,39 @@ def collect(product: Product) -> None:
     began = product.now()
     try:
         tenants = _in_turn([tenant for tenant in product.settings.tenants if product.is_tenant(tenant)], began)
-        there = [There.of(tenant, product.workshop.store) for tenant in tenants]
+        there = [found for tenant in tenants for found in _alone(tenant, product, partial(_there, tenant, product))]
         _ask(there, began, product)
         named = Named()
-        marks = [inventory.marks(tenant, named, product.cluster) for tenant in tenants]
-        for found, marked in zip(there, marks, strict=True):
-            if not _is_suspicious(found, marked, product):
-                is_late = partial(_is_over, began + WORKING, product)
-                _collect(found, marked, named, product, is_late)
-                installed.collect(found.tenant, marked, product, is_late)
-                cached.collect(found.tenant, product, is_late)
+        marks = {tenant: inventory.marks(tenant, named, product.cluster) for tenant in tenants}
+        for found in there:
+            is_late = partial(_is_over, began + WORKING, product)
+            act = partial(_collect_all, found, marks[found.tenant], named, product, is_late)
+            _alone(found.tenant, product, act)
     except ProductError as error:
         log.warning("what nobody needs any more stays for now: %s", error)
+
+
+def _there(tenant: str, product: Product) -> list[There]:
+    return [There.of(tenant, product.workshop.store)]
+
+
+def _alone(tenant: str, product: Product, act: Callable[[], list[There] | None]) -> list[There]:
+    """Do something for a tenant, and return what it finds: nothing where a store of its own is away."""
+    try:
+        return act() or []
+    except ProductError as error:
+        if not product.is_theirs(error, tenant):
+            raise
+        log.warning("%s: what nobody needs any more stays for now: %s", tenant, error)
+        return []
+
+
+def _collect_all(there: There, marks: Marks, named: Named, product: Product, is_late: IsLate) -> None:
+    """Remove what may go of one tenant, unless too much of it is unexplained."""
+    if not _is_suspicious(there, marks, product):
+        _collect(there, marks, named, product, is_late)
+        installed.collect(there.tenant, marks, product, is_late)
+        cached.collect(there.tenant, product, is_late)
 
 
 def _is_over(end: datetime, product: Product) -> bool:

@@ -6,7 +6,7 @@ environment: credentials are files.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
 from knative_lambda.handler import rates
 from knative_lambda.schemas.names import PLATFORM
 from knative_lambda.schemas.redaction import learn
+from knative_lambda.storage import tenants
 
 PREFIX = "KNATIVE_LAMBDA_"
 NEEDED = ("tenants", "store_url", "registry", "python_base", "node_base", "kaniko_image", "fetch_image")
@@ -30,6 +31,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "metrics_access": ("none", "token"),
 }
 """What a setting may be that is one of a few words, or a list of some."""
+FAULTS: Mapping[str, Callable[[Any], list[str]]] = {"rates": rates.faults, "tenant_stores": tenants.faults}
+"""What says of a setting's value what is wrong with it."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -87,6 +90,11 @@ class Settings:
     """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for the store, each where needed; "" is none of them."""
     store_ca_secret: str = ""
     """A Secret in each builds namespace with the store's ``ca.crt``, for build Pods."""
+    tenant_stores: Mapping[str, Any] = field(default_factory=dict)
+    """Stores of tenants' own, JSON, by tenant: ``url`` and ``endpoint``, ``region``, ``credentials``, ``tls`` as above.
+
+    ``caSecret`` is as `store_ca_secret`. What is of such a tenant lies there and nowhere else.
+    """
     registry: str = ""
     """Host, and a prefix if need be, below which images are pushed: ``<this>/<tenant>/<function>``."""
     registry_insecure: bool = False
@@ -250,6 +258,10 @@ class Settings:
         """Return how large a context may be whose code is laid as a layer."""
         return Bounds(self.layer_limit << 20)
 
+    def store_of(self, tenant: str) -> str:
+        """Return the URL of the store that a tenant's objects lie in."""
+        return str(self.tenant_stores.get(tenant, {}).get("url", self.store_url))
+
     @property
     def reach(self) -> Reach:
         """Return where connections may go to that somebody else names; raise `ValueError` for what is no network."""
@@ -272,7 +284,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
             try:
                 values[name] = _parse(getattr(known.type, "__name__", ""), raw)
                 _check(name, values[name])
-                if name == "rates" and (wrong := rates.faults(values[name])):
+                if name in FAULTS and (wrong := FAULTS[name](values[name])):
                     raise ValueError("; ".join(wrong))  # noqa: TRY301 - told with the others
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")

@@ -33,7 +33,7 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
-from knative_lambda.handler import effects, papers
+from knative_lambda.handler import effects, papers, stores
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.api.model import ReadModel
@@ -122,7 +122,9 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         pusher=HttpPusher(reached),
         reviews=KubernetesReviews(cluster),
     )
-    ports, states = guarded(bare, patience(stored), Hooks([_tell, *listeners.changed], listeners.retried))
+    hooks = Hooks([_tell, *listeners.changed], listeners.retried)
+    ports, states = guarded(bare, patience(stored), hooks)
+    ports = replace(ports, store=stores.beside(ports.store, _own(settings), hooks))
     spans = [listeners.spans.call] if listeners.spans.is_on else []
     around = effects.together(*listeners.called, *spans, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
@@ -258,6 +260,7 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         registry_client=settings.registry_client_secret,
         user_namespaces=settings.build_user_namespaces,
         store_ca=settings.store_ca_secret,
+        store_cas={tenant: given.get("caSecret", "") for tenant, given in settings.tenant_stores.items()},
         mirrors=settings.build_mirrors,
         pending=settings.build_pending,
         silence=settings.build_silence,
@@ -286,6 +289,13 @@ def _registry(settings: Settings) -> RegistrySettings:
     )
 
 
+def _own(settings: Settings) -> dict[str, Store]:
+    try:
+        return stores.opened(settings.tenant_stores, credentials)
+    except ValueError as error:
+        raise BadSettings(f"{PREFIX}TENANT_STORES: {error}") from error
+
+
 def _store(settings: Settings) -> StoreSettings:
     access_key, secret_key = credentials(settings.store_credentials)
     return StoreSettings(
@@ -295,7 +305,7 @@ def _store(settings: Settings) -> StoreSettings:
         access_key=access_key,
         secret_key=secret_key,
         trust=Path(settings.store_tls),
-        keys=partial(credentials, settings.store_credentials),
+        keys=partial(credentials, settings.store_credentials) if settings.store_credentials else None,
     )
 
 

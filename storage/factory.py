@@ -79,7 +79,7 @@ def _faults_of_minio(parts: SplitResult, settings: StoreSettings) -> list[str]:
         faults.append("the server's host is missing: minio://host:port/bucket")
     if parts.query and parts.query not in {"secure=true", "secure=false"}:
         faults.append("the query can only be secure=true or secure=false")
-    if not (settings.access_key and settings.secret_key):
+    if not (settings.access_key and settings.secret_key) and settings.keys is None:
         faults.append("access key and secret key are needed")
     return faults
 

@@ -10,6 +10,8 @@ from knative_lambda.storage.store import BadKey
 
 LONGEST = 900
 """Characters of a key at most: S3 takes 1,024 bytes, and a store may put a prefix of its own before the key."""
+GLOBAL = "global"
+"""The first segment of keys that are of no tenant; the second one of all others is theirs."""
 DELETED = "deleted"
 """How the last segment of a mark's key begins that a deletion has left."""
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._=-]{1,255}", re.ASCII)
@@ -87,7 +89,14 @@ def uploads(tenant: str) -> str:
 
 def legacy_source(parser_id: str) -> str:
     """Return the key of a source that an event of the older families does not carry."""
-    return _join("global", "parser", parser_id)
+    return _join(GLOBAL, "parser", parser_id)
+
+
+def tenant(key: str) -> str:
+    """Return the tenant that a key, or a prefix, is of; "" where it is of none, or cut before its end."""
+    sort, _, rest = key.partition("/")
+    name, complete, _ = rest.partition("/")
+    return name if complete and sort != GLOBAL else ""
 
 
 def is_key(name: str) -> bool:

@@ -7,6 +7,8 @@ does the rest. It asks `helm` and `kubectl`, as whoever runs it.
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
+from functools import cached_property
 from importlib import resources
 from typing import Any
 
@@ -45,16 +47,33 @@ def show_all(release: "Release") -> None:
 
 @tenant.command(short_help="Make one, or mend what it has.")
 @click.argument("name")
+@click.option("--store", type=click.Choice(["shared", "custom"]), help="Where what it keeps lies; else as it was.")
+@click.option("--store-url", help="Of its own store: s3://bucket/prefix or minio://host/bucket/prefix.")
+@click.option("--store-endpoint", default="", help="The server's address, where s3:// is not Amazon's.")
+@click.option("--store-region", default="us-east-1", show_default=True, help="The bucket's region.")
+@click.option("--store-secret", default="", help="Secret with access-key and secret-key, in the product's namespace.")
+@click.option("--store-ca-secret", default="", help="Secret with ca.crt, there and in NAME-builds.")
+@click.option("--store-client-secret", default="", help="Secret with tls.crt and tls.key, in the product's namespace.")
 @click.pass_obj
-def create(release: "Release", name: str) -> None:
+def create(release: "Release", /, name: str, store: str | None, **own: str | None) -> None:
     """Make a tenant: its namespaces, Broker, accounts, rights, quotas and NetworkPolicies.
 
-    One that is there gets what it lacks.
-    """
+    One that is there gets what it lacks. With a store of its own (custom), its contexts, logs and marks lie there
+    alone; those of a tenant that had another one before are to be copied, under the same keys.
+
+    \b
+    Example:
+      kn lambda tenant create acme --store custom --store-url s3://acme-lambda --store-secret acme-store
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    if store == "custom" and not own["store_url"]:
+        raise click.UsageError("--store custom needs --store-url")
+    if store != "custom" and own["store_url"]:
+        raise click.UsageError("--store-url is for --store custom")
     served = release.tenants()
     if name not in served and name in release.all_namespaces() - release.namespaces():
         raise click.ClickException(f"there is a namespace {name} already, and it is no tenant's")
-    release.serve([*served, *([] if name in served else [name])])
+    tenants = [*served, *([] if name in served else [name])]
+    release.serve(tenants, {name: _store(store, own)} if store else {})
     click.echo(f"{name} is a tenant")
 
 
@@ -75,7 +94,8 @@ def delete(release: "Release", name: str, yes: bool) -> None:  # noqa: FBT001 (c
         click.echo("their Builds, dead letters and Secrets. Images, and what is in the store, stay.")
         click.confirm("Remove them?", abort=True)
     # first, so that nothing is begun in it; what bounds it is kept by Helm, and goes with its namespaces
-    release.serve([each for each in served if each != name])
+    shared = {name: {"kind": "shared"}} if name in release.stores() else {}
+    release.serve([each for each in served if each != name], shared)
     release.kubectl("delete", "namespace", "--ignore-not-found", name, f"{name}-builds")
     click.echo(f"{name} is no tenant any more")
 
@@ -88,13 +108,17 @@ class Release:
 
     def tenants(self) -> list[str]:
         """Return the tenants that the release's values name."""
-        values = json.loads(self._helm("get", "values", RELEASE, "--all", "--output=json"))
-        return [str(name) for name in values["tenants"]]
+        return [str(name) for name in self._values["tenants"]]
 
-    def serve(self, tenants: list[str]) -> None:
-        """Have the release serve these tenants, and leave all else as it is."""
-        chosen = f"--set-json=tenants={json.dumps(tenants)}"
-        self._helm("upgrade", RELEASE, self._chart, "--reset-then-reuse-values", chosen)
+    def stores(self) -> dict[str, Any]:
+        """Return what the release's values say of tenants' stores."""
+        return dict(self._values.get("tenantStores") or {})
+
+    def serve(self, tenants: list[str], stores: Mapping[str, Any]) -> None:
+        """Have the release serve these tenants, with these stores of some, and leave all else as it is."""
+        chosen = [f"--set-json=tenants={json.dumps(tenants)}"]
+        chosen += [f"--set-json=tenantStores.{name}={json.dumps(store)}" for name, store in stores.items()]
+        self._helm("upgrade", RELEASE, self._chart, "--reset-then-reuse-values", *chosen)
 
     def namespaces(self) -> set[str]:
         """Return the namespaces that are labelled as tenants."""
@@ -112,12 +136,32 @@ class Release:
         """Return what kubectl says."""
         return _run("kubectl", *arguments)
 
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._helm("get", "values", RELEASE, "--all", "--output=json"))
+        return found
+
     def _helm(self, *arguments: str) -> str:
         return _run("helm", *arguments, f"--namespace={self._namespace}")
 
     def _names(self, kind: str, *flags: str) -> set[str]:
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, "--output=json", *flags))
         return {each["metadata"]["name"] for each in found["items"]}
+
+
+def _store(kind: str, own: Mapping[str, str | None]) -> dict[str, str]:
+    """Return what the chart's values say of a tenant's store; all of it, as it is laid over what was said before."""
+    if kind == "shared":
+        return {"kind": "shared"}
+    return {
+        "kind": "custom",
+        "url": own["store_url"] or "",
+        "endpoint": own["store_endpoint"] or "",
+        "region": own["store_region"] or "",
+        "credentialsSecret": own["store_secret"] or "",
+        "caSecret": own["store_ca_secret"] or "",
+        "clientSecret": own["store_client_secret"] or "",
+    }
 
 
 def _run(program: str, *arguments: str) -> str:

@@ -318,6 +318,17 @@ def test_a_certificate_of_the_stores_own_is_mounted_for_who_reads_the_context_al
     assert "store-ca" not in [mount["name"] for mount in executor["volumeMounts"]]
 
 
+@pytest.mark.parametrize(
+    ("own", "mounted"), [({"acme": "theirs"}, ["theirs"]), ({"acme": ""}, []), ({"b": "x"}, ["ca"])]
+)
+def test_who_reads_the_context_of_a_tenants_own_store_believes_that_ones_certificate(
+    own: dict[str, str], mounted: list[str]
+) -> None:
+    made = job(ATTEMPT, "", replace(SETTINGS, store_ca="ca", store_cas=own))
+    volumes = made["spec"]["template"]["spec"]["volumes"]
+    assert [each["secret"]["secretName"] for each in volumes if each["name"] == "store-ca"] == mounted
+
+
 def test_starting_twice_makes_one_job(bench: Bench) -> None:
     bench.kaniko.start(ATTEMPT)
     assert len(bench.cluster.list(JOB, "acme-builds")) == 1

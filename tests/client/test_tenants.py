@@ -22,7 +22,7 @@ words = sys.argv[1:]
 if state.get("fails") in words:
     sys.exit("Error: the cluster does not answer")
 if words[:2] == ["get", "values"]:
-    print(json.dumps({{"tenants": state["tenants"]}}))
+    print(json.dumps({{"tenants": state["tenants"], "tenantStores": state.get("stores")}}))
 if words[:2] == ["get", "namespaces"]:
     names = state["labelled"] if any("selector" in word for word in words) else state["namespaces"]
     print(json.dumps({{"items": [{{"metadata": {{"name": name}}}} for name in names]}}))
@@ -59,9 +59,10 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
-def upgrade(*tenants: str) -> list[str]:
-    chosen = f"--set-json=tenants={json.dumps(tenants)}"
-    flags = ["--reset-then-reuse-values", chosen, "--namespace=knative-lambda"]
+def upgrade(*tenants: str, **stores: dict[str, str]) -> list[str]:
+    chosen = [f"--set-json=tenants={json.dumps(tenants)}"]
+    chosen += [f"--set-json=tenantStores.{name}={json.dumps(store)}" for name, store in stores.items()]
+    flags = ["--reset-then-reuse-values", *chosen, "--namespace=knative-lambda"]
     return ["helm", "upgrade", "knative-lambda", str(SHIPPED), *flags]
 
 
@@ -74,6 +75,34 @@ def test_one_is_made_by_the_chart_that_this_version_has(cluster: Cluster) -> Non
 def test_one_that_is_there_gets_what_it_lacks(cluster: Cluster) -> None:
     assert cluster.run("create", "demo").returncode == 0
     assert cluster.changes == [upgrade("demo")]
+
+
+def test_one_may_have_a_store_of_its_own_and_have_it_no_more(cluster: Cluster) -> None:
+    flags = ["--store", "custom", "--store-url", "s3://acme-own", "--store-secret", "acme-store"]
+    assert cluster.run("create", "acme", *flags).returncode == 0
+    own = {"kind": "custom", "url": "s3://acme-own", "endpoint": "", "region": "us-east-1"}
+    own |= {"credentialsSecret": "acme-store", "caSecret": "", "clientSecret": ""}
+    assert cluster.changes == [upgrade("demo", "acme", acme=own)]
+    assert_chart_takes(cluster.changes[0])
+    cluster.state |= {"tenants": ["demo", "acme"], "labelled": ["demo", "acme"], "stores": {"acme": own}}
+    assert cluster.run("create", "acme", "--store", "shared").returncode == 0
+    assert cluster.changes[1] == upgrade("demo", "acme", acme={"kind": "shared"})
+    assert cluster.run("delete", "acme", "--yes").returncode == 0
+    assert cluster.changes[2] == upgrade("demo", acme={"kind": "shared"})
+    assert_chart_takes(cluster.changes[2], *cluster.changes[0][4:-1])
+
+
+@pytest.mark.parametrize("flags", [["--store", "custom"], ["--store-url", "s3://x"], ["--store", "theirs"]])
+def test_half_a_store_is_refused(cluster: Cluster, flags: list[str]) -> None:
+    assert cluster.run("create", "acme", *flags).returncode == 2
+    assert not (cluster.folder / "asked").exists()
+
+
+def assert_chart_takes(changed: list[str], *before: str) -> None:
+    """Have Helm lay what an upgrade says over what an earlier one has said."""
+    said = [flag for flag in (*before, *changed) if flag.startswith("--set-json=")]
+    done = run_helm("template", "knative-lambda", str(CHART), "--kube-version=1.34.0", *said, values=REQUIRED)
+    assert done.returncode == 0, done.stderr
 
 
 def test_somebody_elses_namespace_is_not_taken_over(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support.chart import CHART, PRODUCT, REQUIRED, render, run_helm
+from support.chart import CHART, PRODUCT, REQUIRED, refusal, render, run_helm
 
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.embedded.policy import Policy
@@ -356,6 +356,35 @@ def test_the_store_key_is_mounted_only_where_there_is_one() -> None:
     without = one(render(store={"credentialsSecret": ""}), "Service", "receiver")
     assert "KNATIVE_LAMBDA_STORE_CREDENTIALS" not in environment(without)
     assert [volume["name"] for volume in without["spec"]["template"]["spec"]["volumes"]] == ["tmp"]
+
+
+def test_a_tenants_own_store_is_told_with_its_secrets_and_one_that_is_missing_stops_no_pod() -> None:
+    own = {"kind": "custom", "url": "s3://acme-own", "credentialsSecret": "acme-store", "caSecret": "acme-ca"}
+    values = {"tenants": ["acme", "other"], "tenantStores": {"acme": own, "other": {"kind": "shared", "url": "s3://x"}}}
+    service = one(render(**values), "Service", "receiver")
+    given = settings.read(environment(service))
+    [place] = [each["mountPath"] for each in container(service)["volumeMounts"] if each["name"] == "store-acme"]
+    told = {"url": "s3://acme-own", "caSecret": "acme-ca", "credentials": place, "tls": place}
+    assert given.tenant_stores == {"acme": told}
+    [volume] = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "store-acme"]
+    sources = [each["secret"] for each in volume["projected"]["sources"]]
+    assert [(each["name"], each["optional"]) for each in sources] == [("acme-store", True), ("acme-ca", True)]
+    assert [item["path"] for each in sources for item in each["items"]] == ["access-key", "secret-key", "ca.crt"]
+
+
+@pytest.mark.parametrize(
+    ("store", "why"),
+    [
+        ({"kind": "custom", "url": "s3://x"}, '"nobody" is not among the tenants'),
+        ({"kind": "custom"}, "url"),
+        ({"kind": "theirs", "url": "s3://x"}, "kind"),
+        ({"kind": "custom", "url": "s3://key:secret@x"}, "url"),
+    ],
+)
+def test_a_store_of_nobody_or_half_a_one_is_refused(store: dict[str, str], why: str) -> None:
+    tenant = "nobody" if "nobody" in why else "acme"
+    refused = refusal(**REQUIRED | {"tenants": ["acme"], "tenantStores": {tenant: store}})
+    assert why in refused
 
 
 def test_the_custom_resources_can_be_left_to_somebody_else() -> None:

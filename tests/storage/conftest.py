@@ -12,6 +12,7 @@ from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.guard import GuardedStore
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import Store
+from knative_lambda.storage.tenants import TenantStores
 
 Connect = Callable[..., Store]
 
@@ -39,7 +40,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return {"s3": connect_s3, "minio": connect_minio}[request.param]
 
 
-@pytest.fixture(params=["memory", "guarded", "file", "s3", "minio"])
+@pytest.fixture(params=["memory", "guarded", "tenants", "file", "s3", "minio"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Path | None]:
     """Return an empty store, and the folder in which its objects can also be made by hand."""
     if request.param in {"s3", "minio"}:
@@ -53,6 +54,11 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Path 
     memory = open_store("memory://test", StoreSettings("memory://test"))
     if request.param == "guarded":
         return GuardedStore(memory, Guard("store", GuardSettings()), page=7), None
+    if request.param == "tenants":
+        own = {
+            tenant: open_store("memory://test", StoreSettings("memory://test")) for tenant in ("acme", "b", "tenant")
+        }
+        return TenantStores(memory, own), None
     return memory, None
 
 

@@ -114,6 +114,11 @@ subjects:
 {{- fail (printf "people: %q is not among the tenants" $tenant) -}}
 {{- end -}}
 {{- end -}}
+{{- range $tenant, $store := .Values.tenantStores -}}
+{{- if and (eq $store.kind "custom") (not (has $tenant $.Values.tenants)) -}}
+{{- fail (printf "tenantStores: %q is not among the tenants" $tenant) -}}
+{{- end -}}
+{{- end -}}
 {{- $modes := .Values.receiver.access.events -}}
 {{- if and (has "none" $modes) (gt (len $modes) 1) -}}
 {{- fail "receiver.access.events: none stands alone: who is not asked needs no other way" -}}

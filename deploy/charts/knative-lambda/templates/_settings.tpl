@@ -26,6 +26,7 @@ KNATIVE_LAMBDA_STORE_CREDENTIALS: /var/run/secrets/knative-lambda/store
 KNATIVE_LAMBDA_STORE_TLS: /var/run/secrets/knative-lambda/store-tls
 {{- end }}
 KNATIVE_LAMBDA_STORE_CA_SECRET: {{ .Values.store.caSecret | quote }}
+KNATIVE_LAMBDA_TENANT_STORES: {{ include "tenantStores" . | quote }}
 KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ include "pushSecret" . | quote }}
@@ -124,4 +125,23 @@ KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{- end }}
 {{- end }}
 {{- toJson $trusted }}
+{{- end }}
+
+{{/* The stores of tenants' own, as handler/stores.py reads them, as JSON. */}}
+{{- define "tenantStores" -}}
+{{- $stores := dict }}
+{{- range $tenant, $given := .Values.tenantStores }}
+{{- if eq $given.kind "custom" }}
+{{- $folder := printf "/var/run/secrets/knative-lambda/stores/%s" $tenant }}
+{{- $store := pick $given "url" "endpoint" "region" "caSecret" }}
+{{- if $given.credentialsSecret }}
+{{- $_ := set $store "credentials" $folder }}
+{{- end }}
+{{- if or $given.caSecret $given.clientSecret }}
+{{- $_ := set $store "tls" $folder }}
+{{- end }}
+{{- $_ := set $stores $tenant $store }}
+{{- end }}
+{{- end }}
+{{- toJson $stores }}
 {{- end }}
