@@ -18,6 +18,9 @@ from knative_lambda.schemas import names, trace
 CA = "/kaniko/registry-ca"
 CLIENT = "/kaniko/registry-client"
 STORE_CA = "/context-ca"
+AUTHORITIES = "/run/builds-ca"
+TRUSTED = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
+"""By which variables programs are told whom to trust: go and most others, pip, node."""
 CONTEXT_SIZE = "1Gi"
 """What the volume for the context may hold: some more than the largest archive that is taken."""
 
@@ -56,6 +59,10 @@ class KanikoSettings:
     """Root in a build's Pod is nobody on its node; the node's runtime must know how."""
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Where the images of a registry are pulled from instead: its host to another's."""
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """By what the world outside is reached: ``http`` and ``https``, addresses, and ``no``, the hosts that are not."""
+    ca: str = ""
+    """A ConfigMap in the builds namespace whose ``ca.crt`` is what builds trust, and pull by; "" for the usual."""
     cache: int = 336
     """Hours that a layer of one build serves others; 0 keeps none."""
     resources: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +120,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
         "env": [
             {"name": "CONTEXT_URL", "value": context_url},
             *([{"name": "CONTEXT_CA", "value": f"{STORE_CA}/ca.crt"}] if settings.store_ca else []),
+            *({"name": name, "value": value} for name, value in _proxies(settings).items()),
         ],
         "resources": {
             "requests": {"cpu": "50m", "memory": "32Mi"},
@@ -134,6 +142,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
 
 def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
     host = attempt.destination.partition("/")[0]
+    given = _surroundings(settings) | attempt.build_args
     args = [
         "--context=tar:///context/context.tar.gz",
         f"--dockerfile={attempt.recipe}",
@@ -144,7 +153,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "--snapshot-mode=redo",
         *_cache(attempt, settings),
         # a kubelet puts variables of the container in the place of $(NAME), and a $ in that of $$
-        *(f"--build-arg={name}={value}".replace("$", "$$") for name, value in sorted(attempt.build_args.items())),
+        *(f"--build-arg={name}={value}".replace("$", "$$") for name, value in sorted(given.items())),
         *(f"--registry-map={mirrored}={mirror}" for mirrored, mirror in sorted(settings.mirrors.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
         *([f"--registry-certificate={host}={CA}/ca.crt"] if settings.registry_ca else []),
@@ -154,6 +163,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         "name": EXECUTOR,
         "image": settings.image,
         "args": args,
+        **({"env": variables} if (variables := _variables(settings)) else {}),
         "resources": json.loads(json.dumps(dict(settings.resources))),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -171,12 +181,31 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
                     ("registry", "/kaniko/.docker", settings.registry_secret),
                     ("registry-ca", CA, settings.registry_ca),
                     ("registry-client", CLIENT, settings.registry_client),
+                    ("builds-ca", AUTHORITIES, settings.ca),
                 )
                 if secret
             ),
             *handed.mounts(attempt.handed, "build"),
         ],
     }
+
+
+def _proxies(settings: KanikoSettings) -> dict[str, str]:
+    """Return what programs are told of proxies: some read the one writing, some the other."""
+    told = {f"{name}_proxy": value for name, value in settings.proxies.items() if value}
+    return told | {name.upper(): value for name, value in told.items()}
+
+
+def _surroundings(settings: KanikoSettings) -> dict[str, str]:
+    """Return the arguments of what is around a build, and no part of it: no Dockerfile has to ask for a proxy."""
+    trusted = dict.fromkeys(TRUSTED, f"{AUTHORITIES}/ca.crt") if settings.ca else {}
+    return _proxies(settings) | trusted
+
+
+def _variables(settings: KanikoSettings) -> list[Object]:
+    """Return the variables of the executor itself, which pulls and pushes; what it runs does not see them."""
+    trusted = {"SSL_CERT_DIR": f"/kaniko/ssl/certs:{AUTHORITIES}"} if settings.ca else {}
+    return [{"name": name, "value": value} for name, value in (_proxies(settings) | trusted).items()]
 
 
 def _cache(attempt: Attempt, settings: KanikoSettings) -> list[str]:
@@ -196,6 +225,8 @@ def _secret_volumes(settings: KanikoSettings) -> list[Object]:
         found.append({"name": "registry-ca", "secret": {"secretName": settings.registry_ca}})
     if settings.registry_client:
         found.append({"name": "registry-client", "secret": {"secretName": settings.registry_client}})
+    if settings.ca:
+        found.append({"name": "builds-ca", "configMap": {"name": settings.ca}})
     if settings.store_ca:
         found.append({"name": "store-ca", "secret": {"secretName": settings.store_ca}})
     return found

@@ -147,6 +147,13 @@ class Settings:
     """Where the packages of functions come from that name no index, JSON by runtime: ``url``, ``extra``, ``secret``."""
     build_tenant_indexes: Mapping[str, Any] = field(default_factory=dict)
     """The same by tenant, and then by runtime: in the place of that."""
+    build_proxies: Mapping[str, Any] = field(default_factory=dict)
+    """Proxies of builds, JSON: ``http`` and ``https``, their addresses, and ``no``, hosts that are reached without.
+
+    The registry and the store are reached without in any case.
+    """
+    build_ca: str = ""
+    """A ConfigMap in each builds namespace whose ``ca.crt`` is what builds trust; "" for what their images do."""
     build_mirrors: Mapping[str, Any] = field(default_factory=dict)
     """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from knative_lambda.builds.attest import Attestor
 from knative_lambda.builds.builder import Builder
@@ -262,6 +263,8 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         store_ca=settings.store_ca_secret,
         store_cas={tenant: given.get("caSecret", "") for tenant, given in settings.tenant_stores.items()},
         mirrors=settings.build_mirrors,
+        proxies=proxies(settings),
+        ca=settings.build_ca,
         pending=settings.build_pending,
         silence=settings.build_silence,
         ttl=settings.build_ttl,
@@ -269,6 +272,14 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         resources=settings.build_resources,
     )
     return Kaniko(cluster, store, decided, issuer=issuer(settings))
+
+
+def proxies(settings: Settings) -> dict[str, str]:
+    """Return the proxies of builds: not for the registry and the store, which are near."""
+    if not settings.build_proxies:
+        return {}
+    near = [urlsplit(place).hostname for place in (f"//{settings.registry}", settings.store_endpoint)]
+    return {**settings.build_proxies, "no": ",".join(filter(None, [settings.build_proxies.get("no"), *near]))}
 
 
 def issuer(settings: Settings) -> Issuer | None:

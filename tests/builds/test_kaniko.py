@@ -218,6 +218,37 @@ def test_images_of_a_registry_are_pulled_from_its_mirror_where_it_has_one() -> N
     assert "--registry-map" not in str(containers(job(ATTEMPT, "", SETTINGS))[1]["args"])
 
 
+PROXIES = {"http": "http://proxy:3128", "no": "registry"}
+
+
+def test_a_proxy_is_told_to_all_that_a_build_runs_and_to_who_reads_its_context() -> None:
+    """As an argument that no Dockerfile has to ask for; of an input, or an image, it is no part."""
+    fetcher, executor = containers(job(ATTEMPT, "", replace(SETTINGS, proxies=PROXIES)))
+    told = {
+        "http_proxy": "http://proxy:3128",
+        "HTTP_PROXY": "http://proxy:3128",
+        "no_proxy": "registry",
+        "NO_PROXY": "registry",
+    }
+    for container in (fetcher, executor):
+        said = {one["name"]: one["value"] for one in container["env"]}
+        assert {name: value for name, value in said.items() if "proxy" in name.lower()} == told
+    assert {f"--build-arg={name}={value}" for name, value in told.items()} <= {*executor["args"]}
+    assert "proxy" not in str(containers(job(ATTEMPT, "", SETTINGS))).lower()
+
+
+def test_what_builds_are_to_trust_is_mounted_and_named_to_all_that_ask() -> None:
+    made = job(ATTEMPT, "", replace(SETTINGS, ca="authorities"))
+    assert {"name": "builds-ca", "configMap": {"name": "authorities"}} in made["spec"]["template"]["spec"]["volumes"]
+    executor = containers(made)[1]
+    [place] = [mount["mountPath"] for mount in executor["volumeMounts"] if mount["name"] == "builds-ca"]
+    assert executor["env"] == [{"name": "SSL_CERT_DIR", "value": f"/kaniko/ssl/certs:{place}"}]
+    for name in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
+        assert f"--build-arg={name}={place}/ca.crt" in executor["args"]
+    own = replace(ATTEMPT, build_args={"PIP_CERT": "/mine"})
+    assert "--build-arg=PIP_CERT=/mine" in containers(job(own, "", replace(SETTINGS, ca="authorities")))[1]["args"]
+
+
 def test_a_push_secret_is_mounted_where_the_executor_looks() -> None:
     made = job(ATTEMPT, "", replace(SETTINGS, registry_secret="push"))
     assert made["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "push"

@@ -18,6 +18,8 @@ from support.world import PYTHON, World
 from knative_lambda.builds import handed, record
 from knative_lambda.deploy.cluster import FUNCTION, JOB, SECRET, Object
 from knative_lambda.handler.earlier import AGAIN
+from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.wire import proxies
 from knative_lambda.schemas import names, redaction, types
 from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Refused
@@ -440,6 +442,22 @@ def test_the_installations_index_rebuilds_nothing_when_it_moves_but_what_comes_a
     assert len(world.builds()) == 1
     world.start(source=LISTED)
     assert world.build()["spec"]["build"]["indexes"] == {"url": "https://two.test/"}
+
+
+def test_a_proxy_is_for_what_is_neither_the_registry_nor_the_store_and_no_part_of_an_input() -> None:
+    given = {"https": "http://proxy:3128", "no": ".local"}
+    settings = Settings(registry="r.test:5000/x", store_endpoint="http://store.test:9000", build_proxies=given)
+    assert proxies(settings) == {"https": "http://proxy:3128", "no": ".local,r.test,store.test"}
+    assert (
+        proxies(replace(settings, registry="r.test/x", build_proxies={"http": "http://p"}))["no"] == "r.test,store.test"
+    )
+    assert proxies(Settings()) == {}
+    inputs = set()
+    for with_proxy in ({}, {"build_proxies": given, "build_ca": "authorities"}):
+        world = World(**with_proxy)
+        world.start(source=LISTED)
+        inputs.add(world.build()["spec"]["inputHash"])
+    assert len(inputs) == 1
 
 
 def test_a_function_without_packages_is_given_no_index() -> None:

@@ -62,6 +62,8 @@ KNATIVE_LAMBDA_BUILD_USER_NAMESPACES: {{ .Values.builds.userNamespaces }}
 KNATIVE_LAMBDA_BUILD_SECRETS: {{ .Values.builds.secrets }}
 KNATIVE_LAMBDA_BUILD_INDEXES: {{ .Values.builds.indexes | toJson | quote }}
 KNATIVE_LAMBDA_BUILD_TENANT_INDEXES: {{ .Values.builds.tenantIndexes | toJson | quote }}
+KNATIVE_LAMBDA_BUILD_PROXIES: {{ .Values.builds.proxy | toJson | quote }}
+KNATIVE_LAMBDA_BUILD_CA: {{ .Values.builds.ca | quote }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_SUPPLY_DOCUMENTS: {{ .Values.supply.documents }}
