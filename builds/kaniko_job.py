@@ -142,7 +142,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
 
 def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
     host = attempt.destination.partition("/")[0]
-    given = _surroundings(settings) | attempt.build_args
+    given = {**_surroundings(settings), **attempt.build_args}
     args = [
         "--context=tar:///context/context.tar.gz",
         f"--dockerfile={attempt.recipe}",
