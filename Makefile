@@ -53,6 +53,14 @@ $(VENV)/.bench: deploy/requirements/bench.txt $(VENV)/.ready
 bench: $(VENV)/.bench ## the product beside the floor, by hand and JobSink, on a real cluster: a table and pictures; RUNS=5 ONLY=speed OUT=folder
 	@tests/bench/run.sh
 
+$(VENV)/.fuzz: deploy/requirements/fuzz.txt $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements/fuzz.txt
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## look for requests, archives, sources and names that break something, and keep what reaches more code: FOR=60 seconds each
+	@for target in request archive recipe name; do $(BIN)/python tests/fuzz/grow.py $$target "$(or $(FOR),60)"; done
+
 .PHONY: weigh
 weigh: $(VENV)/.ready ## what the receiver weighs, how soon it is ready and how fast it takes events, on this machine
 	@$(BIN)/python tests/bench/weigh.py
@@ -92,6 +100,7 @@ lock: ## choose the newest versions that fit, and lock them with hashes (needs u
 	@uv pip compile -q pyproject.toml --upgrade --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -o deploy/requirements/dev.txt
 	@uv pip compile -q --group pyproject.toml:bench --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c deploy/requirements/service.txt -c deploy/requirements/dev.txt -o deploy/requirements/bench.txt
 	@uv pip compile -q --group pyproject.toml:audit --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/audit.txt
+	@uv pip compile -q --group pyproject.toml:fuzz --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -o deploy/requirements/fuzz.txt
 
 .PHONY: cluster
 cluster: ## start the test cluster (Knative on this machine as root, or kind where Docker is)

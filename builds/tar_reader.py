@@ -122,10 +122,12 @@ def _checked(block: bytes) -> tuple[bytes, int]:
 
 def _entry(block: bytes, kind: bytes, extra: _Extra, size: int) -> Entry:
     name, prefix = _text(block[:100]), _text(block[345:500])
-    if prefix and block[257:263] == b"ustar\0":
-        name = prefix + b"/" + name
     if extra.path is not None:
         name = extra.path
+    elif prefix:
+        if block[257:263] != b"ustar\0":  # some readers would put it before the name, and others not
+            raise Damaged("a path has two meanings")
+        name = prefix + b"/" + name
     shape = "other" if extra.sparse else _KINDS.get(kind, "other")
     if kind == b"\0" and name.endswith(b"/"):  # how tars before POSIX say folder
         shape = "folder"

@@ -172,6 +172,17 @@ def test_long_names_come_through_in_every_form(form: int) -> None:
     assert unpack(out.getvalue(), LIMITS, "") == {name: File(b"abc")}
 
 
+def test_the_beginning_of_a_path_counts_in_posix_form_alone_and_elsewhere_it_is_refused() -> None:
+    """Where another form holds other things, some readers take them for the path's beginning."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo(LONG))
+    plain = out.getvalue()
+    assert list(unpack(gzip.compress(plain), LIMITS, "")) == [LONG]
+    turned = plain.replace(b"ustar\0", b"\0ratsu", 1)  # its checksum is the same
+    assert "two meanings" in faults(gzip.compress(turned))[0]
+
+
 def test_what_follows_the_end_does_not_pass_in_silence() -> None:
     plain = gzip.decompress(packed(("a", b"x")))
     assert unpack(gzip.compress(plain + END), LIMITS, "") == {"a": File(b"x")}
