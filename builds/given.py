@@ -14,6 +14,8 @@ from knative_lambda.schemas.errors import Fault
 from knative_lambda.schemas.redaction import redact
 
 Given = Mapping[str, Any]
+FOLLOWS = "onBaseChange"
+"""Of ``build`` what no build is given: it says when there is another one."""
 SECRET = re.compile(r"(?i)(?:^|_)(?:password|passwd|secret|token|credentials?|api_?key|private_?key)$")
 """How the name of a variable ends which says that its value is a secret."""
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +28,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 
 def of(spec: Mapping[str, Any], index: Given) -> dict[str, Any]:
     """Return what a Function's build is given, nothing of it empty; `index` is for one that names none itself."""
-    said = {key: value for key, value in spec.get("build", {}).items() if value}
+    said = {key: value for key, value in spec.get("build", {}).items() if value and key != FOLLOWS}
     return {"indexes": dict(index), **said} if index else said
 
 

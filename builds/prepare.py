@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from knative_lambda.builds import given
 from knative_lambda.builds.archive import Packed
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.registry import Registry
@@ -44,6 +45,8 @@ class Inputs:
     """The version of each Secret that its build is given; "" for one that may not be had."""
     indexes: Mapping[str, Any] = field(default_factory=dict)
     """The package index that the installation had for it, where it names none itself."""
+    moved: str = ""
+    """The base that it was built upon until that moved, where it follows; "" where it did not."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -78,6 +81,7 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
             raw.get("lost", ""),
             dict(raw.get("secrets", {})),
             dict(raw.get("indexes", {})),
+            raw.get("moved", ""),
         )
         inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], *rest)
     except (ValueError, TypeError, KeyError):
@@ -88,7 +92,8 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
 def fingerprint(spec: Mapping[str, Any]) -> str:
     """Return the hash of the part of a spec that is prepared."""
     always = {field: spec.get(field) for field in ("runtime", "source", "entrypoint", "rebuild")}
-    return names.sha256(always | ({"build": spec["build"]} if spec.get("build") else {}))
+    settings = given.of(spec, {})
+    return names.sha256(always | ({"build": settings} if settings else {}))
 
 
 def recorded_context(annotations: Mapping[str, str]) -> str:
@@ -128,7 +133,7 @@ def inputs(
     of, (context, auto) = fingerprint(spec), source
     if before is not None and (before.of, before.context) == (of, context):
         is_known = before.auto.builder != "" or spec.get("builder") == "layer"
-        return replace(before, cause=cause, cancelled="", auto=auto if is_known else before.auto)
+        return replace(before, cause=cause, cancelled="", moved="", auto=auto if is_known else before.auto)
     return Inputs(of, context, base() if context else "", cause, auto=auto)
 
 

@@ -73,6 +73,8 @@ def prepared(build: Object) -> dict[str, Saying]:
     steps: dict[str, Saying] = {"ContextStored": ("True", "Stored", context(build))}
     if why := build["spec"].get("choice"):
         steps["BuilderChosen"] = ("True", build["spec"]["builder"].capitalize(), why)
+    if moved := build["spec"].get("moved"):
+        steps["BaseMoved"] = ("True", "BaseMoved", moved)
     if gone := build["spec"].get("because"):
         steps["Replaces"] = ("True", "ImageVanished", gone)
     return steps

@@ -155,6 +155,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
         **({"build": beside} if beside else {}),
+        **({"moved": f"{inputs.moved} is {inputs.base} now"} if inputs.moved else {}),
         **({"secretVersions": dict(inputs.secrets)} if beside and inputs.secrets else {}),
     }
     if chosen.dependencies:

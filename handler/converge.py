@@ -103,7 +103,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
         if seen and seen.reason in UNPULLED and (lost := builds.lost(build, product)) not in ("", inputs.lost):
-            _record(function, replace(inputs, lost=lost), product)
+            note(function, replace(inputs, lost=lost), product)
             raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)
     if build is not None and pushed.lacks_papers(build, product.workshop):
@@ -169,12 +169,12 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         return function, recorded
     if recorded is not None:  # what was missing may have come
         found = product.with_versions(recorded, meta["namespace"], spec)
-        return function if found == recorded else _record(function, found, product), found
+        return function if found == recorded else note(function, found, product), found
     source.check(spec, "/spec")
     product.require_runnable(meta["namespace"], spec, "/spec")
     cause = f"generation {meta.get('generation', 1)}"
     if (before := earlier.known(function, cause, product)) is not None:
-        return _record(function, before, product), before
+        return note(function, before, product), before
     context = spec["source"].get("context", {}).get("hash", "")
     auto = prepare.recorded_auto(meta.get("annotations", {}), context)
     if not context and "image" not in spec["source"]:
@@ -183,10 +183,11 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
         context = prepare.put_context(plain, place, product.workshop.store, product.now())
     inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
     inputs = product.with_given(inputs, meta["namespace"], spec)
-    return _record(function, inputs, product), inputs
+    return note(function, inputs, product), inputs
 
 
-def _record(function: Object, inputs: Inputs, product: Product) -> Object:
+def note(function: Object, inputs: Inputs, product: Product) -> Object:
+    """Write its inputs on a Function's record; raise `Conflict` where it was changed since it was read."""
     meta = function["metadata"]
     annotations = {**meta.get("annotations", {}), INPUT_ANNOTATION: inputs.dumps()}
     return product.cluster.replace(FUNCTION, {**function, "metadata": {**meta, "annotations": annotations}})

@@ -9,7 +9,7 @@ written an earlier source into the Function itself.
 from dataclasses import replace
 from functools import partial
 
-from knative_lambda.builds import prepare, record, source
+from knative_lambda.builds import given, prepare, record, source
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.builds.source import RUNTIMES
@@ -76,7 +76,7 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
     context = spec["source"].get("context", {}).get("hash", "")
     if not context or spec.get("rebuild"):
         return None
-    settings = spec.get("build", {})
+    settings = given.of(spec, {})
     wanted = (meta["uid"], context, spec["runtime"], source.entrypoint(spec), spec.get("builder") == "external")
     made = [
         build

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from knative_lambda.builds import choice, given, handed, prepare, references
 from knative_lambda.builds.archive import Limits
+from knative_lambda.builds.bases import Bases
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
 from knative_lambda.builds.prepare import Inputs
@@ -51,6 +52,8 @@ class Product:
     """Told of a Build (tenant, name) whose image lacks papers that nothing waits for; as `owes` is."""
     reach: Reach | None = None
     """Which hosts a ready image may be of; None where nobody is asked for it."""
+    bases: Bases = field(default_factory=Bases)
+    """What the runtimes' bases are, for the sweep."""
     census: Census = field(default_factory=Census)
     """What the sweeps of this process have counted."""
     spans: Spans = field(default_factory=Spans)

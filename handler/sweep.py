@@ -12,7 +12,7 @@ from functools import partial
 from knative_lambda.builds import pushed, record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import builds, letters, order, queue, retention, status
+from knative_lambda.handler import bases, builds, letters, order, queue, retention, status
 from knative_lambda.handler.cancel import cancel
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
@@ -108,7 +108,8 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     owned = [found["metadata"].get("labels", {}) for found in product.cluster.list(TRIGGER, tenant)]
     triggers = Counter(labels[names.FUNCTION_LABEL] for labels in owned if names.FUNCTION_LABEL in labels)
     waiting = product.workshop.slots.waiting(tenant)
-    for function in product.cluster.list(FUNCTION, tenant):
+    functions = product.cluster.list(FUNCTION, tenant)
+    for function in functions:
         name = function["metadata"]["name"]
         if function.get("status", {}).get("outbox"):  # said here too: it may be that nothing else of it can be done now
             yield partial(product.owes, tenant, name)
@@ -118,6 +119,7 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
         wanted = len({names.trigger_name(name, dict(each)) for each in function["spec"].get("triggers", [])})
         if not (_is_settled(function) and condition(service, "Ready")["status"] == "True" and triggers[name] == wanted):
             yield partial(converge, tenant, name, product)
+    yield from bases.follow(functions, product)
 
 
 def _letters(tenant: str, product: Product) -> Iterator[Callable[[], None]]:

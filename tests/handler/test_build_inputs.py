@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from support.asked import AskedEstate
 from support.estate import Estate
 from support.faults import Killed
 from support.stories import job_of, start
-from support.world import PYTHON, World
+from support.world import DIGEST, PYTHON, World
 
 from knative_lambda.builds import handed, record
+from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import FUNCTION, JOB, SECRET, Object
+from knative_lambda.handler import bases
 from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.handler.settings import Settings
 from knative_lambda.handler.wire import proxies
@@ -464,3 +467,136 @@ def test_a_function_without_packages_is_given_no_index() -> None:
     world = World(layers=True, build_indexes={"python": {"url": "https://one.test/"}})
     world.start()
     assert "build" not in world.build()["spec"]
+
+
+NEW = "sha256:" + "e" * 64
+FOLLOWS: dict[str, Any] = {"build": {"onBaseChange": "rebuild"}}
+
+
+def move(world: World, digest: str = NEW) -> None:
+    """Let the tag of Python's base name another image, some minutes later."""
+    world.registry.known["registry/python:1"] = digest
+    world.time += timedelta(minutes=5)
+
+
+def test_a_function_that_asks_for_it_is_built_upon_its_base_when_that_has_moved() -> None:
+    world = World()
+    world.live(**FOLLOWS)
+    first = world.build()
+    world.tick()
+    assert len(world.builds()) == 1, "nothing has moved"
+    move(world)
+    world.tick()
+    second = world.build()
+    assert second["metadata"]["name"] != first["metadata"]["name"]
+    assert second["spec"]["base"].endswith(NEW)
+    assert second["spec"]["context"] == first["spec"]["context"]
+    told = {one["type"]: one["message"] for one in second["status"]["conditions"]}
+    assert told["BaseMoved"] == f"{first['spec']['base']} is {second['spec']['base']} now"
+    world.finish(digest="sha256:" + "f" * 64)
+    world.knative()
+    world.time += timedelta(minutes=5)
+    world.tick()
+    assert len(world.builds()) == 2, "once"
+    assert world.condition("Ready")[0] == "True"
+
+
+@pytest.mark.parametrize("build", [{}, {"onBaseChange": "keep"}, {"env": {"A": "1"}}])
+def test_who_does_not_ask_stays_upon_the_base_that_it_has(build: dict[str, Any]) -> None:
+    world = World()
+    world.live(build=build)
+    move(world)
+    world.tick()
+    assert len(world.builds()) == 1
+
+
+def test_asking_for_it_is_no_part_of_the_input() -> None:
+    world = World()
+    world.live()
+    move(world)
+    world.start(**FOLLOWS)
+    assert len(world.builds()) == 1, "it is said with the same source, which keeps its base"
+    world.time += timedelta(minutes=5)
+    world.tick()
+    assert len(world.builds()) == 2
+
+
+def test_an_upgrade_of_the_chart_that_names_another_digest_is_the_same() -> None:
+    world = World(python_base=f"registry/python@{DIGEST}")
+    world.live(**FOLLOWS)
+    world.time += timedelta(minutes=5)
+    upgraded = replace(world.settings, python_base=f"registry/python@{NEW}")
+    world.product = replace(world.product, settings=upgraded)
+    world.tick()
+    assert world.build()["spec"]["base"] == f"registry/python@{NEW}"
+
+
+def test_a_base_that_comes_back_brings_its_image_back_without_a_build() -> None:
+    world = World()
+    world.live(**FOLLOWS)
+    move(world)
+    world.tick()
+    world.finish(digest="sha256:" + "f" * 64)
+    move(world, DIGEST)
+    world.tick()
+    assert len(world.builds()) == 2
+    assert world.service_image().endswith(DIGEST)
+
+
+def test_a_build_that_fails_upon_the_new_base_is_not_tried_again_and_the_older_version_stays() -> None:
+    world = World()
+    world.live(**FOLLOWS)
+    move(world)
+    world.tick()
+    world.fail(Ended(1, "user", "BuildFailed", "no such package"))
+    for _ in range(3):
+        world.time += timedelta(minutes=5)
+        world.tick()
+    assert len(world.builds()) == 2
+    assert world.service_image().endswith(DIGEST)
+
+
+def test_what_is_being_built_is_left_alone() -> None:
+    world = World()
+    world.start(**FOLLOWS)
+    move(world)
+    world.tick()
+    assert len(world.builds()) == 1
+
+
+def test_a_sweep_moves_a_few_of_a_tenant_and_asks_the_registry_once() -> None:
+    world = World()
+    for number in range(bases.MOST + 2):
+        world.live(f"hello-{number}", **FOLLOWS)
+    move(world)
+    asked = world.registry.asked = []
+    before = len(world.builds())
+    world.tick()
+    assert len(world.builds()) == before + bases.MOST
+    assert asked.count("registry/python:1") == 1
+    world.time += timedelta(minutes=5)
+    world.tick()
+    assert len(world.builds()) == before + bases.MOST + 2
+
+
+def test_where_nobody_can_say_what_the_base_is_nothing_follows_and_the_sweep_goes_on() -> None:
+    world = World()
+    world.live(**FOLLOWS)
+    del world.registry.known["registry/python:1"]
+    world.time += timedelta(minutes=5)
+    world.tick()
+    assert len(world.builds()) == 1
+
+
+def test_a_rollback_stays_upon_the_base_that_its_image_has(estate: Estate) -> None:
+    estate.deliver(start(**FOLLOWS)(estate))
+    estate.rest()
+    first = estate.build()["metadata"]["name"]
+    move(estate)
+    estate.tick()
+    estate.rest()
+    assert estate.build()["metadata"]["name"] != first
+    estate.deliver(estate.event(types.BUILD_START, {"tenant": "acme", "name": "hello", AGAIN: first}))
+    estate.time += timedelta(minutes=5)
+    estate.tick()
+    assert estate.build()["metadata"]["name"] == first

@@ -47,8 +47,11 @@ class FakeRegistry:
     known: dict[str, str] = field(default_factory=dict)
     listed: dict[str, list[str]] = field(default_factory=dict)
     """What refers to an image, by ``repository@digest``: the registry's own list, or the one under the tag for that."""
+    asked: list[str] = field(default_factory=list)
+    """The references whose digests were asked for."""
 
     def digest(self, reference: str) -> str | None:
+        self.asked.append(reference)
         repository, _, digest = reference.partition("@")
         attached = (found for subject, found in self.listed.items() if subject.startswith(f"{repository}@"))
         there = {*self._images(repository).values(), *chain.from_iterable(attached)}
