@@ -59,6 +59,36 @@ FUNCTIONS = (
     Panel("From creation until first ready", "s", _quantiles("knative_lambda:function_ready_seconds_bucket")),
     Panel("Dead letters", "short", {"of {{of}}": "knative_lambda:dead_letters"}),
 )
+SERVICE = "k8s_namespace_name, kn_service_name"
+WHOSE = f'on (job, instance) group_left ({SERVICE}) target_info{{kn_service_name!=""}}'
+"""Knative's proxies say in a series of its own whose they are."""
+ALL = f"sum by ({SERVICE}) (rate(kn_serving_invocation_duration_seconds_count[5m]) * {WHOSE})"
+FAILED = (
+    f'sum by ({SERVICE}) (rate(kn_serving_invocation_duration_seconds_count{{http_response_status_code=~"5.."}}[5m])'
+    f" * {WHOSE})"
+)
+LEGEND = "{{k8s_namespace_name}}/{{kn_service_name}}"
+REQUESTS = (
+    Panel("Requests", "reqps", {LEGEND: ALL}),
+    Panel("Failed requests, of all", "percentunit", {LEGEND: f"({FAILED} or 0 * {ALL}) / {ALL}"}),
+    Panel(
+        "Time in the function, p95",
+        "s",
+        {
+            LEGEND: f"histogram_quantile(0.95, sum by (le, {SERVICE}) "
+            f"(rate(kn_serving_invocation_duration_seconds_bucket[5m]) * {WHOSE}))"
+        },
+    ),
+    Panel(
+        "Time with its start from zero, p95",
+        "s",
+        {
+            LEGEND: f"histogram_quantile(0.95, sum by (le, {SERVICE}) "
+            '(rate(http_server_request_duration_seconds_bucket{kn_service_name!=""}[5m])))'
+        },
+    ),
+)
+"""Of the functions, as Knative tells it: their proxies (9091) and its activator (9090), which waits for them."""
 RECEIVER = (
     Panel("Events", "reqps", {"{{status}}": "sum by (status) (rate(knative_lambda_events_total[5m]))"}),
     Panel("Failed events, of all", "percentunit", {"last hour": "knative_lambda:events_failed:ratio_rate1h"}),
@@ -110,7 +140,7 @@ TENANTS = (
 )
 DASHBOARDS: Mapping[str, tuple[Panel, ...]] = {
     "builds": BUILDS,
-    "functions": FUNCTIONS,
+    "functions": (*FUNCTIONS, *REQUESTS),
     "receiver": RECEIVER,
     "tenants": TENANTS,
 }

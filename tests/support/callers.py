@@ -94,11 +94,11 @@ class Receiver:
         return self.ask("POST", "/events", {"content-type": "application/cloudevents+json", **headers}, body)
 
 
-def inside(live: Live, service: str) -> Receiver:
-    """Return one of the product's services, by the route that is open inside of the cluster."""
+def inside(live: Live, service: str, namespace: str = PRODUCT) -> Receiver:
+    """Return one of the product's services, or a function, by the route that is open inside of the cluster."""
     found = live.cluster.get(SERVICE, "kourier-system", "kourier-internal")
     assert found is not None
-    return Receiver(f"http://{found['spec']['clusterIP']}", f"{service}.{PRODUCT}.svc.cluster.local")
+    return Receiver(f"http://{found['spec']['clusterIP']}", f"{service}.{namespace}.svc.cluster.local")
 
 
 class Beside(Receiver):
