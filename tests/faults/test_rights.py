@@ -7,7 +7,7 @@ from support.asked import Asked, AskedCluster, AskedEstate, allowed, place
 from support.chart import PRODUCT, render
 from support.stories import STORIES, start
 
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE, SECRET
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE, REVISION, SECRET
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.api.pages import Wanted
@@ -48,6 +48,20 @@ def a_revision_that_is_not_ready(estate: AskedEstate) -> None:
     estate.deliver(estate.reported("Service", "acme", service["metadata"]["name"]))
 
 
+def a_config_map_that_is_not_there(estate: AskedEstate) -> None:
+    estate.deliver(start(envFrom=[{"name": "COLOUR", "configMap": "colours", "key": "first"}])(estate))
+    estate.rest()
+    [service] = estate.cluster.list(KNATIVE_SERVICE, "acme")
+    waits = [{"type": "Ready", "status": "Unknown", "reason": "RevisionMissing", "message": "x"}]
+    status = {"latestCreatedRevisionName": "hello-00009", "conditions": waits}
+    status["observedGeneration"] = service["metadata"]["generation"]
+    estate.cluster.replace_status(KNATIVE_SERVICE, {**service, "status": status})
+    meta = {"name": "hello-00009", "namespace": "acme"}
+    body = {"apiVersion": REVISION.api_version, "kind": "Revision", "metadata": meta, "spec": {}}
+    estate.cluster.create(REVISION, body)
+    estate.deliver(estate.reported("Service", "acme", service["metadata"]["name"]))
+
+
 def letters_of_the_products_own(estate: AskedEstate) -> None:
     """One that is sent again, and one that cannot be, which is written on it; and one whose time is over."""
     headers = {"ce-specversion": "1.0", "ce-id": "lost", "ce-source": "/shop", "ce-type": "demo"}
@@ -70,6 +84,7 @@ MORE = (
     a_build_that_is_given_a_secret,
     builds_that_have_had_their_time,
     a_revision_that_is_not_ready,
+    a_config_map_that_is_not_there,
     letters_of_the_products_own,
 )
 """What no story of the crash matrix comes to."""
