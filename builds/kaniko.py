@@ -15,6 +15,7 @@ from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.builds.issuer import Issuer
 from knative_lambda.builds.kaniko_job import KanikoSettings, job
+from knative_lambda.builds.registry_client import Place
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
@@ -50,11 +51,11 @@ class Kaniko:
             given = [(one, handed.read(one.secret, attempt.tenant, self.cluster)) for one in attempt.handed]
         except Refused as refused:
             return Ended(1, "user", "SecretMissing", refused.faults[0].message)
-        url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings
-        token = ""
-        if self.issuer is not None:
-            granted = push_token.grants(attempt, self.issuer.host, settings.registry, settings.reads)
-            token = learn(self.issuer.token(granted, seconds=attempt.seconds), passing=True)
+        url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings.of(attempt.tenant)
+        issuer, token = self._issuer(attempt), ""
+        if issuer is not None:
+            granted = push_token.grants(attempt, issuer.host, settings.registry, settings.reads)
+            token = learn(issuer.token(granted, seconds=attempt.seconds), passing=True)
             settings = replace(settings, registry_secret=attempt.name)
         try:
             made = self.cluster.create(JOB, job(attempt, url, settings))
@@ -63,8 +64,8 @@ class Kaniko:
             if found is None or not _stays(found):
                 raise Temporary(f"the Job {attempt.name} is being deleted, or another Build's") from taken
             made = found
-        if self.issuer is not None:
-            self._hand_over(push_token.secret(made, self.issuer.host, token))
+        if issuer is not None:
+            self._hand_over(push_token.secret(made, issuer.host, token))
         for one, found in given:
             self._hand_over(handed.copied(made, one, found))
         return None
@@ -111,7 +112,7 @@ class Kaniko:
 
     def revoke(self, attempt: Attempt) -> None:
         """Delete what the attempt was given; who has read what it pushes with keeps that for the Build's time."""
-        own = [attempt.name] if self.issuer is not None else []
+        own = [attempt.name] if self._issuer(attempt) is not None else []
         for name in (*own, *(handed.copy_name(attempt.name, one) for one in attempt.handed)):
             self.cluster.delete(SECRET, names.builds_namespace(attempt.tenant), name)
 
@@ -124,6 +125,12 @@ class Kaniko:
         ended = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])}
         jobs = self.cluster.list(JOB, namespace, labels)
         return all(one["metadata"]["uid"] in ended or diagnosis.job_ended(one) or not _stays(one) for one in jobs)
+
+    def _issuer(self, attempt: Attempt) -> Issuer | None:
+        """Return who mints what an attempt pushes with: nobody, where its tenant has a registry elsewhere."""
+        registry = self.settings.registries.get(attempt.tenant)
+        elsewhere = self.issuer is not None and registry and Place.of(registry).host != self.issuer.host
+        return None if elsewhere else self.issuer
 
     def _without_secrets(self, log: bytes, attempt: Attempt) -> bytes:
         """Return a log without what the attempt was given: it may be another process that read that before."""

@@ -37,8 +37,12 @@ class KanikoSettings:
     """Speak plain HTTP to the registry: for a registry inside the cluster, in tests."""
     registry_secret: str = ""
     """A kubernetes.io/dockerconfigjson Secret in the builds namespace; "" pushes without credentials, or by a token."""
+    registry_secrets: Mapping[str, str] = field(default_factory=dict)
+    """The same of tenants that have a registry of their own."""
     registry: str = ""
     """Below which every tenant has its repositories: nothing outside of ``<this>/<tenant>/`` is ever granted."""
+    registries: Mapping[str, str] = field(default_factory=dict)
+    """The same of tenants that have one of their own."""
     reads: tuple[str, ...] = ()
     """What every build may pull, ``host/repository``: the bases, and what else Dockerfiles may name of it."""
     registry_ca: str = ""
@@ -68,10 +72,18 @@ class KanikoSettings:
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Requests and limits of the executor's container."""
 
+    def of(self, tenant: str) -> "KanikoSettings":
+        """Return what is decided for a tenant."""
+        return replace(
+            self,
+            store_ca=self.store_cas.get(tenant, self.store_ca),
+            registry=self.registries.get(tenant, self.registry),
+            registry_secret=self.registry_secrets.get(tenant, self.registry_secret),
+        )
+
 
 def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
     """Return the Job of an attempt."""
-    settings = replace(settings, store_ca=settings.store_cas.get(attempt.tenant, settings.store_ca))
     labels = {
         names.BUILD_LABEL: attempt.build,
         names.BUILD_UID_LABEL: attempt.build_uid,
@@ -142,6 +154,7 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
 
 def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
     host = attempt.destination.partition("/")[0]
+    hosts = sorted({host, attempt.build_args.get("BASE", host).partition("/")[0]})
     given = {**_surroundings(settings), **attempt.build_args}
     args = [
         "--context=tar:///context/context.tar.gz",
@@ -156,7 +169,7 @@ def _executor(attempt: Attempt, settings: KanikoSettings) -> Object:
         *(f"--build-arg={name}={value}".replace("$", "$$") for name, value in sorted(given.items())),
         *(f"--registry-map={mirrored}={mirror}" for mirrored, mirror in sorted(settings.mirrors.items())),
         *(["--insecure", "--insecure-pull"] if settings.insecure else []),
-        *([f"--registry-certificate={host}={CA}/ca.crt"] if settings.registry_ca else []),
+        *(f"--registry-certificate={each}={CA}/ca.crt" for each in hosts if settings.registry_ca),
         *([f"--registry-client-cert={host}={CLIENT}/tls.crt,{CLIENT}/tls.key"] if settings.registry_client else []),
     ]
     return {

@@ -12,7 +12,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import urllib3
 
 from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant, Issuer
 from knative_lambda.builds.reach import Reach
+from knative_lambda.builds.tenants import below
 from knative_lambda.schemas.errors import NotLetIn, Unavailable, Untrusted
 from knative_lambda.schemas.redaction import learn
 from knative_lambda.schemas.tls import NOWHERE, Connections
@@ -45,6 +46,8 @@ class RegistrySettings:
     """Speak plain HTTP."""
     config: Path | None = None
     """A docker ``config.json`` with the credentials, read anew at each request so that a rotation is seen."""
+    configs: Mapping[str, Path] = field(default_factory=dict)
+    """Such files for what lies below a place alone, by how its references begin: there no other one counts."""
     timeout: float = 5.0
     """Seconds that one request may take."""
     trust: Path = NOWHERE
@@ -225,7 +228,7 @@ class Client:
 
     def _basic(self, place: Place) -> dict[str, str]:
         """Return the header with the credentials that the config holds for a repository; none is none."""
-        file = self._settings.config
+        file = below(self._settings.configs, f"{place.host}/{place.repository}", self._settings.config)
         if file is None:
             return {}
         try:

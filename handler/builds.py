@@ -134,6 +134,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     chosen = choose(spec.get("builder", "auto"), inputs.auto, product.builder, "/spec/builder")
     entrypoint, beside = source.entrypoint(spec), _given(spec, inputs, chosen)
     settings = {**beside, "secrets": inputs.secrets} if beside else None
+    registry = product.settings.registry_of(meta["namespace"])
     wanted = {
         "function": meta["name"],
         "functionUID": meta["uid"],
@@ -152,7 +153,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "entrypoint": entrypoint,
         "builder": chosen.builder,
         "choice": chosen.why,
-        "destination": names.repository(product.settings.registry, meta["namespace"], meta["name"]),
+        "destination": names.repository(registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
         **({"build": beside} if beside else {}),
         **({"moved": f"{inputs.moved} is {inputs.base} now"} if inputs.moved else {}),
@@ -160,7 +161,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
     }
     if chosen.dependencies:
         shaped_by = {**wanted, "dependencies": chosen.dependencies}
-        registry, platform = product.settings.registry, product.settings.platform
+        platform = product.settings.platform
         wanted["dependencies"] = dependencies.image(registry, meta["namespace"], shaped_by, platform, settings)
     return wanted
 

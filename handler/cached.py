@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def collect(tenant: str, product: Product, is_late: Callable[[], bool]) -> None:
     """Mark a tenant's kept layers that have no mark yet, and remove those whose time is over."""
     registry, store = product.workshop.registry, product.workshop.store
-    repository = names.kept_layers(product.settings.registry, tenant)
+    repository = names.kept_layers(product.settings.registry_of(tenant), tenant)
     before = product.now() - timedelta(hours=product.settings.build_cache)
     tags = set(registry.tags(repository))
     marked = {file_of(stored): stored for stored in store.list(keys.kept_layers(tenant))}

@@ -49,6 +49,11 @@ class Hooks:
     retried: Sequence[Retried] = ()
 
 
+def named(name: str, listeners: Sequence[Listener]) -> list[Listener]:
+    """Return listeners that are told this name, and not that of the dependency: there are several of its sort."""
+    return [lambda _, state, listener=listener: listener(name, state) for listener in listeners]  # type: ignore[misc]
+
+
 def patience(store: StoreSettings) -> dict[str, GuardSettings]:
     """Return how patient the guard of each dependency is."""
     return {

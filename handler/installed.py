@@ -34,7 +34,7 @@ def collect(tenant: str, marks: Marks, product: Product, is_late: Callable[[], b
 
 def _collect(tenant: str, runtime: str, marks: Marks, product: Product) -> None:
     store, before = product.workshop.store, product.now() - GRACE
-    repository = names.dependencies(product.settings.registry, tenant, runtime)
+    repository = names.dependencies(product.settings.registry_of(tenant), tenant, runtime)
     unnamed = set(_unnamed(repository, marks, product))
     marked = {file_of(stored): stored for stored in store.list(keys.unnamed(tenant, runtime))}
     for digest_hex in unnamed - marked.keys():

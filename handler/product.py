@@ -116,10 +116,10 @@ class Product:
         bases = {references.repository(base) for base in self._bases}
         return recorded if not recorded.base or references.repository(recorded.base) in bases else None
 
-    def _unreached(self, image: str) -> str:
+    def _unreached(self, tenant: str, image: str) -> str:
         """Return why a ready image is not taken, "" where it is: Knative asks its host, from inside the cluster."""
         host = references.whole(image).partition("/")[0]
-        if self.reach is None or references.whole(f"{self.settings.registry}/").startswith(f"{host}/"):
+        if self.reach is None or any(own.startswith(f"{host}/") for own in self._places(tenant)):
             return ""
         if self.settings.image_hosts and not named(host, self.settings.image_hosts):
             return f"no images are taken from {host}"
@@ -146,16 +146,20 @@ class Product:
         return faults
 
     def _is_foreign(self, tenant: str, image: str) -> bool:
-        """Say whether an image lies in the product's registry and neither below this tenant nor where all may read.
+        """Say whether an image lies in a registry of the product, and not below this tenant nor where all may read.
 
         Whose the place is does not matter: a tenant's images outlast it, and nobody learns which tenants there are.
         """
-        registry = references.whole(f"{self.settings.registry}/")
-        if not image or not references.whole(image).startswith(registry):
+        settings, place = self.settings, references.repository(image)
+        if not image or not place.startswith(tuple(references.whole(f"{each}/") for each in settings.registries)):
             return False
-        shared = {references.repository(each) for each in (*self._bases, *self.settings.registry_reads)}
-        place = references.repository(image)
-        return not place.startswith(f"{registry}{tenant}/") and place not in shared
+        shared = {references.repository(each) for each in (*self._bases, *settings.registry_reads)}
+        return not place.startswith(self._places(tenant)) and place not in shared
+
+    def _places(self, tenant: str) -> tuple[str, ...]:
+        """Return below what a tenant's images lie: where they are pushed now, and in the registry that is shared."""
+        prefixes = (self.settings.registry, self.settings.registry_of(tenant))
+        return tuple(references.whole(f"{prefix}/{tenant}/") for prefix in prefixes)
 
     @property
     def _bases(self) -> list[str]:
@@ -168,9 +172,9 @@ class Product:
         return found is not None and found["metadata"].get("labels", {}).get(TENANT_LABEL) == "true"
 
     def is_theirs(self, error: ProductError, tenant: str) -> bool:
-        """Say whether an error is the outage of a tenant's own store, which concerns nobody else."""
-        theirs = isinstance(error, Unavailable) and error.dependency == "store"
-        return theirs and tenant in self.settings.tenant_stores
+        """Say whether an error is the outage of a tenant's own store or registry, which concerns nobody else."""
+        own = {"store": self.settings.tenant_stores, "registry": self.settings.tenant_registries}
+        return isinstance(error, Unavailable) and tenant in own.get(error.dependency, ())
 
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
         """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of others."""
@@ -178,7 +182,7 @@ class Product:
         image = spec["source"].get("image", "")
         if self._is_foreign(tenant, image):
             faults.append(Fault(f"{where}/source/image", f"of this registry {tenant} has what lies below {tenant}/"))
-        if image and (why := self._unreached(image)):
+        if image and (why := self._unreached(tenant, image)):
             faults.append(Fault(f"{where}/source/image", why))
         faults += self._unfit(spec, where)
         builds = not image and self.builder == "kaniko" and spec.get("builder") != "external"

@@ -84,7 +84,7 @@ def _there(tenant: str, product: Product) -> list[There]:
 
 
 def _alone(tenant: str, product: Product, act: Callable[[], list[There] | None]) -> list[There]:
-    """Do something for a tenant, and return what it finds: nothing where a store of its own is away."""
+    """Do something for a tenant, and return what it finds: nothing where its own store, or registry, is away."""
     try:
         return act() or []
     except ProductError as error:
@@ -119,8 +119,12 @@ def _ask(there: Iterable[There], began: datetime, product: Product) -> None:
             log.warning("not all of the %d repositories could be asked for their tags in time", len(places))
             return
         found, function = places[place]
-        tags = product.workshop.registry.tags(_repository(found.tenant, function, product))
-        found.tags[function] = [tag for tag in tags if not referrers.TAG.fullmatch(tag)]  # these go with their images
+        _alone(found.tenant, product, partial(_tags, found, function, product))
+
+
+def _tags(found: There, function: str, product: Product) -> None:
+    tags = product.workshop.registry.tags(_repository(found.tenant, function, product))
+    found.tags[function] = [tag for tag in tags if not referrers.TAG.fullmatch(tag)]  # these go with their images
 
 
 def _is_suspicious(there: There, marks: Marks, product: Product) -> bool:
@@ -262,7 +266,7 @@ def _left(listed: Iterable[Stored], gone: set[str]) -> list[Stored]:
 
 
 def _repository(tenant: str, function: str, product: Product) -> str:
-    return names.repository(product.settings.registry, tenant, function)
+    return names.repository(product.settings.registry_of(tenant), tenant, function)
 
 
 def _before(moment: datetime, listed: Iterable[Stored]) -> list[Stored]:

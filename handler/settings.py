@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from knative_lambda.builds import tenants as registries
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.layers import BOUNDS, Bounds
 from knative_lambda.builds.reach import Reach
@@ -31,7 +32,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "metrics_access": ("none", "token"),
 }
 """What a setting may be that is one of a few words, or a list of some."""
-FAULTS: Mapping[str, Callable[[Any], list[str]]] = {"rates": rates.faults, "tenant_stores": tenants.faults}
+FAULTS: Mapping[str, Callable[[Any], list[str]]] = {
+    "rates": rates.faults,
+    "tenant_stores": tenants.faults,
+    "tenant_registries": registries.faults,
+}
 """What says of a setting's value what is wrong with it."""
 BUILD_RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "200m", "memory": "256Mi"},
@@ -97,6 +102,11 @@ class Settings:
     """
     registry: str = ""
     """Host, and a prefix if need be, below which images are pushed: ``<this>/<tenant>/<function>``."""
+    tenant_registries: Mapping[str, Any] = field(default_factory=dict)
+    """Registries of tenants' own, JSON, by tenant: ``prefix`` as `registry`, ``config`` as `registry_config`.
+
+    ``secret`` is as `registry_secret`. They are spoken to as the other one is.
+    """
     registry_insecure: bool = False
     """Speak plain HTTP to the registry."""
     registry_secret: str = ""
@@ -265,6 +275,15 @@ class Settings:
         """Return how large a context may be whose code is laid as a layer."""
         return Bounds(self.layer_limit << 20)
 
+    def registry_of(self, tenant: str) -> str:
+        """Return below what a tenant's images are pushed: ``<this>/<tenant>/<function>``."""
+        return str(self.tenant_registries.get(tenant, {}).get("prefix", self.registry))
+
+    @property
+    def registries(self) -> list[str]:
+        """Return all of them, the shared one first."""
+        return [self.registry, *(str(fields["prefix"]) for fields in self.tenant_registries.values())]
+
     def store_of(self, tenant: str) -> str:
         """Return the URL of the store that a tenant's objects lie in."""
         return str(self.tenant_stores.get(tenant, {}).get("url", self.store_url))
@@ -272,7 +291,7 @@ class Settings:
     @property
     def reach(self) -> Reach:
         """Return where connections may go to that somebody else names; raise `ValueError` for what is no network."""
-        return Reach.of(self.reach_allowed, self.reach_blocked, (self.registry, *self.bases.values()))
+        return Reach.of(self.reach_allowed, self.reach_blocked, (*self.registries, *self.bases.values()))
 
     @property
     def bases(self) -> dict[str, str]:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from knative_lambda.handler.guards import Hooks
-from knative_lambda.schemas.guard import REAL, Guard, Listener, Switches
+from knative_lambda.handler.guards import Hooks, named
+from knative_lambda.schemas.guard import REAL, Guard, Switches
 from knative_lambda.storage import guard
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.guard import GuardedStore
@@ -60,11 +60,7 @@ def beside(shared: Store, own: Mapping[str, Store], hooks: Hooks, switches: Swit
     patience = guard.patience(settings_of({"url": ""}, lambda _: ("", "")))
 
     def guarded(tenant: str, store: Store) -> Store:
-        told = [_named(f"store of {tenant}", listener) for listener in hooks.changed]
+        told = named(f"store of {tenant}", hooks.changed)
         return GuardedStore(store, Guard("store", patience, listeners=told, retried=hooks.retried, switches=switches))
 
     return TenantStores(shared, {tenant: guarded(tenant, store) for tenant, store in own.items()})
-
-
-def _named(name: str, listener: Listener) -> Listener:
-    return lambda _, state: listener(name, state)

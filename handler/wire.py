@@ -34,7 +34,7 @@ from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
 from knative_lambda.deploy.reviews_kubernetes import KubernetesReviews
-from knative_lambda.handler import effects, papers, stores
+from knative_lambda.handler import effects, papers, registries, stores
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.api.model import ReadModel
@@ -126,6 +126,7 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
     hooks = Hooks([_tell, *listeners.changed], listeners.retried)
     ports, states = guarded(bare, patience(stored), hooks)
     ports = replace(ports, store=stores.beside(ports.store, _own(settings), hooks))
+    ports = registries.beside(ports, bare, settings.tenant_registries, hooks)
     spans = [listeners.spans.call] if listeners.spans.is_on else []
     around = effects.together(*listeners.called, *spans, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
@@ -255,7 +256,11 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
         fetch_image=settings.fetch_image,
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
+        registry_secrets={
+            tenant: given["secret"] for tenant, given in settings.tenant_registries.items() if given.get("secret")
+        },
         registry=settings.registry,
+        registries={tenant: given["prefix"] for tenant, given in settings.tenant_registries.items()},
         reads=(*filter(None, settings.bases.values()), *settings.registry_reads),
         registry_ca=settings.registry_ca_secret,
         registry_client=settings.registry_client_secret,
@@ -294,6 +299,11 @@ def _registry(settings: Settings) -> RegistrySettings:
     return RegistrySettings(
         insecure=settings.registry_insecure,
         config=Path(settings.registry_config) if settings.registry_config else None,
+        configs={
+            registries.place(tenant, given["prefix"]): Path(given["config"])
+            for tenant, given in settings.tenant_registries.items()
+            if given.get("config")
+        },
         trust=Path(settings.registry_tls),
         issuer=issuer(settings),
         reach=settings.reach,

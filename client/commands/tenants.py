@@ -16,6 +16,7 @@ import click
 
 RELEASE = "knative-lambda"
 LABEL = "knative-lambda.dev/tenant=true"
+SHARED: dict[str, str] = {"kind": "shared"}
 CHART = resources.files("knative_lambda") / "deploy" / "charts" / RELEASE
 
 
@@ -54,6 +55,8 @@ def show_all(release: "Release") -> None:
 @click.option("--store-secret", default="", help="Secret with access-key and secret-key, in the product's namespace.")
 @click.option("--store-ca-secret", default="", help="Secret with ca.crt, there and in NAME-builds.")
 @click.option("--store-client-secret", default="", help="Secret with tls.crt and tls.key, in the product's namespace.")
+@click.option("--registry-prefix", help="host/path that its images are pushed below; shared: as all the others'.")
+@click.option("--registry-secret", default="", help="Secret (dockerconfigjson) to push with, as for --store-secret.")
 @click.pass_obj
 def create(release: "Release", /, name: str, store: str | None, **own: str | None) -> None:
     """Make a tenant: its namespaces, Broker, accounts, rights, quotas and NetworkPolicies.
@@ -73,7 +76,11 @@ def create(release: "Release", /, name: str, store: str | None, **own: str | Non
     if name not in served and name in release.all_namespaces() - release.namespaces():
         raise click.ClickException(f"there is a namespace {name} already, and it is no tenant's")
     tenants = [*served, *([] if name in served else [name])]
-    release.serve(tenants, {name: _store(store, own)} if store else {})
+    values = {f"tenantStores.{name}": _store(store, own)} if store else {}
+    if prefix := own["registry_prefix"]:
+        custom = {"kind": "custom", "prefix": prefix, "secret": own["registry_secret"] or ""}
+        values[f"tenantRegistries.{name}"] = SHARED if prefix == "shared" else custom
+    release.serve(tenants, values)
     click.echo(f"{name} is a tenant")
 
 
@@ -94,8 +101,8 @@ def delete(release: "Release", name: str, yes: bool) -> None:  # noqa: FBT001 (c
         click.echo("their Builds, dead letters and Secrets. Images, and what is in the store, stay.")
         click.confirm("Remove them?", abort=True)
     # first, so that nothing is begun in it; what bounds it is kept by Helm, and goes with its namespaces
-    shared = {name: {"kind": "shared"}} if name in release.stores() else {}
-    release.serve([each for each in served if each != name], shared)
+    own = {f"{sort}.{name}": SHARED for sort in ("tenantStores", "tenantRegistries") if name in release.own(sort)}
+    release.serve([each for each in served if each != name], own)
     release.kubectl("delete", "namespace", "--ignore-not-found", name, f"{name}-builds")
     click.echo(f"{name} is no tenant any more")
 
@@ -110,14 +117,14 @@ class Release:
         """Return the tenants that the release's values name."""
         return [str(name) for name in self._values["tenants"]]
 
-    def stores(self) -> dict[str, Any]:
-        """Return what the release's values say of tenants' stores."""
-        return dict(self._values.get("tenantStores") or {})
+    def own(self, sort: str) -> dict[str, Any]:
+        """Return what the release's values say of tenants' own stores, or registries."""
+        return dict(self._values.get(sort) or {})
 
-    def serve(self, tenants: list[str], stores: Mapping[str, Any]) -> None:
-        """Have the release serve these tenants, with these stores of some, and leave all else as it is."""
+    def serve(self, tenants: list[str], own: Mapping[str, Any]) -> None:
+        """Have the release serve these tenants, with these values of some, and leave all else as it is."""
         chosen = [f"--set-json=tenants={json.dumps(tenants)}"]
-        chosen += [f"--set-json=tenantStores.{name}={json.dumps(store)}" for name, store in stores.items()]
+        chosen += [f"--set-json={path}={json.dumps(value)}" for path, value in own.items()]
         self._helm("upgrade", RELEASE, self._chart, "--reset-then-reuse-values", *chosen)
 
     def namespaces(self) -> set[str]:
@@ -152,7 +159,7 @@ class Release:
 def _store(kind: str, own: Mapping[str, str | None]) -> dict[str, str]:
     """Return what the chart's values say of a tenant's store; all of it, as it is laid over what was said before."""
     if kind == "shared":
-        return {"kind": "shared"}
+        return SHARED
     return {
         "kind": "custom",
         "url": own["store_url"] or "",

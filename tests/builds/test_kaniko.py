@@ -330,6 +330,30 @@ def test_a_certificate_of_the_registrys_own_is_mounted_and_named() -> None:
     assert f"--registry-certificate=registry={place}/ca.crt" in executor["args"]
 
 
+def test_a_tenant_with_a_registry_elsewhere_pushes_with_its_own_secret_and_no_token_of_ours(tokened: Bench) -> None:
+    own = replace(tokened.kaniko.settings, registries={"acme": "acme.test"}, registry_secrets={"acme": "theirs"})
+    kaniko = replace(tokened.kaniko, settings=own)
+    kaniko.start(replace(ATTEMPT, destination="acme.test/acme/hello:x-1", cache=""))
+    [made] = tokened.cluster.list(JOB, "acme-builds")
+    [volume] = [one for one in made["spec"]["template"]["spec"]["volumes"] if one["name"] == "registry"]
+    assert volume["secret"]["secretName"] == "theirs"
+    assert not tokened.cluster.list(SECRET, "acme-builds")
+
+
+@pytest.mark.parametrize(("registry", "fits"), [("registry/teams", True), ("registry/elses", False)])
+def test_a_tenant_with_a_path_of_its_own_in_the_registry_gets_tokens_for_that(
+    tokened: Bench, registry: str, *, fits: bool
+) -> None:
+    kaniko = replace(tokened.kaniko, settings=replace(tokened.kaniko.settings, registries={"acme": registry}))
+    attempt = replace(ATTEMPT, destination="registry/teams/acme/hello:x-1", cache="")
+    if fits:
+        kaniko.start(attempt)
+        assert len(tokened.cluster.list(SECRET, "acme-builds")) == 1
+    else:
+        with pytest.raises(Refused, match="not a place of the tenant acme"):
+            kaniko.start(attempt)
+
+
 def test_a_certificate_to_show_the_registry_is_mounted_for_who_pushes_alone() -> None:
     made = job(ATTEMPT, "", replace(SETTINGS, registry_client="me"))
     fetcher, executor = containers(made)
@@ -355,7 +379,7 @@ def test_a_certificate_of_the_stores_own_is_mounted_for_who_reads_the_context_al
 def test_who_reads_the_context_of_a_tenants_own_store_believes_that_ones_certificate(
     own: dict[str, str], mounted: list[str]
 ) -> None:
-    made = job(ATTEMPT, "", replace(SETTINGS, store_ca="ca", store_cas=own))
+    made = job(ATTEMPT, "", replace(SETTINGS, store_ca="ca", store_cas=own).of("acme"))
     volumes = made["spec"]["template"]["spec"]["volumes"]
     assert [each["secret"]["secretName"] for each in volumes if each["name"] == "store-ca"] == mounted
 

@@ -211,6 +211,21 @@ def test_redirections_without_end_are_given_up(before: Gate, pusher: HttpPusher,
 # --- whom we believe
 
 
+def test_a_tenants_own_credentials_count_below_its_place_alone(guarded: str, tmp_path: Path) -> None:
+    """And there no other ones do."""
+    (tmp_path / "none").write_text("{}")
+    theirs, none = config(tmp_path, guarded), tmp_path / "none"
+    own = HttpPusher(RegistrySettings(insecure=True, config=none, configs={f"{guarded}/acme/": theirs}))
+    own.put(f"{guarded}/acme/hello", Blob.of(BODY))
+    for place in (f"{guarded}/acmes/hello", f"{guarded}/other/acme"):
+        with pytest.raises(NotLetIn):
+            own.put(place, Blob.of(BODY))
+    others = HttpPusher(RegistrySettings(insecure=True, config=theirs, configs={f"{guarded}/acme/": none}))
+    others.put(f"{guarded}/other/hello", Blob.of(BODY))
+    with pytest.raises(NotLetIn):
+        others.put(f"{guarded}/acme/hello", Blob.of(BODY + b"!"))
+
+
 def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:
     host, trust = secure
     pusher = HttpPusher(RegistrySettings(trust=trust))

@@ -22,7 +22,7 @@ words = sys.argv[1:]
 if state.get("fails") in words:
     sys.exit("Error: the cluster does not answer")
 if words[:2] == ["get", "values"]:
-    print(json.dumps({{"tenants": state["tenants"], "tenantStores": state.get("stores")}}))
+    print(json.dumps({{"tenants": state["tenants"], "tenantStores": state.get("stores"), **state.get("values", {{}})}}))
 if words[:2] == ["get", "namespaces"]:
     names = state["labelled"] if any("selector" in word for word in words) else state["namespaces"]
     print(json.dumps({{"items": [{{"metadata": {{"name": name}}}} for name in names]}}))
@@ -59,9 +59,10 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
-def upgrade(*tenants: str, **stores: dict[str, str]) -> list[str]:
+def upgrade(*tenants: str, registry: dict[str, str] | None = None, **stores: dict[str, str]) -> list[str]:
     chosen = [f"--set-json=tenants={json.dumps(tenants)}"]
     chosen += [f"--set-json=tenantStores.{name}={json.dumps(store)}" for name, store in stores.items()]
+    chosen += [f"--set-json=tenantRegistries.acme={json.dumps(registry)}"] if registry else []
     flags = ["--reset-then-reuse-values", *chosen, "--namespace=knative-lambda"]
     return ["helm", "upgrade", "knative-lambda", str(SHIPPED), *flags]
 
@@ -90,6 +91,20 @@ def test_one_may_have_a_store_of_its_own_and_have_it_no_more(cluster: Cluster) -
     assert cluster.run("delete", "acme", "--yes").returncode == 0
     assert cluster.changes[2] == upgrade("demo", acme={"kind": "shared"})
     assert_chart_takes(cluster.changes[2], *cluster.changes[0][4:-1])
+
+
+def test_one_may_have_a_registry_of_its_own_and_have_it_no_more(cluster: Cluster) -> None:
+    flags = ["--registry-prefix", "acme.test/lambda", "--registry-secret", "acme-push"]
+    assert cluster.run("create", "acme", *flags).returncode == 0
+    own = {"kind": "custom", "prefix": "acme.test/lambda", "secret": "acme-push"}
+    assert cluster.changes == [upgrade("demo", "acme", registry=own)]
+    assert_chart_takes(cluster.changes[0])
+    cluster.state |= {"tenants": ["demo", "acme"], "labelled": ["demo", "acme"]}
+    cluster.state["values"] = {"tenantRegistries": {"acme": own}}
+    assert cluster.run("create", "acme", "--registry-prefix", "shared").returncode == 0
+    assert cluster.run("delete", "acme", "--yes").returncode == 0
+    shared = {"kind": "shared"}
+    assert cluster.changes[1:3] == [upgrade("demo", "acme", registry=shared), upgrade("demo", registry=shared)]
 
 
 @pytest.mark.parametrize("flags", [["--store", "custom"], ["--store-url", "s3://x"], ["--store", "theirs"]])

@@ -372,6 +372,21 @@ def test_a_tenants_own_store_is_told_with_its_secrets_and_one_that_is_missing_st
     assert [item["path"] for each in sources for item in each["items"]] == ["access-key", "secret-key", "ca.crt"]
 
 
+def test_a_tenants_own_registry_is_told_with_the_secret_that_receiver_and_builds_push_with() -> None:
+    own = {"kind": "custom", "prefix": "acme.test/lambda", "secret": "acme-push"}
+    values = {"tenants": ["acme", "other"], "tenantRegistries": {"acme": own, "other": {"kind": "shared"}}}
+    objects = render(**values)
+    service = one(objects, "Service", "receiver")
+    given = settings.read(environment(service))
+    [place] = [each["mountPath"] for each in container(service)["volumeMounts"] if each["name"] == "push-acme"]
+    told = {"prefix": "acme.test/lambda", "secret": "acme-push", "config": f"{place}/config.json"}
+    assert given.tenant_registries == {"acme": told}
+    [volume] = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "push-acme"]
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("acme-push", True)
+    builders = [one(objects, "ServiceAccount", "builder", f"{tenant}-builds") for tenant in ("acme", "other")]
+    assert [each.get("imagePullSecrets") for each in builders] == [[{"name": "acme-push"}], None]
+
+
 @pytest.mark.parametrize(
     ("store", "why"),
     [

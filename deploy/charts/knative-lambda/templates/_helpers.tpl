@@ -114,9 +114,11 @@ subjects:
 {{- fail (printf "people: %q is not among the tenants" $tenant) -}}
 {{- end -}}
 {{- end -}}
-{{- range $tenant, $store := .Values.tenantStores -}}
-{{- if and (eq $store.kind "custom") (not (has $tenant $.Values.tenants)) -}}
-{{- fail (printf "tenantStores: %q is not among the tenants" $tenant) -}}
+{{- range $name := list "tenantStores" "tenantRegistries" -}}
+{{- range $tenant, $given := index $.Values $name -}}
+{{- if and (eq $given.kind "custom") (not (has $tenant $.Values.tenants)) -}}
+{{- fail (printf "%s: %q is not among the tenants" $name $tenant) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $modes := .Values.receiver.access.events -}}

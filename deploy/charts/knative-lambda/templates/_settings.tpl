@@ -27,6 +27,7 @@ KNATIVE_LAMBDA_STORE_TLS: /var/run/secrets/knative-lambda/store-tls
 {{- end }}
 KNATIVE_LAMBDA_STORE_CA_SECRET: {{ .Values.store.caSecret | quote }}
 KNATIVE_LAMBDA_TENANT_STORES: {{ include "tenantStores" . | quote }}
+KNATIVE_LAMBDA_TENANT_REGISTRIES: {{ include "tenantRegistries" . | quote }}
 KNATIVE_LAMBDA_REGISTRY: {{ required "registry.prefix: name the host, or host/path, that images are pushed to" .Values.registry.prefix | quote }}
 KNATIVE_LAMBDA_REGISTRY_INSECURE: {{ .Values.registry.insecure }}
 KNATIVE_LAMBDA_REGISTRY_SECRET: {{ include "pushSecret" . | quote }}
@@ -146,4 +147,20 @@ KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{- end }}
 {{- end }}
 {{- toJson $stores }}
+{{- end }}
+
+{{/* The registries of tenants' own, as JSON. */}}
+{{- define "tenantRegistries" -}}
+{{- $registries := dict }}
+{{- range $tenant, $given := .Values.tenantRegistries }}
+{{- if eq $given.kind "custom" }}
+{{- $registry := dict "prefix" $given.prefix }}
+{{- with $given.secret }}
+{{- $_ := set $registry "secret" . }}
+{{- $_ := set $registry "config" (printf "/var/run/secrets/knative-lambda/registries/%s/config.json" $tenant) }}
+{{- end }}
+{{- $_ := set $registries $tenant $registry }}
+{{- end }}
+{{- end }}
+{{- toJson $registries }}
 {{- end }}
