@@ -37,6 +37,7 @@ cat >"$values" <<Y
 $signed
 $tokens
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
+reach: {allowed: [10.99.0.1]} # where a story has a private package index
 builds: {secrets: true, mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 people: # whom the stories of tests/e2e/security are about
 $(for tenant in $TENANTS; do echo "  $tenant: {users: ['system:serviceaccount:$tenant:e2e-alice', 'system:serviceaccount:$tenant:e2e-bob']}"; done)
