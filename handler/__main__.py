@@ -50,7 +50,9 @@ def receiver(settings: Settings) -> None:
 
         metrics, spans = Metrics(), _spans(settings)
         state.update(metrics=metrics, spans=spans)
-        listeners = wire.Listeners([metrics.breaker], [metrics.retried], [metrics.notified], [metrics.call], spans)
+        listeners = wire.Listeners(
+            [metrics.breaker], [metrics.retried], [metrics.notified], [metrics.hooked], [metrics.call], spans
+        )
         service, state["senders"] = wire.service(settings, listeners)
         metrics.show(service.product.census, settings.namespace)
         state["senders"].start()

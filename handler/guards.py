@@ -19,6 +19,7 @@ from knative_lambda.deploy.guard import GuardedCluster, GuardedReviews
 from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler import broker
 from knative_lambda.handler.broker import Broker, GuardedBroker
+from knative_lambda.handler.hooks import Hook
 from knative_lambda.schemas.guard import REAL, Guard, GuardSettings, Listener, Retried, Switches
 from knative_lambda.storage import guard as storage
 from knative_lambda.storage.guard import GuardedStore
@@ -30,7 +31,8 @@ from knative_lambda.storage.store import Store
 class Ports:
     """A port for each of `guard.DEPENDENCIES`, by its name, and second ones of two.
 
-    Of the registry, for those who may write, and of the cluster, for what it says of others.
+    Of the registry, for those who may write, and of the cluster, for what it says of others. And webhooks, on
+    which nothing depends: each is left alone by its own courier.
     """
 
     cluster: Cluster
@@ -39,6 +41,7 @@ class Ports:
     broker: Broker
     pusher: Pusher
     reviews: Reviews
+    hook: Hook
 
 
 @dataclass(frozen=True)
@@ -79,5 +82,6 @@ def guarded(
         broker=GuardedBroker(bare.broker, guards["broker"]),
         pusher=GuardedPusher(bare.pusher, guards["registry"]),
         reviews=GuardedReviews(bare.reviews, guards["cluster"]),
+        hook=bare.hook,
     )
     return ports, lambda: {name: guard.state for name, guard in guards.items()}

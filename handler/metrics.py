@@ -62,6 +62,7 @@ class Metrics:
         self._events = Counter(f"{OURS}events", "Events, by their answer", ("type", "status"), registry=it)
         self._seconds = Histogram(f"{OURS}event_seconds", "From body to end", ("type",), buckets=SECONDS, registry=it)
         self._notes = Counter(f"{OURS}notifications", "Notifications offered", ("type", "outcome"), registry=it)
+        self._hooks = Counter(f"{OURS}webhook_events", "Events for webhooks", ("webhook", "outcome"), registry=it)
         self._audit = Counter(f"{OURS}audit_records", "Audit records, for the sink", ("outcome",), registry=it)
         self._turned_away = Counter(
             f"{OURS}turned_away", "Denied, or over a rate", ("operation", "status"), registry=it
@@ -93,6 +94,10 @@ class Metrics:
     def notified(self, kind: str, outcome: str) -> None:
         """Count what became of a notification: ``sent``, ``later`` or ``refused``."""
         self._notes.labels(kind if kind in TYPES else OTHER, outcome).inc()
+
+    def hooked(self, webhook: str, outcome: str) -> None:
+        """Count what became of an event for a webhook: ``sent``, ``later``, ``refused``, or given up: ``lost``."""
+        self._hooks.labels(webhook, outcome).inc()
 
     def audited(self, outcome: str, number: int) -> None:
         """Count audit records that the sink took (``sent``), did not take yet (``later``), or never got (``lost``)."""

@@ -3,6 +3,9 @@
 `converge` says which Function owes something; one thread sends, so that no request ever waits for a Broker, and no
 handler posts to one while it serves. Each is sent at least once with the same id: it is crossed out only once the
 Broker took it. What it does not take is offered again while the process lives, and the sweep finds what is left.
+
+Whoever else is told has an entry of their own for it (`notices.py`), written before it is offered to the Broker; then
+it is marked as handed over, or crossed out.
 """
 
 import json
@@ -11,19 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
-
-from cloudevents.core.bindings.http import to_binary_event
-from cloudevents.core.v1.event import CloudEvent
+from typing import Literal
 
 from knative_lambda.deploy.cluster import FUNCTION, Cluster, Object
 from knative_lambda.handler.dues import Dues
+from knative_lambda.handler.notices import Notices
+from knative_lambda.handler.telling import message
 from knative_lambda.schemas import trace
-from knative_lambda.schemas.catalogue import dataschema
 from knative_lambda.schemas.errors import Conflict, Temporary, Unavailable
-from knative_lambda.schemas.redaction import redacted
-from knative_lambda.schemas.types import TYPES
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
@@ -43,23 +41,6 @@ TURN = 5.0
 """Seconds after which a tenant whose Broker is slow lets the others have their turn."""
 
 
-def message(note: Object, tenant: str, name: str) -> tuple[dict[str, str], bytes]:
-    """Return the headers and body of a notification, a CloudEvent in binary mode, of this thread's trace."""
-    attributes: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": note["id"],
-        "source": f"/knative-lambda/functions/{tenant}/{name}",
-        "type": note["type"],
-        "subject": note["data"].get("build") or name,
-        "time": datetime.now(UTC),
-        "datacontenttype": "application/json",
-        "dataschema": dataschema(TYPES[note["type"]].schema),
-        **({trace.HEADER: now} if (now := trace.current()) else {}),
-    }
-    made = to_binary_event(CloudEvent(attributes, redacted(note["data"])))
-    return made.headers, made.body
-
-
 @dataclass(frozen=True)
 class Offered:
     """What became of notifications that were offered in their order."""
@@ -71,7 +52,10 @@ class Offered:
 
 
 class Outbox:
-    """Sends what Functions owe, in a thread of its own; `listeners` are told each type and what became of it."""
+    """Sends what Functions owe, in a thread of its own; `listeners` are told each type and what became of it.
+
+    `wakes` are told of each Function of which `notices` may owe something.
+    """
 
     def __init__(  # noqa: PLR0913 - the ports, and the switch for tests
         self,
@@ -82,9 +66,12 @@ class Outbox:
         listeners: Sequence[Notified] = (),
         *,
         clock: Callable[[], float] = time.monotonic,
+        notices: Notices | None = None,
+        wakes: Sequence[Callable[[str, str], None]] = (),
     ) -> None:
         self._cluster, self._store, self._broker_url, self._send = cluster, store, broker_url, send
         self._listeners, self._clock = listeners, clock
+        self._notices, self._wakes = notices, wakes
         self._dues = Dues(clock)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -108,6 +95,13 @@ class Outbox:
         Returns in how many seconds there is something to offer again, 0 where nothing is left. Raises `Temporary`
         where it cannot be read what is owed, or not be written what was sent.
         """
+        try:
+            return self._deliver(tenant, name)
+        finally:
+            for wake in self._wakes:
+                wake(tenant, name)
+
+    def _deliver(self, tenant: str, name: str) -> int:
         function = self._cluster.get(FUNCTION, tenant, name)
         try:  # of an older Function of this name, so they go first
             wait = self._bid_farewell(tenant, name, function["metadata"]["uid"] if function else "")
@@ -118,17 +112,23 @@ class Outbox:
         if function is None or not owed:
             return wait
         with trace.within(trace.of(function)):
+            handed = self._hand_over(owed, tenant, name)
             offered = self._offer(owed, tenant, name)
         left = {note["id"] for note in offered.left}
-        self._cross_out(function, {note["id"] for note in owed} - left)
+        self._cross_out(function, {note["id"] for note in owed} - left, handed)
         return max(wait, offered.wait)
 
-    def _cross_out(self, function: Object, told: set[str]) -> None:
+    def _hand_over(self, notes: list[Object], tenant: str, name: str) -> set[str]:
+        """Have written down what others than the Broker are owed; return the ids of what was not handed over before."""
+        new = [note for note in notes if not note.get("handed")]
+        return self._notices.hand_over(new, tenant, name) if self._notices and new else set()
+
+    def _cross_out(self, function: Object, told: set[str], handed: set[str]) -> None:
         """Write that notifications were sent; where somebody wrote meanwhile, read again: none is sent twice for it."""
         meta = function["metadata"]
         for _ in range(TRIES):
             owed = function.get("status", {}).get("outbox", [])
-            left = [note for note in owed if note["id"] not in told]
+            left = [_marked(note, handed) for note in owed if note["id"] not in told]
             if left == owed:
                 return
             status = {key: value for key, value in function["status"].items() if key != "outbox"}
@@ -151,7 +151,11 @@ class Outbox:
             if stored.key == keys.farewell(tenant, name, living or "-"):  # it has not been deleted yet
                 continue
             body = self._store.get(stored.key, limit=FAREWELL_LIMIT)
-            offered = self._offer(json.loads(body) if body else [], tenant, name)
+            owed = json.loads(body) if body else []
+            if handed := self._hand_over(owed, tenant, name):
+                owed = [_marked(note, handed) for note in owed]
+                self._store.put(stored.key, json.dumps(owed).encode())
+            offered = self._offer(owed, tenant, name)
             if offered.wait:
                 return offered.wait
             self._store.delete(stored.key)
@@ -200,6 +204,10 @@ class Outbox:
                 continue
             if wait:
                 self._dues.put_off(due, wait)
+
+
+def _marked(note: Object, handed: set[str]) -> Object:
+    return {**note, "handed": True} if note["id"] in handed else note
 
 
 def meaning(code: int) -> Outcome:

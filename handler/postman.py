@@ -15,13 +15,12 @@ import logging
 import threading
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
-from knative_lambda.handler import letters
+from knative_lambda.handler import letters, telling
 from knative_lambda.handler.dues import Dues
 from knative_lambda.handler.outbox import PAUSE, Outcome, Post, meaning
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Conflict, Temporary
 
-STRUCTURED = "application/cloudevents+json"
 log = logging.getLogger(__name__)
 
 
@@ -77,7 +76,7 @@ class Postman:
 
     def _post(self, namespace: str, broker: str, event: Object) -> Outcome:
         url = f"{self._broker_url}/{namespace}/{broker}"
-        code = self._send(url, {"content-type": STRUCTURED}, json.dumps(event).encode())
+        code = self._send(url, {"content-type": telling.STRUCTURED}, json.dumps(event).encode())
         outcome = meaning(code)
         if outcome != "sent":
             log.warning("the Broker %s/%s answered %s to %s", namespace, broker, code or "nothing", event["type"])

@@ -1,15 +1,21 @@
-"""What sends to Brokers once the answer is out: the outbox and the postman, a thread each.
+"""What sends to Brokers and webhooks once the answer is out: the outbox, the postman and the couriers, a thread each.
 
-Joined by `wire.py` and `dev.py`; no request waits for either, and neither sends for a request that is being served.
+Joined by `wire.py` and `dev.py`; no request waits for any, and none sends for a request that is being served.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from knative_lambda.deploy.cluster import Cluster
+from knative_lambda.handler import courier, notices
+from knative_lambda.handler.courier import Courier
+from knative_lambda.handler.hooks import Hook
+from knative_lambda.handler.notices import Fated, Notices
 from knative_lambda.handler.outbox import Notified, Outbox, Post
 from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.settings import Settings
@@ -18,24 +24,51 @@ from knative_lambda.storage.store import Store
 
 @dataclass(frozen=True)
 class Senders:
-    """The threads that send to Brokers what is owed once the answer is out."""
+    """The threads that send what is owed once the answer is out."""
 
     outbox: Outbox
     postman: Postman
+    couriers: Sequence[Courier] = ()
     _request: threading.local = field(default_factory=threading.local)
 
     @classmethod
-    def over(
-        cls, cluster: Cluster, store: Store, settings: Settings, send: Post, listeners: Sequence[Notified] = ()
+    def over(  # noqa: PLR0913 - the ports, those who are told, and the switch for tests
+        cls,
+        cluster: Cluster,
+        store: Store,
+        settings: Settings,
+        send: Post,
+        listeners: Sequence[Notified] = (),
+        *,
+        hook: Hook | None = None,
+        fated: Sequence[Fated] = (),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> "Senders":
-        """Return them, not started yet."""
-        outbox = Outbox(cluster, store, settings.broker_url, send, listeners)
-        return cls(outbox, Postman(cluster, settings.namespace, settings.broker_url, send))
+        """Return them, not started yet; without `hook` no webhook is told."""
+        targets = [target for target in notices.targets(settings) if hook or not target.url]
+        owed = Notices(store, targets, now, settings.webhook_age * 1000, fated)
+        folder, by_broker = Path(settings.webhook_keys), courier.by_broker(send, settings.broker_url)
+        couriers = [
+            Courier(target, owed, courier.by_hook(hook, target, folder, now) if hook and target.url else by_broker)
+            for target in targets
+        ]
+        outbox = Outbox(
+            cluster,
+            store,
+            settings.broker_url,
+            send,
+            listeners,
+            notices=owed if targets else None,
+            wakes=[each.owes for each in couriers],
+        )
+        return cls(outbox, Postman(cluster, settings.namespace, settings.broker_url, send), couriers)
 
     def start(self) -> None:
         """Start sending."""
-        for sender in (self.outbox, self.postman):
-            sender.start()
+        self.outbox.start()
+        self.postman.start()
+        for each in self.couriers:
+            each.start()
 
     def owes(self, tenant: str, name: str) -> None:
         """Have a Function's notifications sent: now, or when the request that this thread serves has its answer."""
@@ -56,10 +89,14 @@ class Senders:
             ask()
 
     def stop(self, timeout: float) -> None:
-        """End, both within `timeout` seconds; what is left is found by the sweep."""
+        """End, all within `timeout` seconds; what is left is found by the sweep."""
         end = time.monotonic() + timeout
-        for sender in (self.outbox, self.postman):
+        for sender in (self.outbox, self.postman):  # the couriers bring what the outbox hands over even now
             sender.stop(max(0.0, end - time.monotonic()))
+        for each in self.couriers:
+            each.close()
+        for each in self.couriers:
+            each.join(max(0.0, end - time.monotonic()))
 
     def soon(self, ask: Callable[[], None]) -> None:
         """Ask now, or when the request that this thread serves has its answer; asking must not block."""

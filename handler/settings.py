@@ -16,7 +16,7 @@ from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.layers import BOUNDS, Bounds
 from knative_lambda.builds.reach import Reach
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
-from knative_lambda.handler import rates
+from knative_lambda.handler import rates, targets
 from knative_lambda.schemas.names import PLATFORM
 from knative_lambda.schemas.redaction import learn
 from knative_lambda.storage import tenants
@@ -235,6 +235,19 @@ class Settings:
     """Where Brokers take events."""
     broker_tls: str = ""
     """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for Brokers that take events by https, each where needed."""
+    cdevents: bool = False
+    """Tell each tenant's Broker of builds and functions in CDEvents, too."""
+    webhooks: Mapping[str, Any] = field(default_factory=dict)
+    """Who is told of builds and functions by signed requests. JSON, by name: ``{"url", "tenants", "events"}``.
+
+    Without ``tenants`` it is told of all; ``events`` are ``cloudevents``, the product's own, or ``cdevents``.
+    """
+    webhook_keys: str = ""
+    """A folder with a file for each webhook by its name: the secrets to sign with, ``whsec_…``, one a line."""
+    webhook_tls: str = ""
+    """A folder with ``ca.crt``, certificates to trust beside the system's where webhooks are posted to by https."""
+    webhook_age: int = 86400
+    """Seconds after which an event is given up that a webhook has not taken."""
     broker_tokens: str = ""
     """A folder with a token for each Broker, ``<namespace>.<broker>``; "" where they don't ask who sends."""
     dead_letter_url: str = ""
@@ -294,6 +307,11 @@ class Settings:
         return Reach.of(self.reach_allowed, self.reach_blocked, (*self.registries, *self.bases.values()))
 
     @property
+    def hooks_reach(self) -> Reach:
+        """Return where webhooks may be; raise `ValueError` for what is no network."""
+        return Reach.of(self.reach_allowed, self.reach_blocked)
+
+    @property
     def bases(self) -> dict[str, str]:
         """Return the base image of each runtime that has one."""
         return {"python": self.python_base, "node": self.node_base, "go": self.go_base}
@@ -312,8 +330,12 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 _check(name, values[name])
                 if name in FAULTS and (wrong := FAULTS[name](values[name])):
                     raise ValueError("; ".join(wrong))  # noqa: TRY301 - told with the others
+                if name == "webhooks" and (wrong := targets.faults(values[name])):
+                    raise ValueError("; ".join(wrong))  # noqa: TRY301 - the same
             except ValueError as error:
                 faults.append(f"{PREFIX}{name.upper()}: {error}")
+    if values.get("webhooks") and not values.get("webhook_keys"):
+        faults.append(f"{PREFIX}WEBHOOK_KEYS: is not set, and webhooks need it")
     if "hmac" in values.get("access_events", ()) and not values.get("access_keys"):
         faults.append(f"{PREFIX}ACCESS_KEYS: is not set, and hmac needs it")
     if faults:

@@ -157,7 +157,8 @@ def _notes(function: Object, after: Object, found: Told) -> list[Object]:
     notes = [] if found.build is None else build_notes(found.build, condition(function, "Built"))
     now = condition({"status": after}, "Ready")
     if now["status"] != condition(function, "Ready")["status"]:
-        notes += _ready_notes(function["metadata"], after, (now["status"], now["reason"], now["message"]))
+        change = _change(function.get("status", {}), after)
+        notes += _ready_notes(function["metadata"], after, (now["status"], now["reason"], now["message"]), change)
     return notes
 
 
@@ -207,7 +208,17 @@ def _build_note(kind: str, build: Object) -> Object:
     return {"id": f"{meta['uid']}.{kind}", "type": kind, "data": data}
 
 
-def _ready_notes(meta: Object, after: Object, state: Saying) -> list[Object]:
+def _change(before: Object, after: Object) -> str:
+    """Return what a function is that is ready now: new, another version, the version of before, or the same again."""
+    if not before.get("image"):
+        return "deployed"
+    if before["image"] == after.get("image"):
+        return "again"
+    ready = after.get("latestReadyBuild", "")
+    return "rolledback" if ready and ready == before.get("previousReadyBuild") else "upgraded"
+
+
+def _ready_notes(meta: Object, after: Object, state: Saying, change: str) -> list[Object]:
     """Return what is owed for a turn between ready and not ready.
 
     It is written over one version of the Function, and over each version one turn at most: that tells them apart, also
@@ -223,7 +234,7 @@ def _ready_notes(meta: Object, after: Object, state: Saying) -> list[Object]:
         "build": after.get("latestBuild", ""),
     }
     if ready == "True":
-        data |= {"url": after.get("url", ""), "image": after.get("image", "")}
+        data |= {"url": after.get("url", ""), "image": after.get("image", ""), "change": change}
         kind = types.FUNCTION_READY
     elif ready == "False":
         data |= {"reason": reason or "NotReady", "message": message}

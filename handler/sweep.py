@@ -12,7 +12,7 @@ from functools import partial
 from knative_lambda.builds import pushed, record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, TRIGGER, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import bases, builds, letters, order, queue, retention, status
+from knative_lambda.handler import bases, builds, letters, notices, order, queue, retention, status
 from knative_lambda.handler.cancel import cancel
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.delete import remove, remove_if_orphaned
@@ -122,6 +122,16 @@ def _unsettled(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     yield from bases.follow(functions, product)
 
 
+def _noticed(tenant: str, product: Product) -> Iterator[Callable[[], object]]:
+    """Yield the Functions, also those that are gone, of which a webhook is owed something that it did not take yet."""
+    store, prefix = product.workshop.store, keys.notices(tenant)
+    known = {target.name for target in notices.targets(product.settings)}
+    found = [stored.key for stored in store.list(prefix)] if known else []
+    yield from (partial(store.delete, key) for key in found if key.removeprefix(prefix).partition("/")[0] not in known)
+    owed = {key.removeprefix(prefix).split("/")[1] for key in found}
+    yield from (partial(product.owes, tenant, name) for name in sorted(owed))
+
+
 def _letters(tenant: str, product: Product) -> Iterator[Callable[[], None]]:
     yield partial(letters.tidy, tenant, product)
 
@@ -171,5 +181,5 @@ def _heed(function: Object, product: Product) -> None:
         cancel(tenant, name, mark.key, product)
 
 
-LOOKS: tuple[Looks, ...] = (_marked, _orphans, _unsettled, _queued, _letters)
+LOOKS: tuple[Looks, ...] = (_marked, _orphans, _unsettled, _queued, _noticed, _letters)
 """In this order: what ends goes before what begins."""

@@ -45,7 +45,9 @@ from knative_lambda.handler.converge import converge
 from knative_lambda.handler.effects import Around
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
+from knative_lambda.handler.hooks import HttpHook
 from knative_lambda.handler.later import Later
+from knative_lambda.handler.notices import Fated
 from knative_lambda.handler.outbox import Notified
 from knative_lambda.handler.porter import Porter, TurnedAway
 from knative_lambda.handler.product import Product
@@ -99,6 +101,8 @@ class Listeners:
     """Of every call of a dependency that is tried again."""
     notified: Sequence[Notified] = ()
     """Of every notification that was offered."""
+    fated: Sequence[Fated] = ()
+    """Of what became of every event for a webhook."""
     called: Sequence[Around] = ()
     """Of every call of a port, which they make; the first is outermost."""
     spans: Spans = field(default_factory=Spans)
@@ -122,6 +126,7 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         broker=HttpBroker(trust=Path(settings.broker_tls), tokens=settings.broker_tokens),
         pusher=HttpPusher(reached),
         reviews=KubernetesReviews(cluster),
+        hook=HttpHook(settings.hooks_reach, Path(settings.webhook_tls)),
     )
     hooks = Hooks([_tell, *listeners.changed], listeners.retried)
     ports, states = guarded(bare, patience(stored), hooks)
@@ -130,7 +135,15 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
     spans = [listeners.spans.call] if listeners.spans.is_on else []
     around = effects.together(*listeners.called, *spans, *([effects.tell] if settings.log_effects else []))
     ports = effects.watched(ports, around)
-    senders = Senders.over(ports.cluster, ports.store, settings, ports.broker.post, listeners.notified)
+    senders = Senders.over(
+        ports.cluster,
+        ports.store,
+        settings,
+        ports.broker.post,
+        listeners.notified,
+        hook=ports.hook,
+        fated=listeners.fated,
+    )
     builder = builders(settings, ports)
     touched = workshop(settings, ports.cluster, builder, ports.registry, ports.store)
     touched = replace(

@@ -82,6 +82,16 @@ def farewell(tenant: str, function: str, uid: str) -> str:
     return _join("farewells", tenant, function, f"{uid}.json")
 
 
+def notices(tenant: str, target: str = "", function: str = "") -> str:
+    """Return the prefix of the keys of events that are owed for a tenant's functions: in all, to a target, of one."""
+    return _join("notices", tenant, *filter(None, (target, function))) + "/"
+
+
+def notice(tenant: str, target: str, function: str, name: str) -> str:
+    """Return the key of an event that a target is owed; the names of a function's are in the order of its events."""
+    return _join("notices", tenant, target, function, f"{name}.json")
+
+
 def uploads(tenant: str) -> str:
     """Return the prefix of the keys under which a tenant's senders put their sources."""
     return _join("uploads", tenant) + "/"

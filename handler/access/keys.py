@@ -54,14 +54,15 @@ def _sender(name: str, text: str) -> Sender:
     said = json.loads(text)
     if not all(isinstance(value, list) and value for value in (said["tenants"], said["secrets"])):
         raise ValueError("lists are needed")
-    return Sender(name, frozenset(said["tenants"]), tuple(_secret(each) for each in said["secrets"]))
+    return Sender(name, frozenset(said["tenants"]), tuple(secret(each) for each in said["secrets"]))
 
 
-def _secret(text: str) -> bytes:
+def secret(text: str) -> bytes:
+    """Return the bytes of a secret as Standard Webhooks writes it; raise `ValueError` where it is none."""
     try:
-        secret = base64.b64decode(learn(text.removeprefix(PREFIX)), validate=True)
+        found = base64.b64decode(learn(text.removeprefix(PREFIX)), validate=True)
     except binascii.Error as error:
         raise ValueError("no base64") from error
-    if not text.startswith(PREFIX) or len(secret) < SHORTEST:
+    if not text.startswith(PREFIX) or len(found) < SHORTEST:
         raise ValueError("too short")
-    return secret
+    return found

@@ -31,6 +31,7 @@ from knative_lambda.handler.broker import Broker
 from knative_lambda.handler.door import Door
 from knative_lambda.handler.effects import READS, Call, ports
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.hooks import Hook
 from knative_lambda.handler.records import Ask
 from knative_lambda.handler.router import handle
 from knative_lambda.storage.bounded import Readable
@@ -137,7 +138,7 @@ def test_the_effects_of_all_use_cases_are_those_on_record() -> None:
 def test_every_protocol_of_the_service_is_a_port_that_is_wrapped() -> None:
     """A new one is wrapped by itself where it is a field of what is joined, or said to be no port."""
     wrapped = {hint for thing in joined(Estate()) for _, _, hint in ports(thing) if isinstance(hint, type)}
-    assert wrapped == {Broker, Builder, Cluster, Pusher, Registry, Reviews, Store}
+    assert wrapped == {Broker, Builder, Cluster, Hook, Pusher, Registry, Reviews, Store}
     assert faults.protocols() == wrapped | set(NO_PORTS)
 
 

@@ -32,13 +32,15 @@ PROTOCOLS: dict[str, Any] = get_type_hints(Ports)
 PATIENCE = patience(StoreSettings("memory://"))
 SECOND = {"pusher": "registry", "reviews": "cluster"}
 """A port that is beside another one of the same dependency, and has its breaker."""
+ALONE = {"hook"}
+"""What is no dependency: each webhook is left alone by its own courier."""
 ASKS_NOBODY = {"store.presign"}
 """Signed here; nothing is sent."""
 CALLS = [
     (SECOND.get(port, port), f"{port}.{method}")
     for port, protocol in PROTOCOLS.items()
     for method in vars(protocol)
-    if not method.startswith("_") and f"{port}.{method}" not in ASKS_NOBODY
+    if not method.startswith("_") and port not in ALONE and f"{port}.{method}" not in ASKS_NOBODY
 ]
 SECONDS = 10
 """How long a test waits for a thread that would otherwise hang it."""
@@ -86,7 +88,7 @@ class Bench:
         self.below |= {name: self.below[dependency] for name, dependency in SECOND.items()}
         self.told: list[tuple[str, str]] = []
         hooks = Hooks([lambda dependency, state: self.told.append((dependency, state))])
-        bare = Ports(**self.below)  # type: ignore[arg-type] # each is every port
+        bare = Ports(**self.below, hook=Below())  # type: ignore[arg-type] # each is every port
         self.ports, self.states = guarded(bare, PATIENCE, hooks, self.time.switches())
 
     def call(self, called: str) -> Any:
@@ -266,7 +268,7 @@ class Receiver:
         bare = {"cluster": world.cluster, "store": world.store, "registry": world.registry, "broker": posted}
         bare |= {"pusher": world.pusher, "reviews": FakeReviews()}
         self.outages = {name: Outage(name, port) for name, port in bare.items()}
-        ports, states = guarded(Ports(**self.outages), PATIENCE, Hooks(), self.time.switches())  # type: ignore[arg-type]
+        ports, states = guarded(Ports(**self.outages, hook=world.hooks), PATIENCE, Hooks(), self.time.switches())  # type: ignore[arg-type]
         senders = Senders.over(ports.cluster, ports.store, world.settings, ports.broker.post)
         self.outbox = senders.outbox
         workshop = wire.workshop(world.settings, ports.cluster, world.builder, ports.registry, ports.store)

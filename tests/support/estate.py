@@ -43,8 +43,6 @@ from knative_lambda.handler import papers
 from knative_lambda.handler.effects import watched
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Ports
-from knative_lambda.handler.outbox import Outbox
-from knative_lambda.handler.postman import Postman
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
 from knative_lambda.handler.wire import attestor, reuse, trust, workshop
@@ -98,7 +96,8 @@ class Estate(World):
     def process(self, handler: Handler) -> tuple[Ports, Product]:
         """Return what another process of the product is joined from, and its product, every call through `handler`."""
         ports = watched(
-            Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher, FakeReviews()), handler.around
+            Ports(self.cluster, self.store, self.registry, Brokers(self), self.pusher, FakeReviews(), self.hooks),
+            handler.around,
         )
         decided = KanikoSettings("kaniko", "fetch", registry=self.settings.registry)
         kaniko = Kaniko(ports.cluster, ports.store, decided, lambda: self.time, FakeIssuer())
@@ -139,18 +138,8 @@ class Estate(World):
 
     def tell(self) -> None:
         """Send and make what is owed, through the handler's ports."""
-        post = self.ports.broker.post
-        outbox = Outbox(self.ports.cluster, self.ports.store, "http://broker", post)
-        postman = Postman(self.ports.cluster, self.settings.namespace, "http://broker", post)
-        owing, self.owing = self.owing, []
-        for tenant, name in dict.fromkeys(owing):
-            outbox.deliver(tenant, name)
-        looked_at, self.letters = self.letters, []
-        for namespace, name in dict.fromkeys(looked_at):
-            postman.deliver(namespace, name)
-        unsigned, self.unsigned = self.unsigned, []
-        for tenant, build in dict.fromkeys(unsigned):
-            papers.make(tenant, build, self.product)
+        ports = self.ports
+        self.send_all(self.senders(ports.cluster, ports.store, ports.broker.post, ports.hook))
 
     # what the cluster does
 
@@ -330,6 +319,9 @@ class Estate(World):
         for sent in self.told:
             if 200 <= sent["answer"] < 300:
                 seen[f"told {sent['headers']['ce-id']}"] = json.dumps(sent["data"], sort_keys=True)
+        for url, _, body in self.hooks.got:
+            said = json.loads(body)
+            seen[f"hooked {url} {said['id']}"] = json.dumps(said["data"], sort_keys=True)
         return {
             TURN.sub(".<turn>", key): TURN.sub(".<turn>", MOMENT.sub("<moment>", text)) for key, text in seen.items()
         }

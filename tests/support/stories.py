@@ -1,6 +1,7 @@
 """Every use case, as a story: what there was before, and the one event whose handling is looked at, call by call."""
 
 import atexit
+import base64
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -307,6 +308,26 @@ GIVEN = {"build_secrets": True}
 WITH_SECRET: dict[str, Any] = {"build": {"secrets": ["pypi"]}}
 
 
+HOOK = "https://ci.example/hook"
+
+
+def listened() -> Mapping[str, Any]:
+    """Return settings with a webhook, and CDEvents for the tenants' Brokers."""
+    Path(KEYS.name, "ci").write_text("whsec_" + base64.b64encode(b"k" * 32).decode())
+    return {"cdevents": True, "webhooks": {"ci": {"url": HOOK}}, "webhook_keys": KEYS.name}
+
+
+LISTENED = listened()
+
+
+def unheeded(estate: Estate) -> None:
+    """Bring a function up, and remove another one, while the webhook is down."""
+    estate.hooks.answers[HOOK] = 0
+    live(start(), start("other", name="bye"))(estate)
+    estate.deliver(estate.event(types.FUNCTION_DELETE, {"tenant": "acme", "name": "bye"}, id="delete"))
+    estate.hooks.answers.clear()
+
+
 def listing(version: str = "one", **given: Any) -> Callable[[Estate], Event]:
     """Return a build.start of a version with a dependency."""
     code = {"main.py": f"def handle(event, context):\n    return {version!r}\n"}
@@ -452,6 +473,11 @@ STORIES = (
     ),
     Story("a sweep after the Brokers were down", tick, unheard),
     Story("a sweep that collects", tick, forgotten),
+    Story("a new function of which others are told", start(), commit="cluster.create Function", settings=LISTENED),
+    Story("the end of a build of which others are told", ended("ok"), sent(start()), settings=LISTENED),
+    Story("a delete of which others are told", delete, live(start()), "store.put tombstones", LISTENED),
+    Story("a sweep after a webhook was down", tick, unheeded, settings=LISTENED),
+    Story("a sweep after the Brokers were down, and the webhook was not", tick, unheard, settings=LISTENED),
     Story(
         "a new function of code alone",
         start(triggers=[{"type": "demo"}]),

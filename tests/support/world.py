@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -16,19 +16,20 @@ from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.registry import Registry
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Kind, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Cluster, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import papers
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.outbox import Outbox
-from knative_lambda.handler.postman import Postman
+from knative_lambda.handler.hooks import Hook
+from knative_lambda.handler.outbox import Post
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
+from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import Settings
 from knative_lambda.handler.wire import attestor, deploying, reuse, trust, workshop
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
-from knative_lambda.schemas.errors import Refused
+from knative_lambda.schemas.errors import Refused, Temporary
 from knative_lambda.storage.memory import MemoryStore
 from knative_lambda.storage.store import Store
 
@@ -116,6 +117,29 @@ class FakeBuilder:
         return all(name in self.ends and self.ends[name].reason not in STUCK for name in mine)
 
 
+@dataclass
+class Hooks:
+    """Webhooks that answer as the test says, and keep what they are told."""
+
+    answers: dict[str, int] = field(default_factory=dict)
+    """By URL, what is answered other than 204; 0 is nothing."""
+    got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    fates: list[tuple[str, str]] = field(default_factory=list)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        code = self.answers.get(url, 204)
+        self.got.append((url, dict(headers), body))
+        if not code:
+            raise Temporary("nobody answers")
+        return code
+
+    def fated(self, target: str, fate: str) -> None:
+        self.fates.append((target, fate))
+
+    def types(self, url: str) -> list[str]:
+        return [json.loads(body)["type"].removeprefix(types.PREFIX) for at, _, body in self.got if at == url]
+
+
 class World:
     """The product over fakes, with the tenants `acme` and `other`.
 
@@ -150,6 +174,7 @@ class World:
         self.broker = 202
         """What the tenants' Brokers answer to notifications."""
         self.told: list[dict[str, Any]] = []
+        self.hooks = Hooks()
         self.settings = Settings(
             tenants=("acme", "other"),
             store_url="memory://world",
@@ -207,14 +232,23 @@ class World:
 
     def tell(self) -> None:
         """Send and make what is owed, as happens once the answer is out; `told` is what was sent."""
-        outbox = Outbox(self.cluster, self.store, "http://broker", self._post)
+        self.send_all(self.senders(self.cluster, self.store, self._post, self.hooks))
+
+    def senders(self, cluster: Cluster, store: Store, post: Post, hook: Hook) -> Senders:
+        settings = replace(self.settings, broker_url="http://broker")
+        return Senders.over(cluster, store, settings, post, hook=hook, fated=[self.hooks.fated], now=lambda: self.time)
+
+    def send_all(self, senders: Senders) -> None:
         owing, self.owing = self.owing, []
         for tenant, name in dict.fromkeys(owing):
-            outbox.deliver(tenant, name)
-        postman = Postman(self.cluster, self.settings.namespace, "http://broker", self._post)
+            try:
+                senders.outbox.deliver(tenant, name)
+            finally:
+                for courier in senders.couriers:
+                    courier.deliver(tenant, name)
         looked_at, self.letters = self.letters, []
         for namespace, name in dict.fromkeys(looked_at):
-            postman.deliver(namespace, name)
+            senders.postman.deliver(namespace, name)
         unsigned, self.unsigned = self.unsigned, []
         for tenant, build in dict.fromkeys(unsigned):
             papers.make(tenant, build, self.product)
