@@ -39,7 +39,6 @@ from knative_lambda.deploy.cluster import (
     Kind,
     Object,
 )
-from knative_lambda.handler import papers
 from knative_lambda.handler.effects import watched
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Ports
