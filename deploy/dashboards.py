@@ -112,6 +112,11 @@ RECEIVER = (
     Panel("Time of a call", "s", _quantiles("rate(knative_lambda_call_seconds_bucket[10m])", "port")),
     Panel("Notifications", "reqps", {"{{outcome}}": "sum by (outcome) (rate(knative_lambda_notifications_total[5m]))"}),
     Panel(
+        "Events for webhooks",
+        "reqps",
+        {"{{webhook}} {{outcome}}": "sum by (webhook, outcome) (rate(knative_lambda_webhook_events_total[5m]))"},
+    ),
+    Panel(
         "Turned away",
         "reqps",
         {"{{operation}} {{status}}": "sum by (operation, status) (rate(knative_lambda_turned_away_total[5m]))"},

@@ -245,7 +245,7 @@ class Settings:
     webhook_keys: str = ""
     """A folder with a file for each webhook by its name: the secrets to sign with, ``whsec_…``, one a line."""
     webhook_tls: str = ""
-    """A folder with ``ca.crt``, certificates to trust beside the system's where webhooks are posted to by https."""
+    """A folder with ``ca.crt``, ``tls.crt``, ``tls.key`` for webhooks at https addresses, each where needed."""
     webhook_age: int = 86400
     """Seconds after which an event is given up that a webhook has not taken."""
     broker_tokens: str = ""

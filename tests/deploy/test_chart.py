@@ -446,6 +446,20 @@ def test_whom_else_it_trusts_and_how_it_says_who_it_is_is_mounted_and_told() -> 
     )
 
 
+def test_who_else_is_told_is_told_to_the_receiver_and_its_secrets_are_mounted() -> None:
+    hooked = {"ci": {"url": "https://ci.test/", "tenants": ["demo"], "events": "cdevents"}}
+    values = {"cdevents": True, "webhooks": hooked, "keysSecret": "keys", "caSecret": "ca", "giveUpSeconds": 600}
+    service = one(render(notifications=values), "Service", "receiver")
+    given = settings.read(environment(service))
+    mounted = {mount["name"]: mount["mountPath"] for mount in container(service)["volumeMounts"]}
+    assert (given.cdevents, given.webhooks, given.webhook_age) == (True, hooked, 600)
+    assert (given.webhook_keys, given.webhook_tls) == (mounted["webhooks"], mounted["notifications-tls"])
+    volumes = {each["name"]: each for each in service["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["webhooks"]["secret"]["secretName"] == "keys"
+    bare = settings.read(environment(one(render(), "Service", "receiver")))
+    assert (bare.cdevents, bare.webhooks, bare.webhook_keys, bare.webhook_tls) == (False, {}, "", "")
+
+
 def test_the_receiver_lets_in_what_the_values_say_and_by_default_what_the_settings_do() -> None:
     def rates(**receiver: Any) -> Any:
         return settings.read(environment(one(render(receiver=receiver), "Service", "receiver"))).rates

@@ -35,6 +35,16 @@ from support.chart import CHART, REQUIRED, refusal
         ({"metrics": {"port": 9090}}, "/metrics/port"),
         ({"receiver": {"rates": {"tenant": {"perSecond": 0, "burst": 1}}}}, "/receiver/rates/tenant/perSecond"),
         ({"audit": {"sink": "https://me:hush@host/"}}, "/audit/sink"),
+        ({"notifications": {"webhooks": {"CI": {"url": "https://ci.test/"}}}}, "invalid propertyName 'CI'"),
+        (
+            {"notifications": {"webhooks": {"ci": {"url": "https://me:hush@ci.test/"}}}},
+            "/notifications/webhooks/ci/url",
+        ),
+        ({"notifications": {"webhooks": {"ci": {}}}}, "/notifications/webhooks/ci"),
+        (
+            {"notifications": {"webhooks": {"ci": {"url": "https://ci.test/"}}}},
+            "notifications.keysSecret: name the Secret",
+        ),
         ({"supply": {"verify": False}}, "/supply/verify"),
         ({"supply": {"sign": True}}, "supply.keysSecret: name the Secret"),
         ({"supply": {"verify": "own"}}, "supply.keysSecret: name the Secret"),

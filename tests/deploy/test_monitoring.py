@@ -52,6 +52,7 @@ def metrics() -> Iterator[Metrics]:
         made.handled(types.BUILD_START, status, 0.1)
     made.breaker("store", "open")
     made.notified(types.BUILD_COMPLETE, "refused")
+    made.hooked("ci", "lost")
     made.audited("lost", 1)
     made.turned_away("build.start", 429)
     made.call(Call("cluster", "get", "Function"), lambda: None)

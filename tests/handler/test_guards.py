@@ -134,7 +134,7 @@ def test_whatever_can_be_unavailable_has_a_port_a_guard_and_a_metric() -> None:
         if isinstance(node.args[0], ast.Constant)
     }
     assert raised == set(DEPENDENCIES)
-    assert [field.name for field in fields(Ports)] == [*DEPENDENCIES, *SECOND]
+    assert [field.name for field in fields(Ports)] == [*DEPENDENCIES, *SECOND, *ALONE]
     assert PATIENCE.keys() == set(DEPENDENCIES) == Bench().states().keys()
     shown = generate_latest(Metrics().registry).decode()
     for dependency in DEPENDENCIES:

@@ -19,7 +19,7 @@ import pytest
 from prometheus_client import generate_latest
 from support.door import Site
 from support.estate import Estate
-from support.stories import Story, again, cancel, delete, ended, live, sent, start, tick
+from support.stories import LISTENED, Story, again, cancel, delete, ended, live, sent, start, tick
 
 from knative_lambda.builds.registry_client import RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -88,6 +88,7 @@ STORIES = (
     Story("the same source after it failed", again("one", **GIVEN), sent(start("one", **GIVEN), ended("user"))),
     Story("a build that ends well", ended("ok"), sent(start(**GIVEN))),
     Story("a build that is evicted", ended("evicted"), sent(start(**GIVEN))),
+    Story("a failure of which others are told", ended("user"), sent(start(**GIVEN)), settings=LISTENED),
     Story("a cancel", cancel(), sent(start(**GIVEN))),
     Story("a delete", delete, live(start(**GIVEN))),
     Story("a sweep", tick, sent(start(**GIVEN))),
@@ -204,6 +205,7 @@ def played(story: Story, log: io.StringIO, failing: int = 0, error: str = "away"
         ("audit", sink.text),
         ("metrics", generate_latest(metrics.registry).decode()),
         ("notifications", json.dumps(estate.told)),
+        ("webhooks", str(estate.hooks.got)),
     ]
     for stored in estate.store.list(""):
         body = estate.store.get(stored.key, limit=1 << 22) or b""

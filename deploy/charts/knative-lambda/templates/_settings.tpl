@@ -10,6 +10,16 @@ KNATIVE_LAMBDA_AUDIT_CREDENTIALS: /var/run/secrets/knative-lambda/audit
 {{- if or .Values.audit.caSecret .Values.audit.clientSecret }}
 KNATIVE_LAMBDA_AUDIT_TLS: /var/run/secrets/knative-lambda/audit-tls
 {{- end }}
+KNATIVE_LAMBDA_CDEVENTS: {{ .Values.notifications.cdevents }}
+KNATIVE_LAMBDA_WEBHOOKS: {{ .Values.notifications.webhooks | toJson | quote }}
+{{- if .Values.notifications.webhooks }}
+{{- $_ := required "notifications.keysSecret: name the Secret with the keys that webhooks' events are signed with" .Values.notifications.keysSecret }}
+KNATIVE_LAMBDA_WEBHOOK_KEYS: /var/run/secrets/knative-lambda/webhooks
+{{- end }}
+{{- if or .Values.notifications.caSecret .Values.notifications.clientSecret }}
+KNATIVE_LAMBDA_WEBHOOK_TLS: /var/run/secrets/knative-lambda/notifications-tls
+{{- end }}
+KNATIVE_LAMBDA_WEBHOOK_AGE: {{ .Values.notifications.giveUpSeconds }}
 KNATIVE_LAMBDA_METRICS_PORT: {{ .Values.metrics.port }}
 KNATIVE_LAMBDA_METRICS_ACCESS: {{ .Values.metrics.access }}
 KNATIVE_LAMBDA_TRACES_URL: {{ .Values.tracing.url | quote }}
@@ -121,7 +131,7 @@ KNATIVE_LAMBDA_LOG_EFFECTS: {{ .Values.receiver.logEffects }}
 {{/* Whom the receiver believes, and how it says who it is, by whom it speaks to: JSON, so that two templates walk over it. */}}
 {{- define "trusted" -}}
 {{- $trusted := dict }}
-{{- range $name, $key := dict "audit" "audit" "broker" "eventing" "registry" "registry" "store" "store" }}
+{{- range $name, $key := dict "audit" "audit" "broker" "eventing" "notifications" "notifications" "registry" "registry" "store" "store" }}
 {{- $given := index $.Values $key }}
 {{- if or $given.caSecret $given.clientSecret }}
 {{- $_ := set $trusted $name (dict "ca" $given.caSecret "client" $given.clientSecret) }}
