@@ -1,10 +1,12 @@
 """A real cluster with the product on it: `make e2e` brings both, and says where they are in the environment."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
-from support.live import TENANT, Collector, Live
+from support.listener import Server, listening
+from support.live import HOST, TENANT, Collector, Live
 from support.recorded import Recorded
 
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE
@@ -30,9 +32,20 @@ def live() -> Iterator[Live]:
     trigger = found.collect()
     for function in found.cluster.list(FUNCTION, TENANT):  # what a run that was cut off has left
         found.delete(function["metadata"]["name"])
-    yield found
+    with hook(os.environ) as found.hook:
+        yield found
     found.cluster.delete(*trigger)
     found.collector.close()
+
+
+@contextmanager
+def hook(environment: Mapping[str, str]) -> Iterator[Server | None]:
+    """Listen where this run's webhook is said to be, for all stories; None where it has none."""
+    if "HOOK_PORT" not in environment:
+        yield None
+        return
+    with listening(int(environment["HOOK_PORT"]), HOST) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

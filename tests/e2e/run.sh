@@ -31,11 +31,20 @@ if [ -n "${TOKENS:-}" ] && [ -n "${TOKEN_REGISTRY:-}" ]; then # images go where 
   give tls registry-tokens --cert="$TOKEN_KEYS/tls.crt" --key="$TOKEN_KEYS/tls.key"
   tokens="registry: {prefix: \"$TOKEN_REGISTRY\", tokens: {secret: registry-tokens}}"
 fi
+told=''
+if [ -z "${STORIES:-}" ]; then # a webhook, beside the cluster, is told of all; so is the Broker, in CDEvents
+  HOOK_SECRET=whsec_$(openssl rand -base64 32)
+  export HOOK_SECRET HOOK_PORT=9477
+  give generic webhooks --from-literal=e2e="$HOOK_SECRET"
+  told="notifications: {cdevents: true, webhooks: {e2e: {url: \"http://10.99.0.1:$HOOK_PORT/\"}}, keysSecret: webhooks, giveUpSeconds: 600}
+reach: {allowed: [10.99.0.1]}"
+fi
 values=$(mktemp)
 trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
 $signed
 $tokens
+$told
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
 reach: {allowed: [10.99.0.1]} # where a story has a private package index
 builds: {secrets: true, mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache

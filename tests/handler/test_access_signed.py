@@ -60,7 +60,7 @@ def test_what_was_signed_is_taken(outside: Outside) -> None:
 
 def test_the_signature_is_the_one_of_the_standard() -> None:
     """An example of the reference libraries."""
-    secret = keys._secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    secret = keys.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     told = signed(b'{"test": 2432232314}', 1614265330, secret, identifier="msg_p5jXN8AQM9LWM0D4loKWxJek")
     assert told["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 

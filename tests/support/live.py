@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from support.listener import Server
 
 from knative_lambda.deploy.cluster import (
     BUILD,
@@ -36,7 +37,10 @@ CONTROLLER = "system:serviceaccount:knative-eventing:eventing-controller"
 SUBSCRIPTION = Kind("messaging.knative.dev", "v1", "Subscription", "subscriptions")
 HOST = "10.99.0.1"
 AGAIN = 3.0
-TOLD = tuple(f"{types.PREFIX}{kind}" for kind in ("build.", "function.ready", "function.failed", "function.deleted"))
+TOLD = (
+    *(f"{types.PREFIX}{kind}" for kind in ("build.", "function.ready", "function.failed", "function.deleted")),
+    "dev.cdevents.",
+)
 
 
 def within(seconds: float, what: str, look: Callable[[], Any], every: float = 0.2) -> Any:
@@ -102,6 +106,7 @@ class Live:
     def __init__(self, collector: Collector) -> None:
         self.cluster = KubernetesCluster()
         self.collector = collector
+        self.hook: Server | None = None
         self.http = urllib3.PoolManager(retries=False, timeout=30, maxsize=32)
         self.ingress = os.environ["BROKER_INGRESS"]
 
