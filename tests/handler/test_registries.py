@@ -127,7 +127,7 @@ def test_each_has_a_breaker_of_its_own() -> None:
     changed: list[tuple[str, str]] = []
     registry: Any = Away({"registry/other/x:1": "sha256:1"})
     nothing: Any = None
-    bare = Ports(nothing, nothing, registry, nothing, FakePusher(registry), FakeReviews())
+    bare = Ports(nothing, nothing, registry, nothing, FakePusher(registry), FakeReviews(), nothing)
     hooks = Hooks([lambda name, state: changed.append((name, state))])
     ports = registries.beside(bare, bare, GIVEN, hooks, Switches(sleep=lambda _: None))
     for _ in range(3):
