@@ -17,6 +17,7 @@ had (`Refused`, which names it), has what is in it hidden from logs, copies it, 
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Literal
 
 from knative_lambda.builds.builder import Handed
@@ -24,13 +25,15 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import SECRET, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Refused
-from knative_lambda.schemas.redaction import learn
+from knative_lambda.schemas.redaction import SHORTEST, learn
 
 FOLDER = "/run/secrets"
 WHERE = "/build/secrets"
 """Where the fault of a Secret is that may not be had."""
 READABLE = 0o444
 """The mode of its files: a Dockerfile's `USER` reads them too."""
+PARTS, LONGEST = 16, 4096
+"""How many parts of a value are hidden from logs, and how long ones: a value may be a whole bundle of certificates."""
 _SAID = re.compile(r"(?i)(?:auth|token|secret|passw(?:or)?d|key)[\"']?\s*[=:\s]\s*[\"']?([^\s\"']+)")
 """What a line of a netrc, a .npmrc, a pip.conf or the like names as what opens something."""
 
@@ -65,7 +68,8 @@ def read(name: str, tenant: str, cluster: Cluster) -> Object:
             WHERE, f"the Secret {name} is not given to builds: it has no label {names.BUILD_SECRET_LABEL}=true"
         )
     for value in found.get("data", {}).values():
-        for part in _telling(base64.b64decode(value).decode(errors="replace")):
+        telling = _telling(base64.b64decode(value).decode(errors="replace"))
+        for part in islice((part for part in telling if SHORTEST <= len(part) <= LONGEST), PARTS):
             learn(part, passing=True)
     return found
 
@@ -120,9 +124,9 @@ def _version(name: str, tenant: str, cluster: Cluster) -> str:
 
 
 def _telling(text: str) -> Iterator[str]:
-    """Yield how a log may tell a Secret's value: whole, by its lines, and by what these say."""
-    yield text
-    yield text.strip()
-    for line in map(str.strip, text.splitlines()):
-        yield line
+    """Yield how a log may tell a Secret's value, what counts most first: by what its lines say, by these, whole."""
+    lines = [line.strip() for line in text.splitlines()]
+    for line in lines:
         yield from _SAID.findall(line)
+    yield from lines
+    yield text.strip()

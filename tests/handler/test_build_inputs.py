@@ -216,6 +216,18 @@ def test_what_builds_say_of_a_secret_is_hidden_whoever_reads_their_log(estate: E
     assert "opensesame" not in json.dumps([build, estate.function()])
 
 
+def test_a_secret_as_long_as_secrets_get_costs_no_more_than_a_few_values_to_hide(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what opens something is hidden all the same, wherever in it that stands."""
+    learnt: list[str] = []
+    monkeypatch.setattr(handed, "learn", lambda value, **_: learnt.append(value))
+    secret(estate, text="\n".join(f"line {number} of a bundle" for number in range(40_000)) + f"\n{NETRC}")
+    handed.read("pypi", "acme", estate.cluster)
+    assert len(learnt) == handed.PARTS
+    assert learnt[0] == "opensesame-4711"
+
+
 def test_where_builds_are_given_no_secrets_asking_for_one_is_refused() -> None:
     world = World()
     secret(world)
