@@ -4,7 +4,7 @@ Called by `targets.py`. Version 0.4.1 of the specification, in the structured mo
 (https://github.com/cdevents/spec, `cloudevents-binding.md`): what its SDKs read. Pure, but for the moment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +18,8 @@ from knative_lambda.schemas.redaction import redacted
 
 VERSION, OF_TYPE = "0.4.1", "0.2.0"
 """Of the specification, and in it of each type of event that is sent here."""
-CHANGES: Mapping[str, str] = {"deployed": "deployed", "upgraded": "upgraded", "rolledback": "rolledback"}
-"""What is told of a function that is ready, by the notification's `change`; else that it can be used: ``published``."""
+CHANGES = frozenset({"deployed", "upgraded", "rolledback"})
+"""What is told of a function that is ready, as the notification's `change`; else that it can be used: ``published``."""
 
 
 def told(note: Object, tenant: str, name: str) -> list[CloudEvent]:
@@ -52,9 +52,9 @@ def _sayings(note: Object, tenant: str, name: str) -> Iterator[tuple[str, str, O
     elif kind in (types.BUILD_FAILED, types.BUILD_CANCELLED):
         yield "build.finished", data["build"], {}
     elif kind == types.FUNCTION_READY:
-        change = CHANGES.get(data.get("change", ""))
-        content = {**environment, "artifactId": purl(data["image"])} if change else environment
-        yield f"service.{change or 'published'}", f"{tenant}/{name}", content
+        change = data.get("change") if data.get("change") in CHANGES else "published"
+        content = environment if change == "published" else {**environment, "artifactId": purl(data["image"])}
+        yield f"service.{change}", f"{tenant}/{name}", content
     elif kind == types.FUNCTION_DELETED:
         yield "service.removed", f"{tenant}/{name}", environment
 
