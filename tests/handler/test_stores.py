@@ -1,6 +1,8 @@
 """Tenants with a store of their own: all that they keep lies there, and a store that is away stops nobody else."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from support.world import PYTHON, START, World
 from knative_lambda.builds import record
 from knative_lambda.builds.builder import Attempt, Ended
 from knative_lambda.deploy.cluster import FUNCTION
-from knative_lambda.handler import settings, stores
+from knative_lambda.handler import settings, stores, wire
 from knative_lambda.handler.guards import Hooks
+from knative_lambda.handler.settings import Settings
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Refused, Temporary, Unavailable
 from knative_lambda.schemas.guard import Switches
@@ -235,3 +238,49 @@ def test_the_settings_are_read_and_checked() -> None:
     assert [given.store_of(tenant) for tenant in ("acme", "other")] == ["s3://acme-own", "s3://all"]
     with pytest.raises(settings.BadSettings, match="TENANT_STORES: acme: url is missing"):
         settings.read({"KNATIVE_LAMBDA_TENANT_STORES": '{"acme": {}}'})
+
+
+KUBECONFIG = {
+    "current-context": "none",
+    "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "none", "user": {}}],
+}
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a cluster named that is not there; return a folder."""
+    (tmp_path / "kubeconfig").write_text(json.dumps(KUBECONFIG))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    return tmp_path
+
+
+def service(folder: Path, **given: Any) -> wire.Service:
+    """Return the service as it is joined on a cluster, of which nothing is asked here."""
+    needed = {"python_base": "r.test/python:1", "node_base": "r.test/node:1", "kaniko_image": "k", "fetch_image": "f"}
+    whole = Settings(tenants=("acme", "other"), store_url=f"file://{folder}/all", registry="r.test", **needed)
+    return wire.service(replace(whole, **given), wire.Listeners())[0]
+
+
+def test_the_service_is_joined_with_them(nowhere: Path) -> None:
+    """All of it sees one store, and one registry; what is away of a tenant's is no word about the product's health."""
+    away = {"prefix": "127.0.0.1:1"}
+    joined = service(
+        nowhere,
+        tenant_stores={"acme": {"url": f"file://{nowhere}/own"}},
+        tenant_registries={"acme": away},
+    )
+    for tenant in ("acme", "other"):
+        joined.product.workshop.store.put(keys.log(tenant, "hello", "x-1"), b"x")
+    assert [path.name for path in (nowhere / "own" / "logs").iterdir()] == ["acme"]
+    assert [path.name for path in (nowhere / "all" / "logs").iterdir()] == ["other"]
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            joined.product.workshop.registry.digest("127.0.0.1:1/acme/hello:1")
+    assert set(joined.dependencies().values()) == {"closed"}
+
+
+def test_an_url_that_is_none_stops_the_start_and_names_its_tenant(nowhere: Path) -> None:
+    with pytest.raises(settings.BadSettings, match=r"TENANT_STORES: acme: .*scheme 'ftp'"):
+        service(nowhere, tenant_stores={"acme": {"url": "ftp://x"}})
