@@ -35,7 +35,7 @@ e2e: $(VENV)/.ready ## the same story on a real cluster, which this starts (as r
 
 .PHONY: e2e-security
 e2e-security: $(VENV)/.ready ## what strangers get on a real cluster: hostile builds and functions, one tenant at another, forged events
-	@TOKENS=1 STORIES=tests/e2e/security tests/e2e/run.sh
+	@POLICIES=1 TOKENS=1 STORIES=tests/e2e/security tests/e2e/run.sh
 
 .PHONY: e2e-faults
 e2e-faults: $(VENV)/.ready ## faults on a real cluster while events come, and a table of what was lost and what was done twice

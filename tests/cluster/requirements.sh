@@ -22,9 +22,8 @@ for folder in "$CLUSTER_CACHE" "$CLUSTER_RUN"; do
 done
 
 packages=(ca-certificates conntrack containerd containernetworking-plugins curl debootstrap docker-registry
-  etcd-server iproute2 iptables openssl procps prometheus runc)
+  etcd-server iproute2 ipset iptables openssl procps prometheus runc)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
-[ -z "${CLUSTER_POLICIES:-}" ] || packages+=(ipset)
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=()
 for package in "${packages[@]}"; do installed "$package" || missing+=("$package"); done

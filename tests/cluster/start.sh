@@ -153,11 +153,6 @@ launch kubelet "$BIN/kubelet" --config="$run/kubelet.yaml" --kubeconfig="$run/ku
   --node-ip=$NODE_IP --root-dir="$run/kubelet"
 launch kube-proxy "$BIN/kube-proxy" --kubeconfig="$run/kube-proxy.conf" --proxy-mode=iptables \
   --cluster-cidr=10.244.0.0/16 --hostname-override=node1
-if [ -n "${CLUSTER_POLICIES:-}" ]; then # of kube-router, what enforces NetworkPolicies alone
-  sysctl -qw net.bridge.bridge-nf-call-iptables=1 # also for what Pods send each other over the bridge
-  launch kube-router "$BIN/kube-router" --kubeconfig="$KUBECONFIG" --hostname-override=node1 --service-cluster-ip-range=10.96.0.0/16 \
-    --run-firewall --run-router=false --run-service-proxy=false --enable-cni=false --health-port=0
-fi
 await 10 kubelet curl -fs http://127.0.0.1:10248/healthz
 await 60 kubelet sh -c 'kubectl get node node1 | grep -q " Ready"'
 
@@ -185,4 +180,5 @@ export TINY_EXECUTOR=$TINY_EXECUTOR
 export CLUSTER_POLICIES=${CLUSTER_POLICIES:-}
 E
 mv "$run/env.new" "$run/env"
+[ -z "${CLUSTER_POLICIES:-}" ] || "$HERE/policies.sh" on
 say "ready: . $run/env"

@@ -17,7 +17,7 @@ NEEDED = ("KUBECONFIG", "BROKER_INGRESS", "REGISTRY", "PYTHON_BASE")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Ask what all stories did once all were told; and before that, last of all, let Knative ask who comes.
 
-    It gives the sources' account a right of its own then, to make tokens, and leaves it there.
+    It gives the sources' account a right of its own then, to make tokens.
     """
     items.sort(key=lambda item: item.path.name == "test_oidc.py")
     items.sort(key=lambda item: item.name.startswith("test_the_effects_on_a_real_cluster_are_those_on_record"))

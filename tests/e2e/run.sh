@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # The main path on a real cluster: brings the cluster up (root), installs the product on it, and tells its story.
 # `make e2e` calls this; arguments go to pytest, such as `-k ledger`. Takes STORIES, folders
-# and files (tests/e2e), SIGNED (images bear signatures), and TOKENS (each build pushes with a token of its own).
+# and files (tests/e2e), SIGNED (images bear signatures), TOKENS (each build pushes with a token of its own), and POLICIES
+# (NetworkPolicies are enforced for as long as this takes; kind's network does what it does).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tests/cluster/cluster.sh up
 . tests/cluster/env.sh
+values=$(mktemp)
+trap 'rm -f "$values"' EXIT
+if [ -n "${POLICIES:-}" ] && [ -z "${CLUSTER_POLICIES:-}" ] && [ ! -f "$CLUSTER_RUN/kind" ]; then
+  trap 'rm -f "$values"; tests/cluster/cluster.sh policies off' EXIT
+  tests/cluster/cluster.sh policies on
+fi
 set -a # what the tests need to know of the cluster
 # shellcheck source=/dev/null
 . "$CLUSTER_RUN/env"
@@ -36,17 +43,14 @@ if [ -z "${STORIES:-}" ]; then # a webhook, beside the cluster, is told of all; 
   HOOK_SECRET=whsec_$(openssl rand -base64 32)
   export HOOK_SECRET HOOK_PORT=9477
   give generic webhooks --from-literal=e2e="$HOOK_SECRET"
-  told="notifications: {cdevents: true, webhooks: {e2e: {url: \"http://10.99.0.1:$HOOK_PORT/\"}}, keysSecret: webhooks, giveUpSeconds: 600}
-reach: {allowed: [10.99.0.1]}"
+  told="notifications: {cdevents: true, webhooks: {e2e: {url: \"http://10.99.0.1:$HOOK_PORT/\"}}, keysSecret: webhooks, giveUpSeconds: 600}"
 fi
-values=$(mktemp)
-trap 'rm -f "$values"' EXIT
 cat >"$values" <<Y
 $signed
 $tokens
 $told
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
-reach: {allowed: [10.99.0.1]} # where a story has a private package index
+reach: {allowed: [10.99.0.1]} # where the webhook listens, and a story has a private package index
 builds: {secrets: true, mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 people: # whom the stories of tests/e2e/security are about
 $(for tenant in $TENANTS; do echo "  $tenant: {users: ['system:serviceaccount:$tenant:e2e-alice', 'system:serviceaccount:$tenant:e2e-bob']}"; done)

@@ -39,7 +39,7 @@ PODS = (
 """Addresses of Pods, which are known when they run."""
 Knocked = dict[str, str]
 pytestmark = pytest.mark.skipif(
-    not os.environ.get("CLUSTER_POLICIES"), reason="nothing enforces NetworkPolicies: CLUSTER_POLICIES=1 make cluster"
+    not os.environ.get("CLUSTER_POLICIES"), reason="nothing enforces NetworkPolicies: POLICIES=1 tests/e2e/run.sh"
 )
 
 

@@ -24,6 +24,7 @@ from knative_lambda.schemas import types
 RELEASE = "knative-lambda"
 CHART = "deploy/charts/knative-lambda"
 NAME = "oidc"
+SOURCES = ("builds", "functions", "letters")
 SOURCE = {"inline": {"main.py": "def handle(event, context):\n    return {'n': 1}\n"}}
 ON = {
     "receiver.access.events": ["oidc"],
@@ -103,6 +104,22 @@ def remove_letters(live: Live) -> None:
                 live.cluster.delete(DEAD_LETTER, namespace, found["metadata"]["name"])
 
 
+def leave_nothing() -> None:
+    """Take away what Knative leaves, or nobody could turn identities on a second time.
+
+    Policies, without whose removal channels take no subscriber; the sources' rights; and tokens of accounts that are
+    gone, which its parts remember for an hour, though the accounts that come in their place have the same names.
+    """
+    kubectl("delete", "eventpolicies", "-A", "-l", "eventing.knative.dev/broker-kind=Broker")
+    for kind in ("role", "rolebinding"):
+        kubectl("delete", kind, "-n", PRODUCT, *(f"{source}-create-oidc-token" for source in SOURCES))
+    parts = ["-n", "knative-eventing", "deployment/mt-broker-filter", "deployment/imc-dispatcher"]
+    kubectl("rollout", "restart", *parts)
+    for part in parts[2:]:
+        done = kubectl("rollout", "status", *parts[:2], part, "--timeout=90s")
+        assert done.returncode == 0, done.stderr
+
+
 @dataclass(frozen=True)
 class Before:
     """What was answered when nobody was asked."""
@@ -142,6 +159,7 @@ def before(live: Live) -> Iterator[Before]:
         helm("rollback", RELEASE, str(revision))
         feature("disabled")
         within(120, "nobody is asked any more", lambda: not unready(asked=False), every=2)
+        leave_nothing()
         live.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": NAME})
         remove_letters(live)
         forget(live)
