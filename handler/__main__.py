@@ -61,7 +61,8 @@ def receiver(settings: Settings) -> None:
         metrics.serve(settings.metrics_port, _readers(settings, service.access.reviews))
         draining = partial(state.__contains__, "draining")
         listening = [metrics.handled]
-        return create_app(service, HttpSettings(), draining=draining, listeners=listening, porter=porter, spans=spans)
+        decided = HttpSettings(page=settings.page)
+        return create_app(service, decided, draining=draining, listeners=listening, porter=porter, spans=spans)
 
     def stopped() -> None:
         end = time.monotonic() + FAREWELL

@@ -3,23 +3,17 @@
 Called by `__main__.py`, `dev.py` (or a test) with what lies behind the door. Flask is imported here for the receiver.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from flask import Flask, Response
 
-from knative_lambda.handler import correlation, health, problems, requests
+from knative_lambda.handler import correlation, health, requests
 from knative_lambda.handler.api import entry
 from knative_lambda.handler.arrivals import Arrivals
 from knative_lambda.handler.door import Door, HttpSettings, Listener
 from knative_lambda.handler.porter import Porter
-from knative_lambda.handler.problems import Problem
 from knative_lambda.handler.spans import Spans
-from knative_lambda.schemas.errors import ProductError
-
-log = logging.getLogger(__name__)
 
 
 def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on there
@@ -47,6 +41,10 @@ def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on the
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
     health.add(app, door.dependencies, draining)
     entry.add(app, door, settings, listeners=listeners, porter=porter, spans=spans)
+    if settings.page:
+        from knative_lambda.handler.page import paths  # noqa: PLC0415 - for the first event nobody needs it
+
+        paths.add(app, door, settings.limits, porter)
     return app
 
 
@@ -56,13 +54,4 @@ def _call_when_sent(then: Callable[[], None], response: Response) -> Response:
 
 
 def _failed(error: Exception) -> Response:
-    """Answer what no view has answered: an unknown path or method, a dependency that is away, a bug."""
-    if isinstance(error, HTTPException) and error.code is not None:
-        headers = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
-        slug = error.name.lower().replace(" ", "-")
-        return requests.answer(Problem(error.code, slug, error.name, error.description or "", headers=headers))
-    problem = problems.of(error)
-    bug = not isinstance(error, ProductError)
-    fields = requests.fields() | {"path": request.path, "status": problem.status, "why": "" if bug else str(error)}
-    log.log(logging.ERROR if bug else logging.WARNING, "not answered", extra={"fields": fields}, exc_info=bug and error)
-    return requests.answer(problem)
+    return requests.answer(requests.failed(error))

@@ -133,7 +133,7 @@ class Embedded:
 
     def app(self, draining: Callable[[], bool]) -> Flask:
         """Return the receiver, with the Brokers and the functions beside it."""
-        app = create_app(self.service, HttpSettings(), draining=draining)
+        app = create_app(self.service, HttpSettings(page=True), draining=draining)
         app.before_request(_turn_away)
         neighbours = Neighbours(self.cluster, self.eventing, self.serving)
         app.add_url_rule("/<namespace>/<broker>", view_func=neighbours.publish, methods=["POST"])

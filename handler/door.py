@@ -46,3 +46,5 @@ class HttpSettings:
     """What a request may hold."""
     deprecated: Mapping[str, Deprecated] = field(default_factory=lambda: DEPRECATED)
     """What of ``/v1`` is about to go, by `operationId`."""
+    page: bool = False
+    """Whether there is a page under ``/ui``."""

@@ -36,6 +36,10 @@ class Records:
         found = self.product.cluster.get(kind, namespace, name) if self.has(kind, namespace) else None
         return states.shown(kind, found) if found else None
 
+    def namespaces(self) -> list[str]:
+        """Return the tenants that the settings name, in order, and the product's own."""
+        return [*sorted(self.product.settings.tenants), self.product.settings.namespace]
+
     def now(self) -> datetime:
         """Return the product's time."""
         return self.product.now()

@@ -61,7 +61,7 @@ def add(app: Flask, way: Way) -> None:
         if read is None:
             raise NotFound("The records under /v1 are not enabled here.")
         way.let_in(Operation(verbs, resource, tenant, name))
-        if not _LABEL.fullmatch(tenant) or not _LABEL.fullmatch(name or tenant):
+        if not is_label(tenant) or not is_label(name or tenant):
             raise NotFound("There is nothing of that name.")
         return read
 
@@ -95,10 +95,15 @@ def add(app: Flask, way: Way) -> None:
         return watching.function(read, tenant, name)
 
 
+def is_label(name: str) -> bool:
+    """Say whether a tenant, or any thing that is shown here, may be called so."""
+    return _LABEL.fullmatch(name) is not None
+
+
 def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:
     """Answer a page of a kind; with a name, of what belongs to the function of that name."""
     read = ask(("list",), kind.plural, tenant)
-    if not _LABEL.fullmatch(name or tenant):
+    if not is_label(name or tenant):
         raise NotFound("There is nothing of that name.")
     wanted = Wanted.of(kind, request.args, LISTED[kind])
     if name:
@@ -118,7 +123,7 @@ def _get(ask: Ask, kind: Kind, tenant: str, name: str) -> Response:
 def _act(way: Way, ask: Ask, action: Action, tenant: str, name: str) -> Response:
     """Make an action into its event, let that be handled, and answer what there is then, and where to look."""
     read = ask(action.verbs, FUNCTION.plural, tenant, "" if action.kind == BUILD else name)
-    if not _LABEL.fullmatch(name):
+    if not is_label(name):
         raise NotFound("There is nothing of that name.")
     _found(read.has(action.kind, tenant) or None, f"tenant {tenant}")
     said = actions.said(way.body(), way.limits)

@@ -4,10 +4,12 @@ Called by `app.py`, `arrivals.py` and `api/entry.py`; kept in Flask's `g`, which
 """
 
 import json
+import logging
 from functools import cache, partial
 from typing import Any
 
 from flask import Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from knative_lambda.handler import bodies, problems
 from knative_lambda.handler.access.caller import Attempt, Caller
@@ -15,7 +17,10 @@ from knative_lambda.handler.access.entrance import Entrance
 from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.porter import Answered
 from knative_lambda.handler.problems import Problem
+from knative_lambda.schemas.errors import ProductError
 from knative_lambda.schemas.redaction import redacted
+
+log = logging.getLogger(__name__)
 
 
 def attempt(limits: Limits) -> Attempt:
@@ -40,6 +45,22 @@ def fields() -> dict[str, Any]:
 def ended(status: int, reason: str = "") -> Answered:
     """Return how the request ended, for the audit trail."""
     return Answered(status, reason, g.get("caller", ""), g.correlation_id)
+
+
+def failed(error: Exception) -> Problem:
+    """Return the problem of what no view has answered: an unknown path or method, a dependency that is away, a bug.
+
+    What is none of whoever asks is logged.
+    """
+    if isinstance(error, HTTPException) and error.code is not None:
+        headers = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
+        slug = error.name.lower().replace(" ", "-")
+        return Problem(error.code, slug, error.name, error.description or "", headers=headers)
+    problem = problems.of(error)
+    bug = not isinstance(error, ProductError)
+    told = fields() | {"path": request.path, "status": problem.status, "why": "" if bug else str(error)}
+    log.log(logging.ERROR if bug else logging.WARNING, "not answered", extra={"fields": told}, exc_info=bug and error)
+    return problem
 
 
 def answer(problem: Problem) -> Response:

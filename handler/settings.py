@@ -266,6 +266,8 @@ class Settings:
     """The tenant of functions that senders of the older families name by two ids; "" refuses them."""
     api: bool = False
     """Serve the read model under ``/v1``."""
+    page: bool = False
+    """Serve a page of it under ``/ui``, to browsers; see `docs/page.md`."""
     access_events: tuple[str, ...] = ("none",)
     """How senders of events may say who they are; what a request says something in counts.
 
@@ -338,6 +340,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         faults.append(f"{PREFIX}WEBHOOK_KEYS: is not set, and webhooks need it")
     if "hmac" in values.get("access_events", ()) and not values.get("access_keys"):
         faults.append(f"{PREFIX}ACCESS_KEYS: is not set, and hmac needs it")
+    if values.get("page") and not values.get("api"):
+        faults.append(f"{PREFIX}API: is not true, and the page shows what that serves")
     if faults:
         raise BadSettings("\n".join(faults))
     return Settings(**values)

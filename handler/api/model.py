@@ -3,6 +3,7 @@
 Implemented by `read.py`; asked by `records.py`, `actions.py` and `watching.py`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ class ReadModel(Protocol):
 
     def has(self, kind: Kind, namespace: str) -> bool:
         """Say whether there may be objects of that kind in a namespace: whether it is a tenant's."""
+
+    def namespaces(self) -> Sequence[str]:
+        """Return the tenants by name and, as the last, the product's own namespace, which has dead letters alone."""
 
     def now(self) -> datetime:
         """Return the product's time."""

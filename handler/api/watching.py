@@ -31,9 +31,12 @@ class Watching:
         self._builds: Looks[Look] = Looks()
         self._functions: Looks[Object] = Looks()
 
-    def build(self, read: ReadModel, tenant: str, name: str) -> Response:
-        """Answer what is new of a Build; 204, at which a watcher stops, where all was told and it has ended."""
-        at = Place.of(_last())
+    def build(self, read: ReadModel, tenant: str, name: str, after: str = "") -> Response:
+        """Answer what is new of a Build; 204, at which a watcher stops, where all was told and it has ended.
+
+        Who comes for the first time may know of a place that was told `after` another way.
+        """
+        at = Place.of(_last() or after)
         if at.is_over:
             return Response(status=204)
         is_known, seen, again = self._builds.of((tenant, name), lambda before: read.look(tenant, name, before))

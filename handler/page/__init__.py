@@ -1,0 +1,1 @@
+"""The status page under ``/ui``: what ``/v1`` knows, for whoever looks with a browser. It changes nothing."""
