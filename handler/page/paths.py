@@ -25,7 +25,7 @@ from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api import live, states
 from knative_lambda.handler.api.live import Look, Place
 from knative_lambda.handler.api.model import ReadModel
-from knative_lambda.handler.api.pages import Wanted
+from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.api.watching import Watching
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.door import Door
@@ -102,7 +102,7 @@ class Page:
 
     def overview(self, tenant: str) -> Response:
         """Show the beginning of each list that whoever asks may see; one of them there must be."""
-        parts, denied = [], list[Denied]()
+        parts, denied = list[tuple[Kind, Part | None]](), list[Denied]()
         for kind in SHOWN:
             try:
                 read = self._ask("list", kind, tenant)
@@ -215,7 +215,7 @@ class Page:
         wanted = Wanted(labels={names.FUNCTION_LABEL: name}, sort=records.LISTED[BUILD], limit=SOME)
         return self._table(BUILD, read.page(BUILD, tenant, wanted))
 
-    def _table(self, kind: Kind, part: Any) -> "Table":
+    def _table(self, kind: Kind, part: Part | None) -> "Table":
         items = [SHOWN[kind](body) for body in part.items] if part else []
         return Table(kind.plural, TITLES[kind], items, part.after if part else "", is_allowed=part is not None)
 
