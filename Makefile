@@ -20,6 +20,11 @@ $(VENV)/.ready: deploy/requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.PHONY: pictures
+pictures: $(VENV)/.ready ## make the pictures of docs/page.md anew, with Chromium (installed where it is missing)
+	@tests/page/requirements.sh
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python tests/page/shots.py
+
 .PHONY: demo
 demo: $(VENV)/.ready ## the main job on this machine, without a cluster: functions built, called, replaced, removed
 	@$(BIN)/python -m knative_lambda.client.demo

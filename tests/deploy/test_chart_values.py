@@ -48,6 +48,7 @@ from support.chart import CHART, REQUIRED, refusal
         ({"supply": {"verify": False}}, "/supply/verify"),
         ({"supply": {"sign": True}}, "supply.keysSecret: name the Secret"),
         ({"supply": {"verify": "own"}}, "supply.keysSecret: name the Secret"),
+        ({"receiver": {"page": True}}, "receiver.page: it shows what receiver.api serves"),
         ({"networkPolicies": {"enabled": 1}}, "/networkPolicies/enabled"),
     ],
 )

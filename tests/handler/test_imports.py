@@ -91,4 +91,5 @@ def test_what_is_loaded_before_the_first_event_is_listed_here_and_no_more(loaded
     tops = {name.partition(".")[0] for name in loaded}
     assert {top for top in tops if top not in sys.stdlib_module_names and not top.startswith("_")} <= {*PACKAGES}
     assert tops.isdisjoint(HEAVY)
+    assert not [name for name in loaded if name.startswith("knative_lambda.handler.page")], "which is not on"
     assert len(loaded) <= MODULES, "some came in with a package that was here before"

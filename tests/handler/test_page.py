@@ -136,7 +136,7 @@ def test_a_build_has_its_log_and_the_rest_of_it_comes_by_events(at: Looked) -> N
     name = at.world.build()["metadata"]["name"]
     at.world.builder.logs[at.world.attempt()] = b"one\ntwo\nthr"
     body = at.body(f"/ui/acme/builds/{name}")
-    assert re.findall("<li>(.*)</li>\n", body.partition('id="log"')[2].partition("</ol>")[0]) == ["one", "two"]
+    assert re.findall("<div>(.*)</div>\n", body.partition('id="log"')[2].partition("</section>")[0]) == ["one", "two"]
     [events] = re.findall('data-events="([^"]*)"', body)
     at.world.builder.logs[at.world.attempt()] += b"ee\n"
     told = at.body("/ui/acme/builds/" + events.partition("/builds/")[2])
@@ -157,8 +157,8 @@ def test_of_a_long_log_the_end_is_shown_and_it_says_so(at: Looked) -> None:
     at.world.builder.logs[at.world.attempt()] = b"".join(b"line %d\n" % number for number in range(2500))
     body = at.body(f"/ui/acme/builds/{at.world.build()['metadata']['name']}")
     assert "The first 500 lines are left out." in body
-    assert "<li>line 499</li>" not in body
-    assert "<li>line 500</li>" in body
+    assert "<div>line 499</div>" not in body
+    assert "<div>line 500</div>" in body
 
 
 def test_a_dead_letter_has_its_event_whole(full: Looked) -> None:
@@ -252,7 +252,7 @@ def test_nothing_that_a_stranger_wrote_becomes_a_part_of_the_page(at: Looked) ->
         "&lt;script&gt;alert(1)&lt;/script&gt; red \\u202egnp.exe\\u202c &amp; &#34;quoted&#34; {{ 1234 * 4321 }}"
         in log
     )
-    assert "<li>100%</li>" in log
+    assert "<div>100%</div>" in log
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ function follow() {
   const events = new EventSource(log.dataset.events);
   const add = (text, kind) => {
     const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    const line = document.createElement("li");
+    const line = document.createElement("div");
     line.textContent = text;
     line.className = kind;
     log.append(line);

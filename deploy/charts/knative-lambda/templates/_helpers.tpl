@@ -132,6 +132,8 @@ subjects:
 {{- fail "eventing.senders: they are asked for where receiver.access.events has oidc" -}}
 {{- else if and (has "none" .Values.receiver.access.api) (gt (len .Values.receiver.access.api) 1) -}}
 {{- fail "receiver.access.api: none stands alone: who is not asked needs no other way" -}}
+{{- else if and .Values.receiver.page (not .Values.receiver.api) -}}
+{{- fail "receiver.page: it shows what receiver.api serves, which is false" -}}
 {{- end -}}
 {{- with .Values.receiver.legacyTenant -}}
 {{- if not (has . $.Values.tenants) -}}

@@ -116,6 +116,7 @@ KNATIVE_LAMBDA_DELIVERY_BACKOFF_POLICY: {{ .Values.functions.delivery.backoffPol
 KNATIVE_LAMBDA_DELIVERY_BACKOFF_DELAY: {{ .Values.functions.delivery.backoffDelay }}
 KNATIVE_LAMBDA_LEGACY_TENANT: {{ .Values.receiver.legacyTenant | quote }}
 KNATIVE_LAMBDA_API: {{ .Values.receiver.api }}
+KNATIVE_LAMBDA_PAGE: {{ .Values.receiver.page }}
 KNATIVE_LAMBDA_ACCESS_EVENTS: {{ join "," .Values.receiver.access.events | quote }}
 KNATIVE_LAMBDA_ACCESS_API: {{ join "," .Values.receiver.access.api | quote }}
 KNATIVE_LAMBDA_ACCESS_AUDIENCE: {{ .Values.receiver.access.audience | quote }}
