@@ -16,7 +16,12 @@ from knative_lambda.deploy.conditions import condition
 
 LATELY = timedelta(hours=1)
 """What has ended within this is counted as ended; `expiry.SETTLED` keeps it for as long."""
-USERS = frozenset({"BuildFailed", "OOMKilled", "NoOutput", "DeadlineExceeded", "SourceRefused"})
+USERS = frozenset(
+    {
+        *("BuildFailed", "DeadlineExceeded", "DependenciesFailed", "NoOutput", "OOMKilled"),
+        *("RuntimeNotSupported", "SecretMissing", "SourceRefused"),
+    }
+)
 """Reasons of failures that are the user's own."""
 REASONS = USERS | {
     *("Built", "BuiltOutside", "Reused", "Superseded", "Cancelled", "FunctionDeleted"),

@@ -1,12 +1,15 @@
 """The census: outcomes are counted from the records, so that no pod that dies takes a number with it."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from support.world import World
 
+from knative_lambda.builds import settle
 from knative_lambda.builds.builder import Ended
 from knative_lambda.handler.census import Census
 from knative_lambda.handler.metrics_census import TENANTS, CensusMetrics
@@ -57,6 +60,27 @@ def test_each_end_is_counted_once_whatever_pods_have_died_since_and_however_ofte
     another_pod(world)
     assert value(world, "builds_ended", phase="Succeeded", reason="Built", builder="kaniko", whose="") is None
     assert value(world, "builds", phase="Succeeded", reason="Built", builder="kaniko") == 1
+
+
+def users() -> set[str]:
+    """Return each reason that a builder gives for what it calls the user's failure."""
+    sources = [path.read_text("utf-8") for path in Path(settle.__file__).parent.glob("*.py")]
+    found = {reason for source in sources for reason in re.findall(r'\("?user"?, "(\w+)"\)', source)}
+    found |= {reason for source in sources for reason in re.findall(r'Ended\([^()]*"user", "(\w+)"', source)}
+    return found | {"DependenciesFailed", settle.LATE}
+
+
+@pytest.mark.parametrize("reason", sorted(users()))
+def test_what_a_builder_calls_the_users_failure_pages_no_platform(reason: str) -> None:
+    world = World()
+    world.start()
+    world.fail(Ended(1, "user", reason, "theirs"))
+    world.tick()
+    assert value(world, "builds_ended", phase="Failed", reason=reason, builder="kaniko", whose="user") == 1
+
+
+def test_the_reasons_of_builders_are_found() -> None:
+    assert {"SecretMissing", "BuildFailed", "RuntimeNotSupported", "SourceRefused", "NoOutput"} <= users()
 
 
 def test_the_steps_of_a_build_took_what_its_record_says() -> None:
