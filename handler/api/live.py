@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from knative_lambda.builds import record
@@ -21,7 +22,9 @@ from knative_lambda.storage import keys
 
 TELLING = 1024
 """Bytes before a place by which it is found again in a log of which only the end is left."""
-_PLACE = re.compile(r"([A-Za-z0-9]{0,64})\.([0-9]{1,3})\.([0-9]{1,9})\.([0-9a-f]{8})\.(end)?", re.ASCII)
+CANDIDATES = 10_000
+"""Lines that are looked at for a place: a log of short ones, and a place of somebody's own making, cost no more."""
+_PLACE = re.compile(r"([A-Za-z0-9]{0,64})\.([0-9]{1,3})\.([0-9]{1,9})\.([0-9a-f]{8})\.(end|gap)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,16 @@ class Place:
     mark: int = 0
     """The checksum of the last of these."""
     is_over: bool = False
+    is_unsure: bool = False
+    """Whether it has been told that lines like the last of these come again in the log."""
 
     def __str__(self) -> str:
         """Return the id of the event that this is the place after."""
-        return f"{self.version}.{self.attempt}.{self.offset}.{self.mark:08x}.{'end' if self.is_over else ''}"
+        return f"{self.version}.{self.attempt}.{self.offset}.{self.mark:08x}.{self._word}"
+
+    @property
+    def _word(self) -> str:
+        return "end" if self.is_over else "gap" if self.is_unsure else ""
 
     @classmethod
     def of(cls, text: str) -> "Place":
@@ -91,7 +100,7 @@ class Place:
         found = _PLACE.fullmatch(text)
         if found is None:
             raise Refused.because("Last-Event-ID", "no event here has this id")
-        return cls(found[1], int(found[2]), int(found[3]), int(found[4], 16), found[5] is not None)
+        return cls(found[1], int(found[2]), int(found[3]), int(found[4], 16), found[5] == "end", found[5] == "gap")
 
 
 @dataclass(frozen=True)
@@ -123,9 +132,12 @@ def told(seen: Look, at: Place) -> Iterator[Told]:
 def _lines(seen: Look, at: Place) -> Iterator[Told]:
     for number in range(max(1, at.attempt), seen.attempt + 1) if not at.is_over else ():
         if number != at.attempt:
-            at = replace(at, attempt=number, offset=0, mark=0)
+            at = replace(at, attempt=number, offset=0, mark=0, is_unsure=False)
         text, has_ended = seen.logs.get(number, b""), seen.has_ended(number)
-        begin = _found(text, at)
+        begin, *others = [*islice(_matches(text, at), 2)] or [None]
+        if others and len(text) >= LOG_KEPT and not at.is_unsure:
+            at = replace(at, is_unsure=True)
+            yield Told("gap", {"attempt": number, "message": "lines repeat here: some may not be shown"}, at)
         if begin is None:
             if len(text) < at.offset and not has_ended:  # less than there was: it could not be read whole
                 return
@@ -134,7 +146,7 @@ def _lines(seen: Look, at: Place) -> Iterator[Told]:
                 yield Told("gap", {"attempt": number, "message": "lines before this were dropped"}, at)
         for end in _ends(text, begin, is_whole=has_ended):
             line = text[begin:end].decode(errors="replace").rstrip("\r\n")
-            begin, at = end, replace(at, offset=end, mark=_mark(text, end))
+            begin, at = end, replace(at, offset=end, mark=_mark(text, end), is_unsure=False)
             yield Told("log", {"attempt": number, "line": line}, at)
         if not has_ended:
             return
@@ -149,16 +161,21 @@ def _ends(text: bytes, begin: int, *, is_whole: bool) -> Iterator[int]:
         yield len(text)
 
 
-def _found(text: bytes, at: Place) -> int | None:
-    """Return where a place is in a log: where it was, or further to the front where its beginning was dropped."""
+def _matches(text: bytes, at: Place) -> Iterator[int]:
+    """Yield where a place may be in a log: where it was, or further to the front where its beginning was dropped.
+
+    Several are as likely where lines repeat, and something was dropped.
+    """
     if _mark(text, at.offset) == at.mark and at.offset <= len(text):
-        return at.offset
+        yield at.offset
     end = min(at.offset, len(text))
-    while end := text.rfind(b"\n", 0, end) + 1:
-        if end > min(at.offset, TELLING) - 1 and _mark(text, end) == at.mark:
-            return end
+    for _ in range(CANDIDATES):
+        end = text.rfind(b"\n", 0, end) + 1
+        if not end or end < min(at.offset, TELLING):
+            return
+        if end != at.offset and _mark(text, end) == at.mark:
+            yield end
         end -= 1
-    return None
 
 
 def _mark(text: bytes, end: int) -> int:

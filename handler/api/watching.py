@@ -5,17 +5,19 @@ answer would hold a thread of this process, and a place in the pod's concurrency
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
-from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.handler.api import live
 from knative_lambda.handler.api.live import Look, Place, Told
 from knative_lambda.handler.api.looks import Looks
 from knative_lambda.handler.api.model import ReadModel
+from knative_lambda.handler.api.pages import Wanted
+from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Refused
 
 MOST = 256 * 1024
@@ -57,6 +59,7 @@ class Watching:
         if now != version:
             events.append(Told("function", live.function(body), at))
         if build != wanted and (not build or at.is_over or not self._is_there(read, tenant, build)):
+            events += _missed(read, body, build, at)
             build, at = wanted, Place()
         if build:
             _, seen, later = self._builds.of((tenant, build), lambda before: read.look(tenant, build, before))
@@ -67,6 +70,22 @@ class Watching:
     def _is_there(self, read: ReadModel, tenant: str, build: str) -> bool:
         is_known, seen, _ = self._builds.of((tenant, build), lambda before: read.look(tenant, build, before))
         return not is_known or seen is not None
+
+
+def _missed(read: ReadModel, function: Object, build: str, at: Place) -> Iterator[Told]:
+    """Yield that there were Builds between one that was told to its end, and the newest, where there were any."""
+    tenant, name = function["metadata"]["namespace"], function["metadata"]["name"]
+    told = read.get(BUILD, tenant, build) if at.is_over else None
+    listed = told and read.page(BUILD, tenant, Wanted({names.FUNCTION_LABEL: name}, sort="-created"))
+    if not told or not listed:
+        return
+    since, newest = told["metadata"]["creationTimestamp"], function["status"]["latestBuild"]
+    known = {build, newest}
+    made = [one["metadata"] for one in listed.items if one["metadata"]["name"] not in known]
+    between = sorted(meta["name"] for meta in made if meta["creationTimestamp"] > since)
+    if between:
+        message = f"other builds came meanwhile, which may not be shown: {', '.join(between)}"
+        yield Told("gap", {"attempt": 0, "message": message}, at)
 
 
 def _last() -> str:

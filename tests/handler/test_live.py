@@ -137,6 +137,40 @@ def test_of_a_log_that_is_too_long_each_line_that_is_left_comes_once(pods: Pods)
     assert [kind for kind, _ in watcher.events].count("gap") == 1, "what nobody can know any more is said to be lost"
 
 
+def test_where_lines_repeat_and_some_were_dropped_it_is_said_once_that_some_may_be_missing(pods: Pods) -> None:
+    pods.world.start()
+    watcher = pods.build()
+    pods.says("again\n" * (LOG_KEPT // 6 + 10))
+    while watcher.ask():
+        pass
+    watcher.events.clear()
+    pods.says("again\n" * 100)
+    assert watcher.ask() in ([], ["gap"]), "it may have been said before"
+    for _ in range(3):
+        assert watcher.ask() == []
+    assert watcher.last.endswith(".gap")
+    pods.says("another\n")
+    assert watcher.ask()[-1] == "log"
+    assert watcher.lines[-1] == "another"
+
+
+def test_a_place_of_ones_own_making_costs_a_few_lines_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = list[int]()
+    mark = live._mark
+    monkeypatch.setattr(live, "_mark", lambda text, end: looked.append(end) or mark(text, end))  # type: ignore[func-returns-value]
+    assert list(live._matches(b"\n" * LOG_KEPT, Place("9", 1, LOG_KEPT - 1, 12345))) == []
+    assert len(looked) <= live.CANDIDATES + 1
+
+
+def test_a_short_log_that_reads_otherwise_now_is_told_anew_and_nothing_is_said_to_be_lost(pods: Pods) -> None:
+    pods.world.start()
+    watcher = pods.build()
+    pods.says("one\ntwo\n")
+    watcher.ask()
+    pods.world.builder.logs[pods.world.attempt()] = b"***\n***\nthree\n"
+    assert watcher.ask() == ["log", "log", "log"]
+
+
 def test_a_log_that_cannot_be_read_for_a_while_is_gone_on_with(pods: Pods) -> None:
     pods.world.start()
     watcher = pods.build()
@@ -174,6 +208,23 @@ def test_a_function_is_watched_over_its_builds(pods: Pods) -> None:
     assert not watcher.is_done, "there may be another version"
 
 
+@pytest.mark.parametrize("passed", [1, 2])
+def test_a_build_that_came_and_went_while_nobody_looked_is_named(pods: Pods, passed: int) -> None:
+    pods.world.live()
+    watcher = pods.watcher("functions/hello")
+    while watcher.ask():
+        pass
+    builds = []
+    for number in range(passed):
+        pods.world.live(source={"inline": {"main.py": f"def handle(event, context):\n    return {number}\n"}})
+        builds.append(pods.world.build()["metadata"]["name"])
+    while watcher.ask():
+        pass
+    said = [data["message"] for kind, data in watcher.events if kind == "gap"]
+    assert len(said) == passed - 1
+    assert all(builds[0] in message and builds[-1] not in message for message in said)
+
+
 def test_a_build_that_was_removed_meanwhile_is_gone_past(pods: Pods) -> None:
     pods.world.start()
     watcher = pods.watcher("functions/hello")
@@ -198,7 +249,7 @@ def test_an_id_that_no_event_has_is_refused(pods: Pods, last: str) -> None:
 
 
 def test_a_place_is_read_as_it_was_written() -> None:
-    for place in (Place(), Place("7", 2, 999, 123, True)):
+    for place in (Place(), Place("7", 2, 999, 123, is_over=True), Place("7", 2, 999, 123, is_unsure=True)):
         assert Place.of(str(place)) == place
 
 
