@@ -109,9 +109,11 @@ def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:
     if name:
         wanted = replace(wanted, labels={**wanted.labels, names.FUNCTION_LABEL: name})
     part = _found(read.page(kind, tenant, wanted), f"tenant {tenant}")
+    if name and not part.items:
+        _found(read.get(FUNCTION, tenant, name), f"function {tenant}/{name}")
     versions = [_tag(item) for item in part.items]
     return _unless_known(
-        {"items": part.items, "metadata": {"continue": part.after}}, names.sha256([versions, bool(part.after)])[7:39]
+        {"items": part.items, "metadata": {"continue": part.after}}, names.sha256([versions, part.after])[7:39]
     )
 
 

@@ -134,8 +134,9 @@ def _lines(seen: Look, at: Place) -> Iterator[Told]:
         if number != at.attempt:
             at = replace(at, attempt=number, offset=0, mark=0, is_unsure=False)
         text, has_ended = seen.logs.get(number, b""), seen.has_ended(number)
-        begin, *others = [*islice(_matches(text, at), 2)] or [None]
-        if others and len(text) >= LOG_KEPT and not at.is_unsure:
+        matches = [*islice(_matches(text, at), 2)]
+        begin = matches[0] if matches else None
+        if len(matches) > 1 and len(text) >= LOG_KEPT and not at.is_unsure:
             at = replace(at, is_unsure=True)
             yield Told("gap", {"attempt": number, "message": "lines repeat here: some may not be shown"}, at)
         if begin is None:

@@ -49,12 +49,14 @@ class Wanted:
             faults.append(Fault("query/state", f"is none of {', '.join(known)}"))
         if not (limit.isascii() and limit.isdecimal() and len(limit) < 4 and 1 <= int(limit) <= MOST):  # noqa: PLR2004
             faults.append(Fault("query/limit", f"is no number from 1 to {MOST}"))
-        labels = {}
+        labels = dict[str, str]()
         for term in filter(None, query.get("labelSelector", "").split(",")):
             name, equals, value = term.partition("=")
             if not equals or name.endswith("!"):
                 faults.append(Fault("query/labelSelector", f"{term[:100]!r} is no <label>=<value>"))
-            labels[name.strip()] = value.removeprefix("=").strip()
+            name, value = name.strip(), value.removeprefix("=").strip()
+            if labels.setdefault(name, value) != value:
+                faults.append(Fault("query/labelSelector", f"{name[:100]!r} can't be two things at once"))
         if faults:
             raise Refused(faults)
         return cls(labels, state, query.get("runtime", ""), sort, int(limit), query.get("continue", ""))

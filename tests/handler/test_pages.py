@@ -10,7 +10,7 @@ from support.world import World
 from werkzeug.test import TestResponse
 
 from knative_lambda.builds.builder import Ended
-from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
+from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object, Page
 from knative_lambda.handler.api import pages
 from knative_lambda.schemas import names
 
@@ -152,6 +152,7 @@ def test_a_list_is_of_one_state_and_of_one_runtime(site: Site) -> None:
         ({"limit": "٣"}, "query/limit"),
         ({"labelSelector": "team"}, "query/labelSelector"),
         ({"labelSelector": "team!=x"}, "query/labelSelector"),
+        ({"labelSelector": "team=x,team=y"}, "query/labelSelector"),
         ({"sate": "Ready"}, "query/sate"),
     ],
 )
@@ -172,6 +173,30 @@ def test_the_builds_of_a_function_are_its_own_the_newest_first(site: Site) -> No
     assert len(listed(site, "/v1/tenants/acme/builds")) == 3
     assert listed(site, "/v1/tenants/acme/builds", state="Succeeded") == mine
     assert listed(site, "/v1/tenants/acme/builds", labelSelector=f"{names.FUNCTION_LABEL}=hello") == mine
+
+
+def test_no_selector_shows_the_builds_of_another_function(site: Site) -> None:
+    site.world.start("other")
+    site.world.start("hello")
+    path = f"{PATH}/hello/builds"
+    assert listed(site, path, labelSelector=f"{names.FUNCTION_LABEL}=other") == listed(site, path)
+    assert len(listed(site, path)) == 1
+
+
+def test_of_a_function_that_is_not_there_no_builds_are_listed(site: Site) -> None:
+    problem(ask(site, f"{PATH}/typo/builds"), 404, "not-found")
+    put(site.world, "new")
+    assert listed(site, f"{PATH}/new/builds") == []
+    site.world.start()
+    assert listed(site, f"{PATH}/hello/builds", state="Failed") == []
+
+
+def test_of_many_builds_a_page_reads_so_many_and_the_next_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "LOOKED_AT", 3)
+    for number in range(8):
+        put(site.world, f"f-{number}", runtime="go" if number == 7 else "python")
+    found = list(walked(site, sort="created", runtime="go"))
+    assert found == [[], [], ["f-7"]]
 
 
 # --- what may be done
@@ -233,6 +258,22 @@ def test_a_page_that_others_follow_now_is_another(site: Site) -> None:
     put(site.world, "a")
     tag = ask(site, limit="1").headers["ETag"]
     put(site.world, "b")
+    assert ask(site, headers={"If-None-Match": tag}, limit="1").status_code == 200
+
+
+def test_a_page_after_which_another_place_follows_is_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server's places go out of date: an old page would lead nowhere."""
+    for name in "abc":
+        put(site.world, name)
+    tag = ask(site, limit="1").headers["ETag"]
+    assert ask(site, headers={"If-None-Match": tag}, limit="1").status_code == 304
+    page = site.world.cluster.page
+
+    def moved(*given: Any, **more: Any) -> Page:
+        found = page(*given, **more)
+        return Page(found.items, f"{found.after}-later")
+
+    monkeypatch.setattr(site.world.cluster, "page", moved)
     assert ask(site, headers={"If-None-Match": tag}, limit="1").status_code == 200
 
 
