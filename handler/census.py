@@ -76,7 +76,7 @@ class Census:
 
     def __init__(self) -> None:
         self._counted: dict[tuple[str, str], Counted] = {}
-        self._letters: dict[str, int] = {}
+        self._letters: dict[str, tuple[int, int]] = {}
         self.at: datetime | None = None
         """When the last sweep had been everywhere, None before the first; what it could not list is as before."""
 
@@ -94,9 +94,9 @@ class Census:
             _count_build(build, counted, now)
         self._counted["builds", tenant] = counted
 
-    def letters(self, namespace: str, number: int) -> None:
-        """Note how many dead letters a namespace has."""
-        self._letters[namespace] = number
+    def letters(self, namespace: str, number: int, lately: int = 0) -> None:
+        """Note how many dead letters a namespace has, and how many of them came lately."""
+        self._letters[namespace] = number, lately
 
     def done(self, now: datetime) -> None:
         """Note that a sweep has been everywhere, or tried."""
@@ -118,11 +118,18 @@ class Census:
 
     def letters_of(self, tenant: str) -> int:
         """Return how many dead letters a tenant's functions have."""
-        return self._letters.get(tenant, 0)
+        return self._letters.get(tenant, (0, 0))[0]
 
     def dead_letters(self, product: str) -> Mapping[str, int]:
         """Return how many dead letters there are of the ``product``, whose namespace is given, and of ``functions``."""
-        letters = dict(self._letters)
+        return self._by_whose(product, 0)
+
+    def dead_letters_lately(self, product: str) -> Mapping[str, int]:
+        """Return how many of these came lately: those that are kept stand at their bound in a flood."""
+        return self._by_whose(product, 1)
+
+    def _by_whose(self, product: str, which: int) -> Mapping[str, int]:
+        letters = {namespace: numbers[which] for namespace, numbers in list(self._letters.items())}
         own = letters.pop(product, 0)
         return {"product": own, "functions": sum(letters.values())}
 
@@ -150,7 +157,8 @@ def _count_function(function: Object, counted: Counted, now: datetime) -> None:
     counted.functions[(ready["status"],)] += 1
     if ready["status"] == "True" and _is_recent(ready, now):
         made = function["metadata"]["creationTimestamp"]
-        if now - datetime.fromisoformat(made) <= LATELY:  # an older one has been ready before
+        is_first = function["metadata"].get("generation", 1) == 1  # one that was changed may have been ready before
+        if is_first and now - datetime.fromisoformat(made) <= LATELY:  # so has an older one
             counted.became_ready[()].append(_seconds(made, ready["lastTransitionTime"]))
 
 

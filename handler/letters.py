@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Object
+from knative_lambda.handler.census import LATELY
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
 from knative_lambda.schemas.catalogue import dataschema
@@ -41,7 +42,8 @@ def tidy(namespace: str, product: Product) -> None:
     """
     oldest = (product.now() - timedelta(seconds=product.settings.dead_letter_ttl)).strftime("%Y-%m-%dT%H:%M:%SZ")
     heads = sorted(product.cluster.heads(DEAD_LETTER, namespace), key=came)
-    product.census.letters(namespace, len(heads))
+    lately = (product.now() - LATELY).strftime("%Y-%m-%dT%H:%M:%SZ")
+    product.census.letters(namespace, len(heads), sum(came(head) >= lately for head in heads))
     too_many = len(heads) - product.settings.dead_letters_kept
     going = [head for index, head in enumerate(heads) if index < too_many or came(head) < oldest]
     going = [head for head in going if not is_resent(head)]

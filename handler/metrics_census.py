@@ -47,6 +47,8 @@ class CensusMetrics(Collector):
         yield from self._by_tenant()
         letters = self._census.dead_letters(self._product).items()
         yield self._gauge("dead_letters", "Events that nobody could handle", ("of",), {(k,): v for k, v in letters})
+        new = self._census.dead_letters_lately(self._product).items()
+        yield self._gauge("dead_letters_lately", "Those of the last hour", ("of",), {(k,): v for k, v in new})
         yield self._gauge("builds_waiting_oldest_seconds", "Of the Build that waits longest", (), {(): counted.oldest})
         yield self._histogram("build_seconds", "Of each step, in the last hour", ("step", "builder"), counted.took)
         yield self._histogram("function_ready_seconds", "Until first ready, in the last hour", (), counted.became_ready)

@@ -98,6 +98,19 @@ def test_the_steps_of_a_build_took_what_its_record_says() -> None:
     assert value(world, "function_ready_seconds_gsum") == 42
 
 
+def test_a_function_that_is_deployed_anew_was_ready_before() -> None:
+    """Its Ready goes by Unknown to True again: that is not the first time."""
+    world = World()
+    world.live()
+    world.tick()
+    assert value(world, "function_ready_seconds_gcount") == 1
+    world.time += timedelta(minutes=10)
+    world.live(source={"inline": {"main.py": "def handle(event, context):\n    return 2\n"}})
+    world.tick()
+    assert value(world, "functions", ready="True") == 1
+    assert value(world, "function_ready_seconds_gcount") is None
+
+
 def test_the_queue_is_as_deep_as_the_builds_that_wait_say() -> None:
     world = World(builds_per_tenant=1)
     for name in ("one", "two", "three"):
@@ -123,6 +136,15 @@ def test_dead_letters_are_counted_where_they_lie() -> None:
     census.letters("acme", 3)
     census.letters("other", 1)
     assert census.dead_letters("knative-lambda") == {"product": 2, "functions": 4}
+
+
+def test_a_flood_of_dead_letters_is_seen_though_no_more_of_them_are_kept() -> None:
+    census = Census()
+    census.letters("knative-lambda", 1000, lately=1000)
+    census.letters("acme", 3, lately=1)
+    assert census.dead_letters_lately("knative-lambda") == {"product": 1000, "functions": 1}
+    census.done(World().time)
+    assert shown(census).get_sample_value("knative_lambda_dead_letters_lately", {"of": "product"}) == 1000
 
 
 def test_each_tenant_has_its_own_numbers_and_no_more_of_them_than_series_are_wanted() -> None:

@@ -616,3 +616,16 @@ def test_to_send_again_by_the_api_is_to_label(desk: Desk) -> None:
     assert records.resend_all("acme") == 1
     desk.report(whole)
     assert [sent[1] for sent in desk.sent()] == ["whole"]
+
+
+def test_how_many_came_within_the_hour_is_counted_also_where_they_push_out_older_ones() -> None:
+    desk = Desk(dead_letters_kept=2)
+    for number in range(2):
+        desk.die(id=f"order-{number}")
+    desk.world.time += timedelta(hours=2)
+    desk.world.tick()
+    assert desk.world.product.census.dead_letters_lately(PRODUCT) == {"product": 0, "functions": 0}
+    desk.die(id="another")
+    desk.world.tick()
+    assert desk.world.product.census.dead_letters_lately(PRODUCT) == {"product": 0, "functions": 1}
+    assert len(desk.letters()) == 2
