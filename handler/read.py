@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from knative_lambda.builds.settle import LOG_KEPT
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, Kind, Object
+from knative_lambda.deploy.cluster import DEAD_LETTER, Kind, Object
 from knative_lambda.handler import letters
 from knative_lambda.handler.api import live, pages, states
 from knative_lambda.handler.api.live import Look
@@ -45,10 +44,11 @@ class Records:
         return self.product.now()
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
-        """Return the log of a Build's last attempt, once it has ended."""
-        build = self.get(BUILD, tenant, name)
-        key = build.get("status", {}).get("log") if build else None
-        return self.product.workshop.store.get(key, limit=2 * LOG_KEPT) if key else None
+        """Return what all attempts of a Build have said, so far where one runs; None where that is nothing."""
+        seen = self.look(tenant, name, None)
+        logs = [seen.logs[number] for number in sorted(seen.logs) if seen.logs[number]] if seen else []
+        ended = [log if log.endswith(b"\n") else log + b"\n" for log in logs[:-1]]
+        return b"".join([*ended, *logs[-1:]]) or None
 
     def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
         """Return a Build with the logs of its attempts."""

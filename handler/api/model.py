@@ -31,7 +31,7 @@ class ReadModel(Protocol):
         """Return the product's time."""
 
     def get_log(self, tenant: str, name: str) -> bytes | None:
-        """Return the log of a Build's last attempt."""
+        """Return the logs of a Build's attempts, one after the other; of one that runs, so far."""
 
     def look(self, tenant: str, name: str, before: Look | None) -> Look | None:
         """Return a Build with the logs of its attempts; `before` has what was seen of it last."""

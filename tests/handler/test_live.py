@@ -119,6 +119,26 @@ def test_each_attempt_has_its_own_log(pods: Pods) -> None:
     assert [data["attempt"] for kind, data in late.events if kind == "log"] == [1, 1, 2]
 
 
+def test_the_log_of_a_build_is_what_its_watchers_are_told_while_it_runs_and_afterwards(pods: Pods) -> None:
+    world = pods.world
+    world.start()
+    watcher, path = pods.build(), f"/v1/tenants/acme/builds/{world.build()['metadata']['name']}/log"
+    problem(Site(world).http.get(path), 404, "not-found")
+    pods.says("one\nwithout an end")
+    assert Site(world).http.get(path).data == b"one\nwithout an end"
+    world.fail(Ended(1, "platform", "Evicted"), log=b"one\nwithout an end")
+    watcher.ask()
+    world.time = world.time.replace(minute=10)
+    world.tick()
+    pods.says("two\n")
+    assert Site(world).http.get(path).data == b"one\nwithout an end\ntwo\n"
+    world.finish()
+    world.builder.logs.clear()
+    watcher.ask()
+    assert Site(world).http.get(path).get_data(as_text=True).splitlines() == watcher.lines
+    assert watcher.lines == ["one", "without an end", "two"]
+
+
 def test_of_a_log_that_is_too_long_each_line_that_is_left_comes_once(pods: Pods) -> None:
     pods.world.start()
     watcher = pods.build()
