@@ -20,6 +20,7 @@ from knative_lambda.client.door import PRODUCT, Door, Note, Sent
 from knative_lambda.client.errors import ClientError, NotThere, TimedOut
 from knative_lambda.client.http import ERRORS, Answer
 from knative_lambda.client.models import Build, DeadLetter, Event, Function, Object, Reply
+from knative_lambda.client.patience import patiently
 from knative_lambda.client.service import Service
 from knative_lambda.schemas.names import FUNCTION_LABEL
 
@@ -118,9 +119,10 @@ class Client:
         """Return the function once what was sent answers; `told` gets each state on the way.
 
         Raises `ClientError` with the reason where it does not come to that, `TimedOut` where it takes longer.
+        A service that does not answer for a moment is asked again.
         """
         for _ in self._looks(seconds):
-            function = self._found(tenant, name, sent)
+            function = patiently(lambda: self._found(tenant, name, sent), self._sleep)
             if function is None:
                 continue
             told(function)
@@ -134,7 +136,7 @@ class Client:
         """Return once there is no such function; raise `TimedOut`."""
         for _ in self._looks(seconds):
             try:
-                self.function(tenant, name)
+                patiently(lambda: self.function(tenant, name), self._sleep)
             except NotThere:
                 return
         raise TimedOut(f"{name} is still there")
@@ -144,9 +146,8 @@ class Client:
 
         `note` is told what is to be known of them, such as why there are none yet. Raises `NotThere` without any.
         """
-        said = ""
+        said, found = "", self.build(tenant, build)
         for _ in self._looks(PATIENCE):
-            found = self.build(tenant, build)
             try:
                 yield from self.door.log(tenant, found, follow=follow, note=note)
             except NotThere as error:
@@ -157,6 +158,8 @@ class Client:
                     note(said)
             else:
                 return
+            found = patiently(lambda: self.build(tenant, build), self._sleep)
+        raise TimedOut(f"there is still no log of {build}; `describe build {build}` tells how far it is")
 
     def output(self, tenant: str, name: str, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines that a function prints where it runs; raise `NotThere` where it does not."""

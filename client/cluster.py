@@ -8,16 +8,17 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from knative_lambda.client.door import PRODUCT, Kind, Note, Sent, event, selector
-from knative_lambda.client.errors import ClientError, NotThere, Unreachable
+from knative_lambda.client.errors import Away, ClientError, NotThere, Unreachable
 from knative_lambda.client.http import JSON, Answer, Http
 from knative_lambda.client.kubeconfig import Access
 from knative_lambda.client.models import Build, Event, Function, Object
-from knative_lambda.client.stream import AGAIN, MISSED
+from knative_lambda.client.patience import AGAIN, MISSED, patiently
 from knative_lambda.schemas import names
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START
 
@@ -120,8 +121,8 @@ class Cluster:
         read = {pod["metadata"]["uid"] for pod in pods}
         while follow and not build.is_over:
             self._sleep(AGAIN)
-            build = Build(self.find("builds", tenant, build.name))
-            for pod in self._build_pods(tenant, build):
+            build = Build(patiently(partial(self.find, "builds", tenant, build.name), self._sleep))
+            for pod in patiently(partial(self._build_pods, tenant, build), self._sleep):
                 if pod["metadata"]["uid"] not in read and _has_begun(pod):
                     read.add(pod["metadata"]["uid"])
                     yield from self._pod_lines(pod, follow=True)
@@ -174,6 +175,8 @@ class Cluster:
         place = names.builds_namespace(tenant)
         try:
             return list(filter(_has_begun, self._pods(place, f"{names.BUILD_LABEL}={build.name}")))
+        except Away:
+            raise
         except Unreachable as error:
             if build.is_over:
                 return []

@@ -3,6 +3,7 @@
     ClientError          1  it did not come to pass: refused, a build that failed, a function that does not answer
       NotThere           3  there is nothing of that name
       Unreachable        4  whoever was asked does not answer, or does not know who asks, or that one may not
+        Away             4  it does not at the moment, and may when it is asked again
       TimedOut           5  it goes on, and was not waited for any longer
       Stopped          130  it goes on, and whoever waited has pressed Ctrl-C
 
@@ -32,6 +33,10 @@ class Unreachable(ClientError):
     """Nobody answers, or lets in whoever asks."""
 
     exit_code = 4
+
+
+class Away(Unreachable):
+    """Nobody answers at the moment: who asks again may be answered."""
 
 
 class TimedOut(ClientError):

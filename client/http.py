@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from knative_lambda.client.errors import ClientError, NotThere, Unreachable
+from knative_lambda.client.errors import Away, ClientError, NotThere, Unreachable
 
 JSON = {"Content-Type": "application/json"}
 CONNECT_SECONDS = 10.0
@@ -24,7 +24,13 @@ _CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ELSEWHERE = ("The requested URL", "The records under /v1")
 """How a service begins that does not know a path at all."""
 _OLDER = "it is older than this command, and does not know that field"
-_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+_LATER = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 
 
 def _nobody() -> str:
@@ -79,7 +85,7 @@ class Answer:
             is_known = self.status == HTTPStatus.FORBIDDEN
             raise Unreachable(why, self.advice.forbidden if is_known else self.advice.unknown)
         if self.status in _LATER:
-            raise Unreachable(why, self.advice.later)
+            raise Away(why, self.advice.later)
         raise ClientError(why, _OLDER if "unknown field" in why else "")
 
     def _is_elsewhere(self) -> bool:
@@ -169,7 +175,7 @@ class Http:
         except (HTTPError, OSError) as error:
             place = urlsplit(self.url)
             why = f"{place.scheme}://{place.netloc} does not answer: {_cause(error)}"
-            raise Unreachable(why, self.advice.silent) from error
+            raise Away(why, self.advice.silent) from error
 
     def _answer(self, path: str, response: BaseHTTPResponse) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.items()}

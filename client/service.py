@@ -15,7 +15,7 @@ from knative_lambda.client.door import Kind, Note, Sent, event, selector
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
-from knative_lambda.client.stream import watch
+from knative_lambda.client.stream import Told, watch
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
 
 ADVICE = Advice(
@@ -41,7 +41,7 @@ class Service:
     def find_all(self, kind: Kind, tenant: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return all of a kind that bear the labels."""
         found: list[Object] = []
-        query = {"limit": str(PAGE), "labelSelector": selector(labels)}
+        query = {"limit": str(PAGE), "labelSelector": selector(labels), "sort": "name"}
         while True:
             page = self._http.get(_path(tenant, kind), query)
             found += page["items"]
@@ -79,13 +79,13 @@ class Service:
         """Ask for the action."""
         self._http.send("POST", _path(tenant, "deadletters", name, "resend"))
 
-    def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:  # noqa: ARG002 - it has the whole
+    def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:
         """Yield the log that was kept, or what is told of it while it comes; raise `NotThere` where there is none."""
         path = _path(tenant, "builds", build.name)
         if not follow or build.is_over:
             return self._http.lines(f"{path}/log")
         told = watch(self._http, f"{path}/events", self._sleep)
-        return (each.data["line"] for each in takewhile(lambda each: each.kind != "end", told) if each.kind == "log")
+        return _lines(takewhile(lambda each: each.kind != "end", told), note)
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - nothing of it is served
         """Raise `ClientError`: it is not served."""
@@ -105,6 +105,15 @@ class Service:
     def _act(self, tenant: str, name: str, action: str, body: Object) -> Sent:
         then = Function(self._http.send("POST", _path(tenant, "functions", name, action), body))
         return Sent(event=then.event, generation=then.generation, is_receipt=True)
+
+
+def _lines(told: Iterator[Told], note: Note) -> Iterator[str]:
+    """Yield the lines of a log; `note` is told where some were lost."""
+    for each in told:
+        if each.kind == "log":
+            yield each.data["line"]
+        elif each.kind == "gap":
+            note(str(each.data["message"]))
 
 
 def _path(tenant: str, *rest: str) -> str:

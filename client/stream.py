@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from knative_lambda.client.errors import Unreachable
 from knative_lambda.client.http import Http
-
-AGAIN = 1.0
-"""Seconds until the next question, where an answer does not say."""
-MISSED = 30
-"""Questions in a row that nobody answers, before it is given up."""
+from knative_lambda.client.patience import AGAIN, patiently
 
 
 @dataclass(frozen=True)
@@ -28,18 +23,14 @@ class Told:
 
 
 def watch(http: Http, path: str, sleep: Callable[[float], None]) -> Iterator[Told]:
-    """Yield each event once, until all was told; raise `NotThere` where there is nothing to watch."""
-    last, missed = "", 0
+    """Yield each event once, until all was told.
+
+    Raises `NotThere` where there is nothing to watch, `Unreachable` at once where one may not.
+    """
+    last = ""
     while True:
-        try:
-            answer = http.ask("GET", path, headers={"Last-Event-ID": last} if last else {}).checked()
-        except Unreachable:
-            missed += 1
-            if not last or missed == MISSED:
-                raise
-            sleep(AGAIN)
-            continue
-        missed = 0
+        headers = {"Last-Event-ID": last} if last else {}
+        answer = patiently(lambda said=headers: http.ask("GET", path, headers=said).checked(), sleep)  # type: ignore[misc] # its default is its type
         if answer.status == HTTPStatus.NO_CONTENT:
             return
         again = AGAIN

@@ -8,6 +8,7 @@ from knative_lambda.client.client import POLL, Client
 from knative_lambda.client.commands.output import age
 from knative_lambda.client.commands.place import BUILD, NAME, Place, builds, placed
 from knative_lambda.client.errors import ClientError
+from knative_lambda.client.patience import patiently
 
 FOLLOW = click.option("--follow", "-f", is_flag=True, help="Go on until it has ended.")
 
@@ -51,8 +52,9 @@ def events(place: Place, name: str, follow: bool) -> None:  # noqa: FBT001 (clic
       knative-lambda events hello -f
     """  # noqa: D301 (click's mark for lines to leave as they are)
     told: set[tuple[str, ...]] = set()
+    found = _happened(place.client, place.tenant, name)
     while True:
-        for line in _happened(place.client, place.tenant, name):
+        for line in found:
             if line not in told:
                 told.add(line)
                 when, *rest = line
@@ -60,6 +62,7 @@ def events(place: Place, name: str, follow: bool) -> None:  # noqa: FBT001 (clic
         if not follow:
             return
         time.sleep(POLL)
+        found = patiently(lambda: _happened(place.client, place.tenant, name), time.sleep)
 
 
 def _note(text: str) -> None:

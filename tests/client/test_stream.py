@@ -5,15 +5,16 @@ from typing import cast
 
 import pytest
 
-from knative_lambda.client.errors import Unreachable
+from knative_lambda.client.errors import Away, Unreachable
 from knative_lambda.client.http import Answer, Http
-from knative_lambda.client.stream import MISSED, watch
+from knative_lambda.client.patience import MISSED
+from knative_lambda.client.stream import watch
 
 
 class Server:
-    """Answers one after the other; None is no answer."""
+    """Answers one after the other; None is no answer, a number a status."""
 
-    def __init__(self, *answers: str | None) -> None:
+    def __init__(self, *answers: str | int | None) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
         self.pauses: list[float] = []
@@ -22,7 +23,9 @@ class Server:
         self.asked.append(headers.get("Last-Event-ID", ""))
         said = self.answers.pop(0) if self.answers else None
         if said is None:
-            raise Unreachable("it does not answer")
+            raise Away("it does not answer")
+        if isinstance(said, int):
+            return Answer(said, {}, b"")
         return Answer(200 if said else 204, {}, said.encode())
 
     def watched(self) -> list[str]:
@@ -44,6 +47,21 @@ def test_a_service_that_goes_away_and_comes_again_is_asked_for_the_rest() -> Non
     server = Server(said("a"), None, None, said("b"), "")
     assert server.watched() == ["a", "b"]
     assert server.asked == ["", "a", "a", "a", "b"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_one_that_cannot_answer_now_is_asked_again_from_the_first_question_on(status: int) -> None:
+    server = Server(status, said("a"), status, said("b"), "")
+    assert server.watched() == ["a", "b"]
+    assert server.asked == ["", "", "a", "a", "b"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 410])
+def test_who_may_not_watch_is_told_so_at_once(status: int) -> None:
+    server = Server(said("a"), status)
+    with pytest.raises(Unreachable):
+        server.watched()
+    assert len(server.asked) == 2
 
 
 def test_one_that_was_never_there_or_stays_away_is_given_up() -> None:

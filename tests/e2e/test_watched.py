@@ -3,18 +3,19 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pytest
-import urllib3
 from support.callers import PRODUCT, Receiver, forget, inside, introduce, kubectl, token
 from support.live import TENANT, Live, within
-from support.watcher import Watcher
 
 from knative_lambda.builds.diagnosis import EXECUTOR
+from knative_lambda.client import stream
+from knative_lambda.client.http import Answer, Http
 from knative_lambda.deploy.cluster import BUILD, POD
 from knative_lambda.schemas import names
 
@@ -47,24 +48,41 @@ def seconds_of_the_pod(live: Live, build: str) -> float:
     return (until - began).total_seconds()
 
 
-def watch(receiver: Receiver, build: str, who: dict[str, str]) -> Watcher:
-    """Watch a Build until all is told, coming back whenever nobody answers."""
+@dataclass(frozen=True)
+class ByItsHost(Http):
+    """HTTP as the client speaks it, to a receiver that is known by a host of its own."""
 
-    def get(headers: dict[str, str]) -> tuple[int, str]:
-        answer = receiver.ask("GET", f"/v1/tenants/{TENANT}/builds/{build}/events", {**headers, **who})
-        if answer.status in (429, 500, 502, 503, 504):  # the receiver is away, or begins
-            raise urllib3.exceptions.HTTPError(answer.status)
-        return answer.status, answer.body.decode()
+    host: Mapping[str, str] = field(default_factory=dict)
 
-    watcher = Watcher(get)
-    end = time.monotonic() + 300
-    while not watcher.is_done and time.monotonic() < end:
-        try:
-            watcher.ask()
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.5)
-        time.sleep(watcher.retry / 1000)
-    return watcher
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        return super().ask(method, path, query, body, {**(headers or {}), **self.host})
+
+
+@dataclass
+class Watched:
+    """What the client's own stream has told."""
+
+    lines: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+
+
+def watch(receiver: Receiver, build: str, who: dict[str, str]) -> Watched:
+    """Watch a Build until all is told, as `logs -f` does."""
+    http = ByItsHost(receiver.url, authorization=lambda: who["authorization"], host=receiver.host)
+    found = Watched()
+    for each in stream.watch(http, f"/v1/tenants/{TENANT}/builds/{build}/events", time.sleep):
+        if each.kind == "log":
+            found.lines.append(each.data["line"])
+        elif each.kind == "build":
+            found.states.append(each.data["state"])
+    return found
 
 
 def test_each_watcher_gets_every_line_once_and_the_build_takes_no_longer(
@@ -96,7 +114,7 @@ def test_each_watcher_gets_every_line_once_and_the_build_takes_no_longer(
         live.delete(name)
 
 
-def result(watcher: "Future[Watcher]") -> Watcher:
+def result(watcher: "Future[Watched]") -> Watched:
     return watcher.result(timeout=360)
 
 
