@@ -522,6 +522,22 @@ def test_who_does_not_ask_stays_upon_the_base_that_it_has(build: dict[str, Any])
     assert len(world.builds()) == 1
 
 
+def test_a_paused_function_stays_upon_its_base_until_it_goes_on() -> None:
+    """Its record says nothing else either: what goes on then follows by itself."""
+    world = World()
+    world.live(**FOLLOWS)
+    world.start(**FOLLOWS, paused=True)
+    move(world)
+    noted = world.function()["metadata"]["annotations"]
+    world.tick()
+    assert world.function()["metadata"]["annotations"] == noted
+    assert len(world.builds()) == 1
+    world.start(**FOLLOWS, paused=False)
+    world.time += timedelta(minutes=5)
+    world.tick()
+    assert len(world.builds()) == 2
+
+
 def test_asking_for_it_is_no_part_of_the_input() -> None:
     world = World()
     world.live()

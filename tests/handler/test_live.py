@@ -11,7 +11,7 @@ from support.world import World
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.builds.settle import LOG_KEPT
-from knative_lambda.handler.api import live, looks
+from knative_lambda.handler.api import live, looks, watching
 from knative_lambda.handler.api.live import Place
 from knative_lambda.handler.api.looks import Looks
 from knative_lambda.schemas.errors import Unavailable
@@ -189,6 +189,19 @@ def test_a_short_log_that_reads_otherwise_now_is_told_anew_and_nothing_is_said_t
     watcher.ask()
     pods.world.builder.logs[pods.world.attempt()] = b"***\n***\nthree\n"
     assert watcher.ask() == ["log", "log", "log"]
+
+
+def test_one_answer_has_so_much_and_its_watcher_comes_back_at_once_for_the_rest(pods: Pods) -> None:
+    pods.world.start()
+    path = f"builds/{pods.world.build()['metadata']['name']}"
+    pods.says("".join(f"{number:099}\n" for number in range(5000)))
+    answers, last = list[str](), ""
+    while not answers or answers[-1].startswith(f"retry: {int(watching.SOON * 1000)}\n"):
+        answers.append(pods.ask(path, {"Last-Event-ID": last} if last else {})[1])
+        last = answers[-1].rpartition("id: ")[2].partition("\n")[0]
+    assert len(answers) > 3
+    assert max(map(len, answers)) < 2 * watching.MOST
+    assert sum(answer.count("event: log") for answer in answers) == 5000
 
 
 def test_a_log_that_cannot_be_read_for_a_while_is_gone_on_with(pods: Pods) -> None:

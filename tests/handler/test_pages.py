@@ -199,6 +199,12 @@ def test_of_many_builds_a_page_reads_so_many_and_the_next_goes_on(site: Site, mo
     assert found == [[], [], ["f-7"]]
 
 
+def test_of_the_products_own_namespace_nothing_but_its_dead_letters_is_shown(site: Site) -> None:
+    for plural in ("functions", "builds"):
+        problem(ask(site, f"/v1/tenants/knative-lambda/{plural}"), 404, "not-found")
+    assert listed(site, "/v1/tenants/knative-lambda/deadletters") == []
+
+
 # --- what may be done
 
 

@@ -152,6 +152,8 @@ def test_a_collector_that_says_nothing_delays_no_request_and_no_end() -> None:
         threading.Thread(target=many, daemon=True).start()
         assert answered.wait(30)
         assert not kept.spans
+        left = {thread.name for thread in set(threading.enumerate()) - before}
+        assert "spans" in left, "its end is left behind, not waited for"
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive()
