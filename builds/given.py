@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from knative_lambda.builds.handed import folder
 from knative_lambda.schemas.errors import Fault
-from knative_lambda.schemas.redaction import redact
+from knative_lambda.schemas.redaction import looks_secret
 
 Given = Mapping[str, Any]
 FOLLOWS = "onBaseChange"
@@ -49,7 +49,7 @@ def faults(spec: Mapping[str, Any], where: str) -> list[Fault]:
     for name, value in said.get("env", {}).items():
         if SECRET.search(name):
             found.append(Fault(f"{where}/env/{name}", "is named like a secret: give it by `secrets`, as a file"))
-        elif redact(value) != value:
+        elif looks_secret(value):
             found.append(
                 Fault(f"{where}/env/{name}", "holds what looks like a secret: give it by `secrets`, as a file")
             )

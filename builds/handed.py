@@ -11,13 +11,13 @@ To hand over one more (the key of a git repository, say), name it in two places,
   container finds each key of the Secret as a file of `folder(name)`; the other one sees nothing of it.
 
 `kaniko.py` does the rest: reads it as the attempt starts, ends the attempt as its user's failure where it may not be
-had (`Refused`, which names it), has what is in it hidden from logs, copies it, and removes the copy.
+had (`Refused`, which names it), hides what is in it in what is told of the attempt, and of nothing else, copies it,
+and removes the copy.
 """
 
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any, Literal
 
 from knative_lambda.builds.builder import Handed
@@ -25,15 +25,14 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import SECRET, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Refused
-from knative_lambda.schemas.redaction import SHORTEST, learn
 
 FOLDER = "/run/secrets"
 WHERE = "/build/secrets"
 """Where the fault of a Secret is that may not be had."""
 READABLE = 0o444
 """The mode of its files: a Dockerfile's `USER` reads them too."""
-PARTS, LONGEST = 16, 4096
-"""How many parts of a value are hidden from logs, and how long ones: a value may be a whole bundle of certificates."""
+LONGEST = 4096
+"""Characters of a part that is hidden: a value may be a whole bundle of certificates, of which each line is a part."""
 _SAID = re.compile(r"(?i)(?:auth|token|secret|passw(?:or)?d|key)[\"']?\s*[=:\s]\s*[\"']?([^\s\"']+)")
 """What a line of a netrc, a .npmrc, a pip.conf or the like names as what opens something."""
 
@@ -56,7 +55,7 @@ def versions(spec: Mapping[str, Any], tenant: str, cluster: Cluster) -> dict[str
 
 
 def read(name: str, tenant: str, cluster: Cluster) -> Object:
-    """Return a Secret that a tenant gives to builds, what is in it hidden from logs from now on.
+    """Return a Secret that a tenant gives to builds.
 
     Raises `Refused` where there is none of this name, or it is not labelled so.
     """
@@ -67,11 +66,13 @@ def read(name: str, tenant: str, cluster: Cluster) -> Object:
         raise Refused.because(
             WHERE, f"the Secret {name} is not given to builds: it has no label {names.BUILD_SECRET_LABEL}=true"
         )
-    for value in found.get("data", {}).values():
-        telling = _telling(base64.b64decode(value).decode(errors="replace"))
-        for part in islice((part for part in telling if SHORTEST <= len(part) <= LONGEST), PARTS):
-            learn(part, passing=True)
     return found
+
+
+def parts(found: Object) -> set[str]:
+    """Return what a log may tell of a Secret's values: what their lines name, the lines, the whole."""
+    values = (base64.b64decode(value).decode(errors="replace") for value in found.get("data", {}).values())
+    return {part for value in values for part in _telling(value) if len(part) <= LONGEST}
 
 
 def copy_name(attempt: str, handed: Handed) -> str:
@@ -124,7 +125,7 @@ def _version(name: str, tenant: str, cluster: Cluster) -> str:
 
 
 def _telling(text: str) -> Iterator[str]:
-    """Yield how a log may tell a Secret's value, what counts most first: by what its lines say, by these, whole."""
+    """Yield how a log may tell a Secret's value: by what its lines say, by these, whole."""
     lines = [line.strip() for line in text.splitlines()]
     for line in lines:
         yield from _SAID.findall(line)

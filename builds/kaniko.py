@@ -7,7 +7,7 @@ its Pod's termination message nor its log is believed.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from knative_lambda.builds import diagnosis, handed, push_token
@@ -20,7 +20,7 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, ProductError, Refused, Temporary
-from knative_lambda.schemas.redaction import learn, redact
+from knative_lambda.schemas.redaction import Hiding, learn, redact
 from knative_lambda.storage.store import Store
 
 POD_GRACE = timedelta(seconds=30)
@@ -28,6 +28,8 @@ POD_GRACE = timedelta(seconds=30)
 POD_AGAIN = 5
 """Seconds after which to look again at a Job without its Pod."""
 LOG_TAIL = 16 * 1024
+REMEMBERED = 64
+"""Attempts, the latest, of which a process knows what they were given: that may be exchanged while they run."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Kaniko:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     issuer: Issuer | None = None
     """Who mints what an attempt pushes with; None leaves it with `KanikoSettings.registry_secret`."""
+    _given: dict[tuple[str, str], set[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What is to be hidden in what is told of an attempt, by its Build's UID and its name."""
 
     def start(self, attempt: Attempt) -> Ended | None:
         """Create the attempt's Job; already there is success where it is this Build's, and stays.
@@ -51,6 +55,7 @@ class Kaniko:
             given = [(one, handed.read(one.secret, attempt.tenant, self.cluster)) for one in attempt.handed]
         except Refused as refused:
             return Ended(1, "user", "SecretMissing", refused.faults[0].message)
+        self._remember(attempt, [found for _, found in given])
         url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings.of(attempt.tenant)
         issuer, token = self._issuer(attempt), ""
         if issuer is not None:
@@ -72,6 +77,12 @@ class Kaniko:
 
     def look(self, attempt: Attempt) -> Running | Ended | Lost:
         """Read the Pod first: its container's state tells an end seconds before the Job's condition does."""
+        seen = self._look(attempt)
+        if isinstance(seen, Ended) and seen.message and attempt.handed:
+            return replace(seen, message=self._without_secrets(seen.message, attempt))
+        return seen
+
+    def _look(self, attempt: Attempt) -> Running | Ended | Lost:
         found = self._job(attempt)
         if found is None or not _stays(found):
             return Lost()
@@ -89,7 +100,7 @@ class Kaniko:
     def log(self, attempt: Attempt, *, limit: int) -> bytes:
         """Return the executor's output; the init container's where the executor never ran.
 
-        What it was given as files is not in it, as far as it is what its tenant gives today.
+        What it was given as files is not in it, as far as this process began it, or its tenant gives that today.
 
         A log that cannot be read (its node is gone, say) is an empty one: the build's outcome does not hang on it. As
         trying may take a whole timeout, the other container is asked only where this one has nothing to read.
@@ -102,7 +113,8 @@ class Kaniko:
         with suppress(ProductError):
             for container in (EXECUTOR, FETCHER):
                 if log := self.cluster.pod_log(meta["namespace"], meta["name"], container, limit=limit):
-                    return self._without_secrets(log, attempt)
+                    text = log.decode(errors="replace") if attempt.handed else ""
+                    return self._without_secrets(text, attempt).encode() if text else log
         return b""
 
     def stop(self, attempt: Attempt) -> None:
@@ -132,12 +144,23 @@ class Kaniko:
         elsewhere = self.issuer is not None and registry and Place.of(registry).host != self.issuer.host
         return None if elsewhere else self.issuer
 
-    def _without_secrets(self, log: bytes, attempt: Attempt) -> bytes:
-        """Return a log without what the attempt was given: it may be another process that read that before."""
+    def _without_secrets(self, text: str, attempt: Attempt) -> str:
+        """Return a text without what the attempt was given: it may be another process that read that before."""
+        found = []
         for one in attempt.handed:
             with suppress(ProductError):
-                handed.read(one.secret, attempt.tenant, self.cluster)
-        return redact(log.decode(errors="replace")).encode() if attempt.handed else log
+                found.append(handed.read(one.secret, attempt.tenant, self.cluster))
+        return redact(Hiding(self._remember(attempt, found)).hide(text))
+
+    def _remember(self, attempt: Attempt, secrets: list[Object]) -> set[str]:
+        """Keep what these Secrets hold, and return all that is known of what the attempt was given."""
+        key = (attempt.build_uid, attempt.name)
+        known = self._given.pop(key, set()).union(*map(handed.parts, secrets))
+        if known:
+            self._given[key] = known
+            for old in list(self._given)[: max(0, len(self._given) - REMEMBERED)]:
+                self._given.pop(old, None)
+        return known
 
     def _hand_over(self, secret: Object) -> None:
         """Create an attempt's Secret; one that is there may be of a Job that is gone, and nobody may read it."""

@@ -4,7 +4,8 @@
 notifications, dead letters, problems, audit records. Two things are taken out: the values that whoever reads a secret
 has named by `learn`, however they are written, and what looks like a secret wherever it comes from. The first are kept
 for the whole process, as the log is for all of it: a value that was read in one place may turn up in another's
-exception.
+exception. They are the platform's own, therefore: what a tenant may choose would be taken out of what others are told.
+It is hidden in what is told of that tenant's own by a `Hiding`.
 """
 
 import base64
@@ -12,7 +13,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -21,6 +22,8 @@ SHORTEST = 8
 """Characters of a value that is learnt: shorter ones would take words apart everywhere."""
 MOST = 64
 """Values of each sort that are kept, the latest learnt: those that were rotated away long ago go."""
+ALIKE = 64
+"""How many forms of a `Hiding` may begin alike: of more, everything is hidden from there to the end of the line."""
 _PARAMETERS = (
     "x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid|signature|"
     "sig|access_token|refresh_token|id_token|token|password|passwd|secret|client_secret|api_key|apikey|key"
@@ -84,6 +87,45 @@ def redact(text: str) -> str:
         for form in tuple(_forms):
             if form in text:
                 text = text.replace(form, HIDDEN)
+    return _without_likely(text)
+
+
+def looks_secret(text: str) -> bool:
+    """Say whether a text holds what looks like a secret, whatever values are known: an answer tells nobody of those."""
+    return _without_likely(text) != text
+
+
+class Hiding:
+    """Takes some values, and no others, out of texts: however many they are, a text is gone through once."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._forms: dict[str, list[str]] = {}
+        for form in {form for value in values if len(value) >= SHORTEST for form in _writings(value)}:
+            self._forms.setdefault(form[:SHORTEST], []).append(form)
+        for alike in self._forms.values():
+            alike.sort(key=len, reverse=True)
+
+    def hide(self, text: str) -> str:
+        """Return a text without the values, the longest first where one begins like another."""
+        told, kept, at = [], 0, 0
+        while self._forms and at <= len(text) - SHORTEST:
+            alike = self._forms.get(text[at : at + SHORTEST])
+            end = self._end(text, at, alike) if alike else at
+            if end > at:
+                told += [text[kept:at], HIDDEN]
+                kept = end
+            at = max(end, at + 1)
+        return "".join([*told, text[kept:]])
+
+    def _end(self, text: str, at: int, alike: list[str]) -> int:
+        """Return where what is to be hidden ends that begins here, `at` where nothing does."""
+        if len(alike) > ALIKE:
+            end = text.find("\n", at)
+            return end if end >= 0 else len(text)
+        return next((at + len(form) for form in alike if text.startswith(form, at)), at)
+
+
+def _without_likely(text: str) -> str:
     if len(text) >= SHORTEST:
         plain = text.lower()
         for signs, pattern, instead in _PATTERNS:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knative_lambda.schemas import redaction
-from knative_lambda.schemas.redaction import HIDDEN, MOST, SHORTEST, learn, redact
+from knative_lambda.schemas.redaction import ALIKE, HIDDEN, MOST, SHORTEST, Hiding, learn, looks_secret, redact
 
 KEY = 'kJ8+x/Qz"w\\7=v &1'
 LOOKS = {
@@ -120,3 +120,24 @@ def test_a_learnt_value_never_passes(secret: str, around: str) -> None:
     said = redaction.redacted({"said": [f"{around}{secret}{around}"], secret: 1, "other": KeyError(secret)})
     for told in (*said, *said["said"], said["other"]):
         assert secret not in told.replace(HIDDEN, "")
+
+
+@given(st.lists(st.text(KEY, min_size=SHORTEST, max_size=40), min_size=1, max_size=20))
+def test_what_is_hidden_for_one_is_hidden_however_it_is_written_and_told_to_all_others(values: list[str]) -> None:
+    """However many values there are."""
+    some = Hiding(values)
+    assert {some.hide(form) for value in values for form in written(value).values()} == {HIDDEN}
+    assert Hiding([]).hide(values[0]) == values[0]
+    assert Hiding(["opensesame"] * 2).hide("an opensesame, and opensesam") == f"an {HIDDEN}, and opensesam"
+
+
+def test_of_many_values_that_begin_alike_the_rest_of_the_line_is_hidden() -> None:
+    many = [f"password{number}" for number in range(ALIKE + 1)]
+    assert Hiding(many).hide("a password7 b\nc") == f"a {HIDDEN}\nc"
+    assert Hiding(many[1:]).hide("a password7 b\nc") == f"a {HIDDEN} b\nc"
+
+
+def test_whether_a_text_looks_secret_does_not_hang_on_what_is_known() -> None:
+    learn("known-and-harmless")
+    assert not looks_secret("known-and-harmless")
+    assert looks_secret("Bearer abcdef0123456789abcdef")
