@@ -27,6 +27,8 @@ from knative_lambda.schemas.names import FUNCTION_LABEL
 POLL = 0.2
 """Seconds between two looks at a record that is waited for."""
 PATIENCE = 600.0
+NOTICED = 10.0
+"""Seconds within which the product notices what was written."""
 Told = Callable[[Function], None]
 
 
@@ -106,7 +108,11 @@ class Client:
 
     def cancel(self, tenant: str, name: str, build: str = "") -> None:
         """Have what is being built stopped: all that is wanted of a function, or one Build."""
-        chosen = build or self.function(tenant, name).build
+        function = self.function(tenant, name)
+        for _ in () if build else self._looks(NOTICED):  # what was wanted just now has no Build yet
+            if (function := self.function(tenant, name)).is_current:
+                break
+        chosen = build or function.build
         if not chosen:
             raise ClientError(f"nothing of {name} is being built")
         self.door.cancel(tenant, name, chosen)

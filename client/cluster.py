@@ -4,6 +4,7 @@ A function is wanted by writing its record, as kubectl would: it converges like 
 record cannot say goes to the product's Broker as an event, by the API server's proxy of Services (decision 47).
 """
 
+import contextlib
 import json
 import time
 import uuid
@@ -31,6 +32,7 @@ BUILT_OF = ("runtime", "source", "entrypoint", "build")
 OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
 """What an earlier version brings back; all other fields are settings, which stay as they are."""
 WHOLE = "a service that serves /v1 has the whole of it, and the log of builds that run: --url"
+WORDS: Mapping[Kind, str] = {"functions": "function", "builds": "build", "deadletters": "dead letter"}
 PAGE = 500
 TRIES = 5
 Change = Callable[[Object], Object]
@@ -60,7 +62,8 @@ class Cluster:
 
     def find(self, kind: Kind, tenant: str, name: str) -> Object:
         """Return one."""
-        found: Object = self.http.get(_path(API, tenant, kind, name))
+        with _named(kind, tenant, name):
+            found: Object = self.http.get(_path(API, tenant, kind, name))
         return found
 
     def start(self, tenant: str, name: str, wanted: Mapping[str, Any]) -> Sent:
@@ -98,13 +101,15 @@ class Cluster:
 
     def delete(self, tenant: str, name: str) -> None:
         """Delete the record; what belongs to it goes with it."""
-        self.http.send("DELETE", _path(API, tenant, "functions", name), {"propagationPolicy": "Background"})
+        with _named("functions", tenant, name):
+            self.http.send("DELETE", _path(API, tenant, "functions", name), {"propagationPolicy": "Background"})
 
     def resend(self, tenant: str, name: str) -> None:
         """Label the letter."""
         body = json.dumps({"metadata": {"labels": {names.RESEND_LABEL: "true"}}}).encode()
         headers = {"Content-Type": "application/merge-patch+json"}
-        self.http.ask("PATCH", _path(API, tenant, "deadletters", name), None, body, headers).checked()
+        with _named("deadletters", tenant, name):
+            self.http.ask("PATCH", _path(API, tenant, "deadletters", name), None, body, headers).checked()
 
     def log(self, tenant: str, build: Build, *, follow: bool, note: Note) -> Iterator[str]:
         """Yield the log of the Build's Pod while that is there; the end of it, which the Build keeps, after.
@@ -149,7 +154,8 @@ class Cluster:
         for _ in range(TRIES):
             answer = self.http.ask("GET", f"{path}/{quote(name, safe='')}")
             is_new = make and answer.status == HTTPStatus.NOT_FOUND
-            found = _new(tenant, name) if is_new else answer.checked().json()
+            with _named("functions", tenant, name):
+                found = _new(tenant, name) if is_new else answer.checked().json()
             body = json.dumps({**found, "spec": change(found)}).encode()
             method, place = ("POST", path) if is_new else ("PUT", f"{path}/{quote(name, safe='')}")
             written = self.http.ask(method, place, {"fieldValidation": "Strict"}, body, JSON)
@@ -215,6 +221,15 @@ class Cluster:
         chosen = container or pod["spec"]["containers"][0]["name"]
         query = {"container": chosen, "follow": "true" if follow else "false"}
         return self.http.lines(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", query)
+
+
+@contextlib.contextmanager
+def _named(kind: Kind, tenant: str, name: str) -> Iterator[None]:
+    """Have what is not there told as a service tells it."""
+    try:
+        yield
+    except NotThere as error:
+        raise NotThere(f"There is no {WORDS[kind]} {tenant}/{name}.") from error
 
 
 def _has_begun(pod: Object) -> bool:
