@@ -25,6 +25,13 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }
 """What the indexes of a runtime's packages are made of."""
 
+OF_INDEXES: Mapping[str, tuple[str, ...]] = {
+    "python": ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE"),
+    "node": ("NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG"),
+    "go": ("BUILD_GOPROXY",),
+}
+"""The variables that an index is told to a runtime's tools by: a value beside it would silently count for nothing."""
+
 
 def of(spec: Mapping[str, Any], index: Given) -> dict[str, Any]:
     """Return what a Function's build is given, nothing of it empty; `index` is for one that names none itself."""
@@ -55,6 +62,11 @@ def faults(spec: Mapping[str, Any], where: str) -> list[Fault]:
             )
     index, runtime = said.get("indexes", {}), spec["runtime"]
     known = KNOWN.get(runtime, ())
+    found += [
+        Fault(f"{where}/env/{name}", "is decided by the index of packages: give it by `indexes`")
+        for name in said.get("env", {})
+        if name in OF_INDEXES.get(runtime, ())
+    ]
     found += [
         Fault(f"{where}/indexes/{field}", f"the packages of runtime {runtime} know no such thing")
         for field in index

@@ -7,7 +7,7 @@ later, begins nothing.
 
 from dataclasses import replace
 
-from knative_lambda.builds import ends
+from knative_lambda.builds import ends, record
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.handler import builds, order
 from knative_lambda.handler.converge import converge, prepared
@@ -68,13 +68,19 @@ def cancel(tenant: str, name: str, key: Key, product: Product, build: str = "") 
 
 
 def _record(function: Object, key: Key, build: str, product: Product) -> None:
-    """Write the order key, and with it that the inputs are not to be built, where it is their Build that is meant."""
+    """Write the order key, and with it that the inputs are not to be built, where it is their Build that is meant.
+
+    Of those that have been built already that is not said: it would end the Build that makes a lost image again.
+    """
     notes = {EVENT_ANNOTATION: key.dumps()}
     other = None
     try:
         function, inputs = prepared(function, product)
-        other = builds.named(function, build, product)
-        if not build or (other is not None and builds.is_wanted(other, function, inputs, product)):
+        other = builds.named(function, build, product) if build else builds.latest_of(function, product)
+        is_wanted = other is not None and builds.is_wanted(other, function, inputs, product)
+        if other is not None and is_wanted and record.phase(other) in record.TERMINAL:
+            other = None
+        elif is_wanted or not build:
             notes[INPUT_ANNOTATION] = replace(inputs, cancelled=key.cause).dumps()
             other = None
     except Refused:  # a source that cannot be taken is not built

@@ -103,7 +103,7 @@ def _bring_forward(function: Object, product: Product) -> bool:
         except Refused as refused:
             told = replace(told, deploy_fault=refused.faults[0])
         if seen and seen.reason in UNPULLED and (lost := builds.lost(build, product)) not in ("", inputs.lost):
-            note(function, replace(inputs, lost=lost), product)
+            note(function, replace(inputs, lost=lost, cancelled=""), product)
             raise Conflict(f"{told.image} is gone: it is to be built again")
     _tell(function, told, product, seen)
     if build is not None and pushed.lacks_papers(build, product.workshop):

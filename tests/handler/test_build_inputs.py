@@ -651,3 +651,15 @@ def test_a_rollback_stays_upon_the_base_that_its_image_has(estate: Estate) -> No
     estate.time += timedelta(minutes=5)
     estate.tick()
     assert estate.build()["metadata"]["name"] == first
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("python", "PIP_INDEX_URL"), ("node", "NPM_CONFIG_REGISTRY"), ("go", "BUILD_GOPROXY")]
+)
+def test_a_variable_that_the_index_would_overwrite_is_refused(runtime: str, name: str) -> None:
+    def faults(variable: str) -> list[str]:
+        build = {"env": {variable: "https://mine.test/simple"}}
+        return [fault.where for fault in given.faults({"runtime": runtime, "build": build}, "/build")]
+
+    assert faults(name) == [f"/build/env/{name}"]
+    assert faults("CFLAGS") == []

@@ -9,6 +9,7 @@ from support.world import DIGEST, World, versions
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
+from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary, Unavailable
 
 ONE, TWO = versions("one", "two")
@@ -185,3 +186,18 @@ def test_an_heir_that_fails_is_tried_again_when_the_source_comes_again(world: Wo
     assert len(world.builds()) == 3
     world.finish(digest=OTHER)
     assert world.service_image().endswith(OTHER)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_cancel_where_all_was_built_does_not_end_what_makes_its_image_again(world: World, *, named: bool) -> None:
+    world.live()
+    before = world.build()
+    name = {"build": before["metadata"]["name"]} if named else {}
+    world.send(types.BUILD_CANCEL, {"tenant": "acme", "name": "hello", **name})
+    assert world.condition("Ready")[0] == "True"
+    vanish(world)
+    world.knative(ready="False", reason="ImagePullBackOff")
+    world.tick()
+    assert heir_of(world, before)["status"]["phase"] == "Running"
+    world.send(types.BUILD_CANCEL, {"tenant": "acme", "name": "hello"})
+    assert world.condition("Built")[:2] == ("False", "Cancelled"), "what is being built is"
