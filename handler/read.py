@@ -4,14 +4,14 @@ Called by the paths under ``/v1``. None where there is no such thing, or no such
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Kind, Object
 from knative_lambda.handler import letters
 from knative_lambda.handler.api import live, pages, states
 from knative_lambda.handler.api.live import Look
-from knative_lambda.handler.api.pages import Part, Wanted
+from knative_lambda.handler.api.pages import Orders, Part, Wanted
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import Conflict, Refused
 
@@ -21,12 +21,13 @@ class Records:
     """Reads Functions, Builds, logs and DeadLetters; all it writes is that one of these is wanted again."""
 
     product: Product
+    orders: Orders = field(default_factory=Orders)
 
     def page(self, kind: Kind, namespace: str, wanted: Wanted) -> Part | None:
         """Return a page of a list; raise `Refused` like `pages.read`."""
         if not self.has(kind, namespace):
             return None
-        part = pages.read(kind, namespace, wanted, self.product.cluster)
+        part = pages.read(kind, namespace, wanted, self.product.cluster, self.orders)
         summary = letters.summary if kind == DEAD_LETTER else dict
         return Part([states.shown(kind, summary(body)) for body in part.items], part.after)
 

@@ -1,13 +1,16 @@
 """Lists in pages: what a list is asked for, which objects are on a page, and where the next begins.
 
 Called by `records.py` (`Wanted.of`) and `read.py` (`read`). By name a page costs what is on it, however many there are:
-the API server pages. By age it has no such order, so all heads are read, and what is on the page; there a page begins
-behind an object, not at a number, so that what is made meanwhile moves nothing.
+the API server pages. By age it has no such order, so all heads are read for the first page, and what is on each; there
+a page begins behind an object, not at a number, so that what is made meanwhile moves nothing.
 """
 
 import base64
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -22,6 +25,10 @@ LOOKS = 10
 """Pages of the API server's that are looked through for one, where a filter leaves nothing of most of them."""
 LOOKED_AT = 100
 """Objects that are read for one page in the order of their age."""
+REMEMBERED = 10.0
+"""Seconds that pages after a first one go by the order that was read for it."""
+KEPT = 16
+"""Orders that are remembered."""
 PARAMETERS = ("state", "runtime", "labelSelector", "sort", "limit", "continue")
 
 
@@ -77,10 +84,38 @@ class Part:
     """What to ask for the next page with; "" where this is the last. There may be one after a page without items."""
 
 
-def read(kind: Kind, namespace: str, wanted: Wanted, cluster: Cluster) -> Part:
+@dataclass(frozen=True)
+class Orders:
+    """In which order by age a process has last seen things; any thread may ask."""
+
+    clock: Callable[[], float] = time.monotonic
+    _orders: OrderedDict[Hashable, tuple[float, list[list[str]]]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, key: Hashable, look: Callable[[], list[list[str]]], *, anew: bool) -> list[list[str]]:
+        """Return what `look` does, or has done just now, where it need not be `anew`."""
+        with self._lock:
+            at, order = self._orders.get(key, (0.0, None))
+        if order is None or anew or self.clock() > at + REMEMBERED:
+            order = look()
+            with self._lock:
+                self._orders[key] = self.clock(), order
+                self._orders.move_to_end(key)
+                while len(self._orders) > KEPT:
+                    self._orders.popitem(last=False)
+        return order
+
+
+def read(kind: Kind, namespace: str, wanted: Wanted, cluster: Cluster, orders: Orders) -> Part:
     """Return a page; raise `Refused` for a place that no page has said."""
     place = _place(wanted)
-    return (_by_name if wanted.sort == "name" else _by_age)(kind, namespace, wanted, place, cluster)
+    if wanted.sort == "name":
+        return _by_name(kind, namespace, wanted, place, cluster)
+    key = kind, namespace, tuple(sorted(wanted.labels.items()))
+    order = orders.of(
+        key, lambda: sorted(map(_age, cluster.heads(kind, namespace, wanted.labels))), anew=not wanted.after
+    )
+    return _by_age(kind, namespace, wanted, place, order, cluster)
 
 
 def _by_name(kind: Kind, namespace: str, wanted: Wanted, place: list[str], cluster: Cluster) -> Part:
@@ -93,15 +128,18 @@ def _by_name(kind: Kind, namespace: str, wanted: Wanted, place: list[str], clust
     return Part(items, _token(wanted, after) if after else "")
 
 
-def _by_age(kind: Kind, namespace: str, wanted: Wanted, place: list[str], cluster: Cluster) -> Part:
-    newest = wanted.sort == "-created"
-    heads = sorted(cluster.heads(kind, namespace, wanted.labels), key=_age, reverse=newest)
-    left = [head for head in heads if not place or (_age(head) < place if newest else _age(head) > place)]
+def _by_age(  # noqa: PLR0913, PLR0917
+    kind: Kind, namespace: str, wanted: Wanted, place: list[str], order: list[list[str]], cluster: Cluster
+) -> Part:
+    if wanted.sort == "-created":
+        left = [age for age in reversed(order) if not place or age < place]
+    else:
+        left = [age for age in order if not place or age > place]
     items: list[Object] = []
-    for looked, head in enumerate(left):
+    for looked, (_, name) in enumerate(left):
         if len(items) == wanted.limit or looked == LOOKED_AT:
-            return Part(items, _token(wanted, *_age(left[looked - 1])))
-        body = cluster.get(kind, namespace, head["metadata"]["name"])
+            return Part(items, _token(wanted, *left[looked - 1]))
+        body = cluster.get(kind, namespace, name)
         if body is not None and wanted.fits(kind, body):
             items.append(body)
     return Part(items, "")

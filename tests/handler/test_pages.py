@@ -205,6 +205,39 @@ def test_of_the_products_own_namespace_nothing_but_its_dead_letters_is_shown(sit
     assert listed(site, "/v1/tenants/knative-lambda/deadletters") == []
 
 
+@pytest.mark.parametrize("sort", ["created", "-created"])
+def test_whoever_reads_on_by_age_has_the_order_read_once(monkeypatch: pytest.MonkeyPatch, sort: str) -> None:
+    """A first page is of now; those after it go by what it saw, for a while."""
+    site, now, read = Site(), [0.0], list[Any]()
+    cluster = site.world.cluster
+    for number in range(9):
+        put(site.world, f"f-{number}")
+    heads = cluster.heads
+    monkeypatch.setattr(cluster, "heads", lambda *given: read.append(given) or heads(*given))  # type: ignore[func-returns-value]
+    orders = pages.Orders(lambda: now[0])
+
+    def page(after: str, **labels: str) -> pages.Part:
+        return pages.read(FUNCTION, "acme", pages.Wanted(labels, sort=sort, limit=2, after=after), cluster, orders)
+
+    part = page("")
+    names_seen = [item["metadata"]["name"] for item in part.items]
+    while part.after:
+        last, part = part.after, page(part.after)
+        names_seen += [item["metadata"]["name"] for item in part.items]
+    assert sorted(names_seen) == [f"f-{number}" for number in range(9)]
+    assert len(read) == 1
+
+    page("")
+    seen = len(read)
+    page(last)
+    assert len(read) == seen
+    page(last, team="another")
+    assert len(read) == seen + 1, "of other labels it is another order"
+    now[0] += pages.REMEMBERED + 1
+    page(last)
+    assert len(read) == seen + 2, "it is no order for ever"
+
+
 # --- what may be done
 
 
