@@ -52,6 +52,10 @@ class Attempt:
     """The `traceparent` that it is made for, where traces are made."""
     handed: tuple[Handed, ...] = ()
     """The tenant's Secrets that it is given."""
+    git: Mapping[str, str] = field(default_factory=dict)
+    """The repository that its context is cloned from, as ``source.git`` names it, with its ``commit`` where known."""
+    entrypoint: str = ""
+    """The function's, for whoever makes the context of what was cloned."""
 
     @property
     def name(self) -> str:
@@ -65,6 +69,8 @@ class Running:
 
     again: int = field(default=0, compare=False)
     """Seconds after which to look again, where its end may be told by no report; 0 where one will come."""
+    commit: str = ""
+    """What was cloned for it; "" where nothing was yet."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Ended:
     """A CamelCase word for the condition, such as ``OOMKilled``, ``PodRefused``, ``NoOutput``."""
     message: str = ""
     """A sentence for a person."""
+    commit: str = ""
+    """What was cloned for it; "" where nothing was."""
 
 
 class Builder(Protocol):

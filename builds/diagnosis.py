@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from knative_lambda.builds import repository
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import Object
 
@@ -33,7 +34,7 @@ NODE_SILENT = timedelta(seconds=60)
 """How long after its time a Pod may still be there before its node counts as lost."""
 
 
-def pod_ended(pod: Object) -> Ended | None:
+def pod_ended(pod: Object) -> Ended | None:  # noqa: PLR0911 - each state has its meaning
     """Return how a Pod's build ended, from its containers' states; `reason` is "" where only the log can tell.
 
     A Pod that somebody deletes has not failed by itself: None, its Job says why.
@@ -47,12 +48,21 @@ def pod_ended(pod: Object) -> Ended | None:
         return None
     fetched = _terminated(status, "initContainerStatuses")
     if fetched is not None and fetched.get("exitCode") != 0:
+        told = repository.said(fetched.get("message", ""))
+        if reason := told.get("reason"):
+            return Ended(1, "user" if reason in repository.USERS else "platform", reason, told.get("message", ""))
         return Ended(1, "platform", "ContextNotFetched", "the build context could not be read")
     if disrupted or (end is None and status.get("phase") == "Failed"):
         return Ended(1, "platform", status.get("reason") or "Disrupted", status.get("message", ""))
     if end is not None and end.get("reason") == "OOMKilled":
         return Ended(1, "user", "OOMKilled", "the build needs more memory than it may have")
     return Ended(end.get("exitCode", 1)) if end else None
+
+
+def commit(pod: Object | None) -> str:
+    """Return the commit that was cloned in a Pod, as its init container says, which is ours; "" where none was."""
+    end = _terminated(pod.get("status", {}), "initContainerStatuses") if pod else None
+    return repository.said(end.get("message", "")).get("commit", "") if end else ""
 
 
 def goes_on(pod: Object) -> bool:

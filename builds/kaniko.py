@@ -56,7 +56,8 @@ class Kaniko:
         except Refused as refused:
             return Ended(1, "user", "SecretMissing", refused.faults[0].message)
         self._remember(attempt, [found for _, found in given])
-        url, settings = self.store.presign(attempt.context, seconds=attempt.seconds), self.settings.of(attempt.tenant)
+        url = "" if attempt.git else self.store.presign(attempt.context, seconds=attempt.seconds)
+        settings = self.settings.of(attempt.tenant)
         issuer, token = self._issuer(attempt), ""
         if issuer is not None:
             granted = push_token.grants(attempt, issuer.host, settings.registry, settings.reads)
@@ -87,6 +88,10 @@ class Kaniko:
         if found is None or not _stays(found):
             return Lost()
         pod = self._pod(found)
+        commit = diagnosis.commit(pod) if attempt.git else ""
+        return replace(self._seen(attempt, found, pod), commit=commit)
+
+    def _seen(self, attempt: Attempt, found: Object, pod: Object | None) -> Running | Ended:
         end = diagnosis.pod_ended(pod) if pod else None
         if end == Ended(0):
             return end

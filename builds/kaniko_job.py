@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knative_lambda.builds import handed
+from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.diagnosis import EXECUTOR, FETCHER
 from knative_lambda.deploy.cluster import JOB, Object
@@ -21,6 +22,15 @@ STORE_CA = "/context-ca"
 AUTHORITIES = "/run/builds-ca"
 TRUSTED = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
 """By which variables programs are told whom to trust: go and most others, pip, node."""
+CLONE = "/clone"
+CLONE_SIZE = "2Gi"
+"""What the volume may hold that a repository is cloned into: one commit, packed, and its files once more."""
+UNPRIVILEGED = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 CONTEXT_SIZE = "1Gi"
 """What the volume for the context may hold: some more than the largest archive that is taken."""
 
@@ -61,6 +71,14 @@ class KanikoSettings:
     """Seconds that a finished Job is kept."""
     user_namespaces: bool = False
     """Root in a build's Pod is nobody on its node; the node's runtime must know how."""
+    git_image: str = ""
+    """The image with git and this product inside, for the init container that clones; "" clones nothing."""
+    reach_allowed: tuple[str, ...] = ()
+    """What the hosts of repositories may be although it is not public: hosts and networks."""
+    reach_blocked: tuple[str, ...] = ()
+    """Networks that none of them is reached in."""
+    context_limit: int = Limits.total
+    """Bytes of a cloned source, unpacked, at most."""
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Where the images of a registry are pulled from instead: its host to another's."""
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -110,10 +128,13 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
                     "enableServiceLinks": False,
                     **({"hostUsers": False} if settings.user_namespaces else {}),
                     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-                    "initContainers": [_fetcher(attempt, context_url, settings)],
+                    "initContainers": [
+                        _cloner(attempt, settings) if attempt.git else _fetcher(attempt, context_url, settings)
+                    ],
                     "containers": [_executor(attempt, settings)],
                     "volumes": [
                         {"name": "context", "emptyDir": {"sizeLimit": CONTEXT_SIZE}},
+                        *([{"name": "clone", "emptyDir": {"sizeLimit": CLONE_SIZE}}] if attempt.git else []),
                         *_secret_volumes(settings),
                         *handed.volumes(attempt.name, attempt.handed),
                     ],
@@ -138,15 +159,41 @@ def _fetcher(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Ob
             "requests": {"cpu": "50m", "memory": "32Mi"},
             "limits": {"cpu": "1", "memory": "128Mi"},
         },
-        "securityContext": {
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": UNPRIVILEGED,
         "volumeMounts": [
             {"name": "context", "mountPath": "/context"},
             *([{"name": "store-ca", "mountPath": STORE_CA, "readOnly": True}] if settings.store_ca else []),
+            *handed.mounts(attempt.handed, "fetch"),
+        ],
+    }
+
+
+def _cloner(attempt: Attempt, settings: KanikoSettings) -> Object:
+    """Return the init container that clones: what it works with, and the tenant's key, are its alone."""
+    secret = attempt.git.get("secret", "")
+    asked = {
+        "git": {key: value for key, value in attempt.git.items() if key != "secret"},
+        "runtime": attempt.runtime,
+        "entrypoint": attempt.entrypoint,
+        "allowed": list(settings.reach_allowed),
+        "blocked": list(settings.reach_blocked),
+        "limits": {"total": settings.context_limit},
+        **({"secret": handed.folder(secret)} if secret else {}),
+    }
+    return {
+        "name": FETCHER,
+        "image": settings.git_image,
+        "command": ["python3", "-m", "knative_lambda.builds.clone"],
+        "args": ["/context/context.tar.gz", CLONE],
+        "env": [{"name": "SOURCE", "value": json.dumps(asked, sort_keys=True)}],
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"cpu": "1", "memory": "768Mi"},
+        },
+        "securityContext": UNPRIVILEGED,
+        "volumeMounts": [
+            {"name": "context", "mountPath": "/context"},
+            {"name": "clone", "mountPath": CLONE},
             *handed.mounts(attempt.handed, "fetch"),
         ],
     }

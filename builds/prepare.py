@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from knative_lambda.builds import given
 from knative_lambda.builds.archive import Packed
@@ -21,6 +21,17 @@ from knative_lambda.storage.store import Store
 
 YOUNG = timedelta(hours=12)
 """Half of what `handler/retention.py` leaves to a context before it may go."""
+
+
+class Source(NamedTuple):
+    """What is known of a Function's source."""
+
+    context: str
+    """The hash of its build context; "" for a ready image."""
+    auto: Choice
+    """What ``auto`` comes to for it."""
+    commit: str = ""
+    """Its commit, where it is a repository's, and that is known."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Inputs:
     """The package index that the installation had for it, where it names none itself."""
     moved: str = ""
     """The base that it was built upon until that moved, where it follows; "" where it did not."""
+    commit: str = ""
+    """The commit of a git repository that is meant; "" where its Build is to find that out, and for other sources."""
 
     def dumps(self) -> str:
         """Return the annotation's value."""
@@ -82,6 +95,7 @@ def _loads(annotations: Mapping[str, str]) -> Inputs | None:
             dict(raw.get("secrets", {})),
             dict(raw.get("indexes", {})),
             raw.get("moved", ""),
+            raw.get("commit", ""),
         )
         inputs = Inputs(raw["of"], raw["context"], raw["base"], raw["cause"], *rest)
     except (ValueError, TypeError, KeyError):
@@ -120,21 +134,21 @@ def put_context(packed: Packed, function: tuple[str, str], store: Store, now: da
 
 def inputs(
     spec: Mapping[str, Any],
-    source: tuple[str, Choice],
+    source: Source,
     cause: str,
     before: Inputs | None,
     base: Callable[[], str],
 ) -> Inputs:
-    """Return the inputs of a spec; `source` is its context ("" for a ready image) and what ``auto`` comes to for it.
+    """Return the inputs of a spec; `source` is what is known of its source.
 
     The base image is resolved by `base` once per source: where `before` is of the same spec, its digest is kept, and so
     is that nobody had looked at the source, unless a layer is asked for.
     """
-    of, (context, auto) = fingerprint(spec), source
+    of, (context, auto, commit) = fingerprint(spec), source
     if before is not None and (before.of, before.context) == (of, context):
         is_known = before.auto.builder != "" or spec.get("builder") == "layer"
         return replace(before, cause=cause, cancelled="", moved="", auto=auto if is_known else before.auto)
-    return Inputs(of, context, base() if context else "", cause, auto=auto)
+    return Inputs(of, context, base() if context else "", cause, auto=auto, commit=commit)
 
 
 def pin(image: str, registry: Registry) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds import given, handed
+from knative_lambda.builds import given, handed, repository
 from knative_lambda.builds.builder import Attempt, Handed
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.deploy import conditions
@@ -32,6 +32,8 @@ ARRIVES = 60
 """Seconds within which exchanged credentials have arrived, here and in the next Pod."""
 CREDENTIALS = ("ContextNotFetched", "RegistryRefused")
 """Ends of attempts that these may mend: an URL signed with the older key, a password that holds no more."""
+CLONED = "SourceCloned"
+"""The step of Builds whose source is a git repository: its message is the commit."""
 INSTALLED = "DependenciesInstalled"
 """The step of Builds whose code is laid upon installed dependencies."""
 
@@ -70,7 +72,7 @@ def takes_slot(build: Object) -> bool:
 
 def prepared(build: Object) -> dict[str, Saying]:
     """Return the steps of a Build that are done before it begins."""
-    steps: dict[str, Saying] = {"ContextStored": ("True", "Stored", context(build))}
+    steps: dict[str, Saying] = {} if "git" in build["spec"] else {"ContextStored": ("True", "Stored", context(build))}
     if why := build["spec"].get("choice"):
         steps["BuilderChosen"] = ("True", build["spec"]["builder"].capitalize(), why)
     if moved := build["spec"].get("moved"):
@@ -123,6 +125,12 @@ def pushed(build: Object) -> str:
     """Return the image, by digest, of a Build that has pushed it, or ""."""
     step = condition(build, PUSHED)
     return str(step["message"]) if step["status"] == "True" else ""
+
+
+def commit(build: Object) -> str:
+    """Return the commit that a Build's source is, or "" where it is none, or nobody knows yet."""
+    found: str = build.get("status", {}).get("commit") or build["spec"].get("git", {}).get("commit", "")
+    return found
 
 
 def lineage(build: Object) -> str:
@@ -180,7 +188,9 @@ def attempt_of(build: Object, number: int, seconds: int = 1) -> Attempt:
         cache=_cache(spec),
         inputs=spec["inputHash"],
         trace=trace.of(build),
-        handed=tuple(map(Handed, handed.asked(spec))),
+        handed=_handed(spec),
+        git=_git(build),
+        entrypoint=spec.get("entrypoint", ""),
     )
     if "dependencies" not in spec:
         return attempt
@@ -249,6 +259,17 @@ def _cache(spec: Mapping[str, Any]) -> str:
     if spec.get("fresh") or handed.asked(spec):
         return ""
     return names.kept_layers(*spec["destination"].rsplit("/", 2)[:2])
+
+
+def _handed(spec: Mapping[str, Any]) -> tuple[Handed, ...]:
+    """Return the Secrets that attempts of a Build are given: what opens a repository for who clones it alone."""
+    opens = spec.get("git", {}).get("secret")
+    return (*map(Handed, handed.asked(spec)), *([Handed(opens, "fetch")] if opens else []))
+
+
+def _git(build: Object) -> dict[str, str]:
+    """Return the repository of a Build, with the commit that an earlier attempt has found."""
+    return repository.at(build["spec"].get("git", {}), commit(build))
 
 
 def _repository(reference: str) -> str:

@@ -177,6 +177,7 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
     over = now - record.ends(build, workshop.patience, now)
     attempt = record.attempt_of(build, build["status"]["attempt"], record.left(build, workshop.patience, now))
     seen = workshop.builder.look(attempt)
+    build = _cloned(build, seen, workshop, now)
     if not isinstance(seen, Lost) and condition(build, "Started")["status"] == "Unknown":  # killed while it started
         if isinstance(seen, Running) and (end := workshop.builder.start(attempt)) is not None:
             return _decide(build, attempt, end, workshop, now)
@@ -196,6 +197,17 @@ def _judge(build: Object, workshop: Workshop, now: datetime) -> Object:
         return _start(build, attempt, workshop, now)
     workshop.later(attempt.tenant, attempt.function, now + AGAIN)  # its Pod outlives the Job that was deleted
     return build
+
+
+def _cloned(build: Object, seen: Running | Ended | Lost, workshop: Workshop, now: datetime) -> Object:
+    """Return a Build that says which commit was cloned: at once while it runs, so that a retry takes the same."""
+    commit = "" if isinstance(seen, Lost) else seen.commit
+    if not commit or commit == build["status"].get("commit"):
+        return build
+    change, steps = {"commit": commit}, {record.CLONED: ("True", "Cloned", commit)}
+    if isinstance(seen, Running):
+        return write(build, change, steps, workshop, now)
+    return record.told(build, change, steps, now)
 
 
 def _lay(build: Object, number: int, installed: str, workshop: Workshop, now: datetime) -> Object:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from knative_lambda.builds import archive, dependencies, given
+from knative_lambda.builds import archive, dependencies, given, repository
 from knative_lambda.builds.archive import GZIP_MAGIC, File, Files, Limits, Packed
 from knative_lambda.builds.dependencies import NPM, PIP, RECIPE, Lists
 from knative_lambda.builds.layers import BOUNDS, Bounds
@@ -94,11 +94,16 @@ def entrypoint(spec: Mapping[str, Any]) -> str:
 
 def check(spec: Mapping[str, Any], where: str) -> None:
     """Raise `Refused` for what the schemas allow and this version cannot do, or nobody could; with every fault."""
-    faults = []
-    if "git" in spec["source"]:
-        faults.append(Fault(f"{where}/source/git", "source git is not supported yet"))
+    faults: list[Fault] = []
     runtime = RUNTIMES[spec["runtime"]]
-    if spec.get("builder") == "layer" and (runtime.compiled or not runtime.modules):
+    if "git" in spec["source"]:
+        faults += repository.faults(spec["source"]["git"], f"{where}/source/git")
+        if spec.get("builder") == "layer":
+            faults.append(Fault(f"{where}/builder", f"no layer can be made of it: {repository.CLONED}"))
+        if spec["source"]["git"].get("secret") in spec.get("build", {}).get("secrets", []):
+            why = "what opens a repository is not given to what builds, too"
+            faults.append(Fault(f"{where}/build/secrets", why))
+    elif spec.get("builder") == "layer" and (runtime.compiled or not runtime.modules):
         faults.append(Fault(f"{where}/builder", f"no layer can be made of runtime {spec['runtime']}"))
     scale = spec.get("scale", {})
     if scale.get("max") and scale.get("min", 0) > scale["max"]:
@@ -126,6 +131,11 @@ def context(spec: Mapping[str, Any], objects: Objects, limits: Limits, where: st
             *(needs_job(spec["runtime"], path) for path in files),
         )
     return Context(packed.digest, packed.body, packed.size, next(filter(None, reasons), ""), pinned, asked)
+
+
+def packed(spec: Mapping[str, Any], files: Files, where: str) -> Packed:
+    """Return the build context of files that were read elsewhere; raises `Refused` with every fault."""
+    return archive.pack(_wrapped(spec, files, _asked(spec["runtime"], files), where))
 
 
 def needs_job(runtime: str, path: str) -> str:

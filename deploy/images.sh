@@ -143,13 +143,13 @@ image() { # name variable base folder dockerfile path...: the image of that fold
   local name=$1 variable=$2 base folder=$4 dockerfile=$5 context=$work/$1.tar destination start=$SECONDS
   base=$(pinned "$3")
   (cd "$folder" && packed "$context" "${@:6}")
-  destination=$REGISTRY/$name:$({ cat "$context" && echo "$base"; } | sha256sum | cut -c1-16)
+  destination=$REGISTRY/$name:$({ cat "$context" && echo "$base" && printf %s "${PRODUCT:-}"; } | sha256sum | cut -c1-16)
   if [ -n "$(digest_of "$destination")" ]; then
     say "$name: nothing has changed"
   else
     say "$name: building"
     build "$name" "$context" "$destination" "$dockerfile" "BASE=$base" ${PIP_INDEX_URL:+"PIP_INDEX_URL=$PIP_INDEX_URL"} \
-      ${GOPROXY:+"GOPROXY=$GOPROXY"}
+      ${GOPROXY:+"GOPROXY=$GOPROXY"} ${PRODUCT:+"PRODUCT=$PRODUCT"}
     say "$name: built in $((SECONDS - start)) s"
   fi
   echo "$variable=$(pinned "$destination")" >>"$work/images.env"
@@ -162,10 +162,16 @@ for wanted in $IMAGES; do
       image knative-lambda IMAGE "$PYTHON_BASE" . deploy/image/Dockerfile \
         .rooms/knative_lambda/__init__.py schemas storage deploy builds handler
       ;;
+    knative-lambda-git) # comes after knative-lambda, whose image it takes
+      PRODUCT=$(sed -n 's/^IMAGE=//p' "$work/images.env")
+      [ -n "$PRODUCT" ] || fail "IMAGES: knative-lambda-git needs knative-lambda before it"
+      image knative-lambda-git GIT_IMAGE "$PYTHON_BASE" deploy/image git.Dockerfile git.Dockerfile
+      PRODUCT=
+      ;;
     runtime-python) image runtime-python PYTHON_RUNTIME "$PYTHON_BASE" builds/runtimes/python Dockerfile . ;;
     runtime-node) image runtime-node NODE_RUNTIME "$NODE_BASE" builds/runtimes/node Dockerfile . ;;
     runtime-go) image runtime-go GO_RUNTIME "$GO_BASE" builds/runtimes/go Dockerfile . ;;
-    *) fail "IMAGES: $wanted is none of knative-lambda, runtime-python, runtime-node, runtime-go" ;;
+    *) fail "IMAGES: $wanted is none of knative-lambda, knative-lambda-git, runtime-python, runtime-node, runtime-go" ;;
   esac
 done
 mkdir -p "$(dirname "$IMAGES_FILE")"

@@ -5,7 +5,7 @@
 #   IMAGE      the product's image          PYTHON_RUNTIME NODE_RUNTIME GO_RUNTIME   the runtimes' base images
 #   REGISTRY   host[/path] to push to       REGISTRY_INSECURE             true for plain HTTP
 #   STORE_URL  s3://bucket[/prefix]         S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY   (optional)
-#   KANIKO_IMAGE, VALUES (a file of more values for the chart)   (optional)
+#   KANIKO_IMAGE, GIT_IMAGE, VALUES (a file of more values for the chart)   (optional)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TENANTS=${TENANTS:-demo}
@@ -100,7 +100,11 @@ store: {url: "$STORE_URL", endpoint: "${S3_ENDPOINT:-}", credentialsSecret: "$se
 registry: {prefix: "$REGISTRY", insecure: ${REGISTRY_INSECURE:-false}}
 runtimes: {python: "${PYTHON_RUNTIME:-}", node: "${NODE_RUNTIME:-}", go: "${GO_RUNTIME:-}"}
 Y
-[ -z "${KANIKO_IMAGE:-}" ] || echo "builds: {kanikoImage: \"$KANIKO_IMAGE\"}" >>"$more"
+[ -z "${KANIKO_IMAGE:-}${GIT_IMAGE:-}" ] || {
+  echo "builds:"
+  [ -z "${KANIKO_IMAGE:-}" ] || echo "  kanikoImage: \"$KANIKO_IMAGE\""
+  [ -z "${GIT_IMAGE:-}" ] || echo "  git: {image: \"$GIT_IMAGE\"}"
+} >>"$more"
 values+=(-f "$more")
 [ -z "${VALUES:-}" ] || values+=(-f "$VALUES")
 helm upgrade --install $release $chart -n "$NAMESPACE" "${values[@]}" >/dev/null || fail "" "Helm could not install the chart: see above"

@@ -7,7 +7,7 @@ is the lock; which one is wanted is written on the Function before it is made.
 import logging
 from dataclasses import replace
 
-from knative_lambda.builds import dependencies, ends, given, record, sharing, source
+from knative_lambda.builds import dependencies, ends, given, record, repository, sharing, source
 from knative_lambda.builds.choice import Choice, choose
 from knative_lambda.builds.prepare import Inputs
 from knative_lambda.deploy import conditions
@@ -155,6 +155,7 @@ def _spec(function: Object, inputs: Inputs, product: Product) -> Object:
         "choice": chosen.why,
         "destination": names.repository(registry, meta["namespace"], meta["name"]),
         "cause": inputs.cause,
+        **({"git": repository.at(spec["source"]["git"], inputs.commit)} if "git" in spec["source"] else {}),
         **({"build": beside} if beside else {}),
         **({"moved": f"{inputs.moved} is {inputs.base} now"} if inputs.moved else {}),
         **({"secretVersions": dict(inputs.secrets)} if beside and inputs.secrets else {}),
@@ -194,6 +195,8 @@ def _has_image(build: Object, product: Product) -> bool:
 def _renewed(before: Object | None, function: Object, inputs: Inputs) -> Object:
     """Return what a Build's spec says of the one that it replaces, and of why."""
     said: Object = {"rebuild": record.lineage(before) if before else ""}
+    if before is not None and "git" in before["spec"]:
+        said["git"] = repository.at(before["spec"]["git"], record.commit(before))
     if function["spec"].get("rebuild"):
         said["fresh"] = True
     if before is not None and before["metadata"]["name"] == inputs.lost:
@@ -206,6 +209,7 @@ def _made(spec: Object, inputs: Inputs, product: Product) -> str:
     if "dependencies" in spec:
         return str(spec["dependencies"].rpartition(":")[2])
     is_shared = product.workshop.reuse is not None and spec["builder"] == "kaniko" and inputs.auto.pinned
+    is_shared &= "git" not in spec  # who may clone it is not asked again
     return str(spec["inputHash"]) if is_shared else ""
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from knative_lambda.builds import ends, prepare, pushed, record, settle, source
-from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.prepare import Inputs, Source
 from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
 from knative_lambda.deploy.cluster import FUNCTION, Object
@@ -175,15 +175,24 @@ def prepared(function: Object, product: Product) -> tuple[Object, Inputs]:
     cause = f"generation {meta.get('generation', 1)}"
     if (before := earlier.known(function, cause, product)) is not None:
         return note(function, before, product), before
-    context = spec["source"].get("context", {}).get("hash", "")
-    auto = prepare.recorded_auto(meta.get("annotations", {}), context)
-    if not context and "image" not in spec["source"]:
-        plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
-        place, auto = (meta["namespace"], meta["name"]), product.automatic(plain)
-        context = prepare.put_context(plain, place, product.workshop.store, product.now())
-    inputs = prepare.inputs(spec, (context, auto), cause, None, partial(product.base, spec["runtime"]))
+    known = _source(function, cause, product)
+    inputs = prepare.inputs(spec, known, cause, None, partial(product.base, spec["runtime"]))
     inputs = product.with_given(inputs, meta["namespace"], spec)
     return note(function, inputs, product), inputs
+
+
+def _source(function: Object, cause: str, product: Product) -> Source:
+    """Return what is known of the source that a person applied, once it is in the store."""
+    meta, spec = function["metadata"], function["spec"]
+    if "git" in spec["source"]:
+        return product.source_of(spec["source"]["git"], cause)
+    context = spec["source"].get("context", {}).get("hash", "")
+    if context or "image" in spec["source"]:
+        return Source(context, prepare.recorded_auto(meta.get("annotations", {}), context))
+    plain = source.context(spec, product.objects(meta["namespace"]), product.limits, "/spec")
+    place = (meta["namespace"], meta["name"])
+    stored = prepare.put_context(plain, place, product.workshop.store, product.now())
+    return Source(stored, product.automatic(plain))
 
 
 def note(function: Object, inputs: Inputs, product: Product) -> Object:

@@ -11,7 +11,7 @@ from functools import partial
 
 from knative_lambda.builds import given, prepare, record, source
 from knative_lambda.builds.choice import Choice
-from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.prepare import Inputs, Source
 from knative_lambda.builds.source import RUNTIMES
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import condition
@@ -43,7 +43,7 @@ def again(function: Object | None, name: str, key: Key, product: Product) -> tup
     is_base_gone = condition(function, "Built").get("reason") == "BaseMissing"
     known = None if is_base_gone else before
     base = partial(product.base, spec["runtime"])
-    inputs = prepare.inputs(spec, (before.context, before.auto), key.cause, known, base)
+    inputs = prepare.inputs(spec, Source(before.context, before.auto, before.commit), key.cause, known, base)
     return function, product.with_given(inputs, meta["namespace"], spec)
 
 
@@ -57,7 +57,7 @@ def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[O
         raise Refused.because("/data/again", f"{name} is no build of this function that succeeded")
     was = build["spec"]
     spec = {field: value for field, value in function["spec"].items() if field not in SOURCE}
-    spec |= {"runtime": was["runtime"], "source": {"context": {"hash": was["context"]}}}
+    spec |= {"runtime": was["runtime"], "source": _source(build)}
     if was.get("entrypoint", "") != RUNTIMES[was["runtime"]].entrypoint:
         spec["entrypoint"] = was["entrypoint"]
     if "build" in was:
@@ -82,6 +82,7 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
         build
         for build in product.cluster.list(BUILD, meta["namespace"], {FUNCTION_LABEL: meta["name"]})
         if record.phase(build) == "Succeeded"
+        and "git" not in build["spec"]
         and _of(build) == wanted
         and build["spec"].get("build", settings) == settings
     ]
@@ -101,7 +102,16 @@ def _as_built(spec: Object, build: Object, cause: str, product: Product) -> Inpu
     was = build["spec"]
     auto = Choice(was["builder"], was.get("choice", ""), dependencies=_dependencies(build, product))
     inputs = Inputs(prepare.fingerprint(spec), was["context"], was.get("base", ""), cause, auto=auto)
-    return replace(inputs, secrets=was.get("secretVersions", {}))
+    return replace(inputs, secrets=was.get("secretVersions", {}), commit=record.commit(build))
+
+
+def _source(build: Object) -> Object:
+    """Return the source of a Build, by reference: of a repository the very commit."""
+    was, commit = build["spec"], record.commit(build)
+    if "git" not in was:
+        return {"context": {"hash": was["context"]}}
+    named = {key: value for key, value in was["git"].items() if key != "commit"}
+    return {"git": {**named, **({"revision": commit} if commit else {})}}
 
 
 def _dependencies(build: Object, product: Product) -> str:

@@ -1,18 +1,19 @@
 """The ports that the use cases touch, joined once in `wire.py` (and in the tests, with fakes)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from knative_lambda.builds import choice, given, handed, prepare, references
+from knative_lambda.builds import choice, given, handed, prepare, references, repository
 from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.bases import Bases
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
-from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.prepare import Inputs, Source
 from knative_lambda.builds.reach import Reach, named
+from knative_lambda.builds.repository import Address
 from knative_lambda.builds.source import Context, Objects
 from knative_lambda.builds.trust import Trust
 from knative_lambda.builds.turns import Turns
@@ -51,9 +52,11 @@ class Product:
     papers: Callable[[str, str], None] = lambda _tenant, _build: None
     """Told of a Build (tenant, name) whose image lacks papers that nothing waits for; as `owes` is."""
     reach: Reach | None = None
-    """Which hosts a ready image may be of; None where nobody is asked for it."""
+    """Which hosts a ready image, or a repository, may be of; None where nobody is asked for it."""
     bases: Bases = field(default_factory=Bases)
     """What the runtimes' bases are, for the sweep."""
+    refs: Callable[[str, str], str] | None = None
+    """Who says which commit a repository's revision is now, "" for nobody knows; None where that is left to Builds."""
     census: Census = field(default_factory=Census)
     """What the sweeps of this process have counted."""
     spans: Spans = field(default_factory=Spans)
@@ -140,10 +143,39 @@ class Product:
             for name in handed.asked(spec)
             if name in reserved
         ]
+        if spec["source"].get("git", {}).get("secret") in reserved:
+            faults.append(Fault(f"{where}/source/git/secret", f"{spec['source']['git']['secret']} {allowed.RESERVED}"))
         asked, built = spec.get("architecture", ""), self.settings.platform.rpartition("/")[2]
         if asked not in ("", built) and "image" not in spec["source"] and spec.get("builder") != "external":
             faults.append(Fault(f"{where}/architecture", f"images are built for {built} here"))
         return faults
+
+    def source_of(self, git: Mapping[str, Any], cause: str) -> Source:
+        """Return what is known of a repository before it is cloned: its commit, where anybody may ask for it.
+
+        What its server says, if it says anything, is one bounded request's answer; what is wrong the Build tells.
+        """
+        commit = repository.written_out(git)
+        if not commit and self.refs is not None and not git.get("secret") and git["url"].lower().startswith("http"):
+            commit = self.refs(git["url"], git.get("revision", ""))
+        return Source(repository.context(git, commit, cause), Choice("kaniko", repository.CLONED), commit)
+
+    def _unclonable(self, spec: Mapping[str, Any], where: str) -> Iterator[Fault]:
+        """Yield why a repository is not taken, as far as that is known before it is cloned."""
+        git, settings = spec["source"]["git"], self.settings
+        address = Address.of(git["url"])
+        if spec.get("builder") == "external":
+            return
+        if self.builder != "kaniko" or not settings.git_image:
+            yield Fault(where, "this installation clones no repositories")
+        if address.scheme == "http" and not settings.git_insecure:
+            yield Fault(f"{where}/url", "plain http is not taken: https, or ssh")
+        if git.get("secret") and not settings.build_secrets:
+            yield Fault(f"{where}/secret", "this installation gives builds no Secrets")
+        if settings.git_hosts and not named(address.host, settings.git_hosts):
+            yield Fault(f"{where}/url", f"no repositories are taken from {address.host}")
+        elif self.reach is not None and (why := self.reach.refusal(address.place)):
+            yield Fault(f"{where}/url", why)
 
     def _is_foreign(self, tenant: str, image: str) -> bool:
         """Say whether an image lies in a registry of the product, and not below this tenant nor where all may read.
@@ -190,6 +222,8 @@ class Product:
             faults.append(
                 Fault(f"{where}/runtime", f"this installation builds no functions of runtime {spec['runtime']}")
             )
+        if "git" in spec["source"]:
+            faults += self._unclonable(spec, f"{where}/source/git")
         if handed.asked(spec) and not self.settings.build_secrets:
             faults.append(Fault(f"{where}/build/secrets", "this installation gives builds no Secrets"))
         faults += self._unreached_indexes(spec, f"{where}/build/indexes")

@@ -62,10 +62,10 @@ def _revision(namespace: str, name: str, product: Product) -> None:
 
 
 def _pod(namespace: str, name: str, product: Product) -> None:
-    """Follow a build's Pod to its Job where it has ended or is gone: a dozen reports of its way there say nothing."""
+    """Follow a build's Pod to its Job where it has ended, is gone, or has cloned: other reports say nothing."""
     tenant = _builder_of(namespace, product)
     pod = product.cluster.get(POD, namespace, name) if tenant else None
-    if tenant and (pod is None or not diagnosis.goes_on(pod)):
+    if tenant and (pod is None or not diagnosis.goes_on(pod) or diagnosis.commit(pod)):
         _attempt(tenant, namespace, name.rpartition("-")[0], product)
 
 

@@ -164,6 +164,12 @@ class Settings:
     """
     build_ca: str = ""
     """A ConfigMap in each builds namespace whose ``ca.crt`` is what builds trust; "" for what their images do."""
+    git_image: str = ""
+    """The image with git and the product, which repositories are cloned with; "" where none are: they are refused."""
+    git_hosts: tuple[str, ...] = ()
+    """Hosts that repositories may be of, ``*.example.com`` for all below one; none: any that may be reached."""
+    git_insecure: bool = False
+    """Take repositories by plain http too: for a server inside the cluster, in tests."""
     build_mirrors: Mapping[str, Any] = field(default_factory=dict)
     """Where Kaniko pulls the images of a registry from instead, JSON: the registry's host to the other's."""
     fetch_image: str = ""

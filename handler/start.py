@@ -12,7 +12,7 @@ from typing import Any
 
 from knative_lambda.builds import prepare, source
 from knative_lambda.builds.choice import Choice, choose
-from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.prepare import Inputs, Source
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import builds, order
@@ -25,7 +25,6 @@ from knative_lambda.schemas import trace
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION, TRACE_ANNOTATION
 
-Prepared = tuple[str, Choice]
 log = logging.getLogger(__name__)
 WRITES = 5
 TAKEN_OVER = (
@@ -64,7 +63,7 @@ def start_build(event: Event, product: Product) -> None:
     if AGAIN not in data:
         product.require_runnable(tenant, data, "/data")
     key = order.key_of(event, product.now())
-    prepared: Prepared | None = None
+    prepared: Source | None = None
     for _ in range(WRITES):
         found = product.cluster.get(FUNCTION, tenant, name)
         mark = order.key_in(order.mark(product.workshop.store, tenant, name))
@@ -80,8 +79,8 @@ def start_build(event: Event, product: Product) -> None:
                 if AGAIN in data:
                     body, inputs = again(found, data[AGAIN], key, product)
                 else:
-                    prepared = prepared or _prepared(event, found, product)
-                    body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared[0], key)}
+                    prepared = prepared or _prepared(event, found, key, product)
+                    body = {**(found or _new(tenant, name)), "spec": wanted(data, prepared.context, key)}
                     inputs, build = _inputs(body, prepared, key, product)
                 written = _write(_traced(body, found, product), inputs, key, product)
             except (Conflict, AlreadyExists):
@@ -97,27 +96,29 @@ def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
     """Return the Function's spec that an event asks for; its source is by reference."""
     given = data["source"]
     spec = {field: data[field] for field in TAKEN_OVER if field in data}
-    spec["source"] = {"context": {"hash": context}} if context else {"image": given["image"]}
+    spec["source"] = given if given.keys() & {"git", "image"} else {"context": {"hash": context}}
     if data.get("rebuild"):
         spec["rebuild"] = key.cause
     return spec
 
 
-def _prepared(event: Event, function: Object | None, product: Product) -> Prepared:
-    """Put the event's source into the store; return its hash ("" for a ready image), and who may build it."""
+def _prepared(event: Event, function: Object | None, key: Key, product: Product) -> Source:
+    """Put the event's source into the store, unless it is elsewhere; return what is known of it."""
     data = event.data
     if "image" in data["source"]:
-        return "", Choice()
+        return Source("", Choice())
+    if "git" in data["source"]:
+        return product.source_of(data["source"]["git"], key.cause)
     objects = product.objects(data["tenant"], event.stored)
     plain = source.context(data, objects, product.limits, "/data")
     auto = product.automatic(plain)
     choose(data.get("builder", "auto"), auto, product.builder, "/data/builder")
     place = (data["tenant"], data["name"])
     known = prepare.recorded_context(function["metadata"].get("annotations", {}) if function else {})
-    return prepare.put_context(plain, place, product.workshop.store, product.now(), known), auto
+    return Source(prepare.put_context(plain, place, product.workshop.store, product.now(), known), auto)
 
 
-def _inputs(body: Object, prepared: Prepared, key: Key, product: Product) -> tuple[Inputs, Object | None]:
+def _inputs(body: Object, prepared: Source, key: Key, product: Product) -> tuple[Inputs, Object | None]:
     """Return what a Function's spec is prepared into, and the Build that it points to where that was made of the same.
 
     The registry is asked for the image of that one.

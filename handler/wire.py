@@ -23,6 +23,7 @@ from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.pusher import Pusher
 from knative_lambda.builds.pusher_http import HttpPusher
 from knative_lambda.builds.record import Patience
+from knative_lambda.builds.refs import Refs
 from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.registry_client import Place, RegistrySettings
 from knative_lambda.builds.registry_http import HttpRegistry
@@ -152,7 +153,7 @@ def service(settings: Settings, listeners: Listeners) -> tuple[Service, Senders]
         attestor=attestor(settings, ports.store, ports.pusher),
     )
     joined = join(settings, touched, senders, trusts=trust(settings, ports.pusher), spans=listeners.spans)
-    product = effects.watched(replace(joined, reach=settings.reach), around)
+    product = effects.watched(replace(joined, reach=settings.reach, refs=Refs(settings.reach).commit), around)
     read = Records(product) if settings.api else None
     return Service(product, senders, states, read, modes.entrances(product, ports.reviews)), senders
 
@@ -267,6 +268,10 @@ def kaniko(settings: Settings, cluster: Cluster, store: Store) -> Builder:
     decided = KanikoSettings(
         image=settings.kaniko_image,
         fetch_image=settings.fetch_image,
+        git_image=settings.git_image,
+        reach_allowed=settings.reach_allowed,
+        reach_blocked=settings.reach_blocked,
+        context_limit=settings.context_limit,
         insecure=settings.registry_insecure,
         registry_secret=settings.registry_secret,
         registry_secrets={

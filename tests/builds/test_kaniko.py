@@ -793,9 +793,9 @@ def test_a_build_that_cannot_be_heard_has_not_been_silent_and_its_deadline_still
 
 def test_a_build_without_its_pod_is_looked_at_again_since_its_job_is_reported_by_nobody(bench: Bench) -> None:
     bench.kaniko.start(ATTEMPT)
-    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 5}
+    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 5, "commit": ""}
     bench.pod(phase="Running", containerStatuses=[running(START)])
-    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 0}
+    assert vars(bench.kaniko.look(ATTEMPT)) == {"again": 0, "commit": ""}
 
 
 # --- layers that are kept

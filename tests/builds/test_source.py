@@ -112,10 +112,10 @@ def test_the_default_entrypoint_is_the_runtimes() -> None:
     assert entrypoint({"runtime": "dockerfile"}) == ""
 
 
-def test_all_that_is_not_supported_yet_is_told_together() -> None:
+def test_all_that_cannot_be_is_told_together() -> None:
     with pytest.raises(Refused) as refused:
         check({"runtime": "go", "builder": "layer", "source": {"git": {"url": "https://example.test"}}}, "/data")
-    assert [fault.where for fault in refused.value.faults] == ["/data/source/git", "/data/builder"]
+    assert [fault.where for fault in refused.value.faults] == ["/data/source/git/url", "/data/builder"]
 
 
 def test_what_is_compiled_is_told_its_entrypoint_and_takes_a_job() -> None:

@@ -536,7 +536,7 @@ def test_the_secret_that_functions_are_pulled_with_is_nobody_elses() -> None:
         if item["metadata"]["name"] == "functions.knative-lambda.dev"
     ]
     fields = {each["message"].partition(" ")[0].removeprefix("spec.") for each in policy["spec"]["validations"]}
-    assert fields == {"secrets", "pullSecrets", "envFrom", "mounts", "build.secrets"}
+    assert fields == {"secrets", "pullSecrets", "envFrom", "mounts", "build.secrets", "source.git.secret"}
     assert all('["licence","pull"]' in each["expression"] for each in policy["spec"]["validations"])
 
 

@@ -75,6 +75,9 @@ KNATIVE_LAMBDA_BUILD_INDEXES: {{ .Values.builds.indexes | toJson | quote }}
 KNATIVE_LAMBDA_BUILD_TENANT_INDEXES: {{ .Values.builds.tenantIndexes | toJson | quote }}
 KNATIVE_LAMBDA_BUILD_PROXIES: {{ .Values.builds.proxy | toJson | quote }}
 KNATIVE_LAMBDA_BUILD_CA: {{ .Values.builds.ca | quote }}
+KNATIVE_LAMBDA_GIT_IMAGE: {{ .Values.builds.git.image | quote }}
+KNATIVE_LAMBDA_GIT_HOSTS: {{ join "," .Values.builds.git.hosts | quote }}
+KNATIVE_LAMBDA_GIT_INSECURE: {{ .Values.builds.git.insecure }}
 KNATIVE_LAMBDA_BUILD_MIRRORS: {{ .Values.builds.mirrors | toJson | quote }}
 KNATIVE_LAMBDA_FETCH_IMAGE: {{ .Values.image | quote }}
 KNATIVE_LAMBDA_SUPPLY_DOCUMENTS: {{ .Values.supply.documents }}
