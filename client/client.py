@@ -107,14 +107,17 @@ class Client:
         return chosen, self.door.rollback(tenant, name, chosen)
 
     def cancel(self, tenant: str, name: str, build: str = "") -> None:
-        """Have what is being built stopped: all that is wanted of a function, or one Build."""
+        """Have what is being built stopped: all that is wanted of a function, or one Build.
+
+        Raises `ClientError` where nothing is: a late cancel would stop what is built of that source later.
+        """
         function = self.function(tenant, name)
         for _ in () if build else self._looks(NOTICED):  # what was wanted just now has no Build yet
             if (function := self.function(tenant, name)).is_current:
                 break
         chosen = build or function.build
-        if not chosen:
-            raise ClientError(f"nothing of {name} is being built")
+        if not chosen or self.build(tenant, chosen).is_over:
+            raise ClientError(f"nothing of {name} is being built" if not build else f"{build} is not being built")
         self.door.cancel(tenant, name, chosen)
 
     def delete(self, tenant: str, name: str) -> None:

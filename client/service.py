@@ -16,7 +16,7 @@ from knative_lambda.client.errors import ClientError
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.stream import Told, watch
-from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START, FUNCTION_DELETE
+from knative_lambda.schemas.types import BUILD_START, FUNCTION_DELETE
 
 ADVICE = Advice(
     silent="start it with `knative-lambda dev`, or say where: --url of a service, --context or KUBECONFIG of a cluster",
@@ -58,9 +58,9 @@ class Service:
         """Send a ``build.start``."""
         return self._tell(event(BUILD_START, {"tenant": tenant, "name": name, **wanted}))
 
-    def cancel(self, tenant: str, name: str, build: str) -> None:
-        """Send a ``build.cancel``."""
-        self._tell(event(BUILD_CANCEL, {"tenant": tenant, "name": name, "build": build}))
+    def cancel(self, tenant: str, name: str, build: str) -> None:  # noqa: ARG002 - the Build knows its function
+        """Ask for the action: it is refused where the Build has ended."""
+        self._http.send("POST", _path(tenant, "builds", build, "cancel"))
 
     def retry(self, tenant: str, name: str) -> Sent:
         """Ask for the action."""

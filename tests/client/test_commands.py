@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,9 +155,18 @@ def test_a_log_is_followed_from_before_it_begins_to_its_end(terminal: Terminal) 
 
 
 def test_what_was_cancelled_is_not_being_built(terminal: Terminal) -> None:
-    terminal.write("late", {"main.py": CODE, "requirements.txt": "./missing\n"})
-    terminal.says("deploy", "late", "--no-wait")
-    assert terminal.says("cancel", "late") == "late is no longer being built\n"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        needed = f"slow @ http://127.0.0.1:{silent.getsockname()[1]}/slow.tar.gz\n"
+        terminal.write("late", {"main.py": CODE, "requirements.txt": needed})
+        terminal.says("deploy", "late", "--no-wait")
+        assert terminal.says("cancel", "late") == "late is no longer being built\n"
+        done = terminal.run("cancel", "late")
+        for _ in range(20):  # what runs is stopped a moment later
+            if done.returncode:
+                break
+            done = terminal.run("cancel", "late")
+    assert done.returncode == 1, done.stderr
+    assert "nothing of late is being built" in done.stderr or "There is no cancel of what is" in done.stderr
     terminal.says("delete", "late")
 
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from knative_lambda.client import Client, NotThere, TimedOut, Unreachable
+from knative_lambda.client import Client, ClientError, NotThere, TimedOut, Unreachable
 from knative_lambda.client import client as clients
 from knative_lambda.client.door import Door, Note, Sent
 from knative_lambda.client.errors import Away
@@ -26,9 +26,12 @@ class Behind:
 
     def __init__(self, *found: Any) -> None:
         self.found = list(found)
+        self.build: Any = None
         self.cancelled: list[str] = []
 
-    def find(self, _kind: str, _tenant: str, _name: str) -> Any:
+    def find(self, kind: str, _tenant: str, _name: str) -> Any:
+        if kind == "builds" and self.build is not None:
+            return self.build
         said = self.found.pop(0) if len(self.found) > 1 else self.found[0]
         if isinstance(said, Exception):
             raise said
@@ -74,6 +77,18 @@ def test_a_log_that_never_begins_ends_in_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(clients, "PATIENCE", -1.0)
     with pytest.raises(TimedOut, match="still no log"):
         list(client(Behind(built("Queued"))).logs("demo", "hello-1", follow=True))
+
+
+@pytest.mark.parametrize("build", ["", "hello-1"])
+def test_what_was_built_already_is_not_cancelled(build: str) -> None:
+    door = Behind(FUNCTION)
+    door.build = built("Succeeded")
+    with pytest.raises(ClientError, match="being built"):
+        client(door).cancel("demo", "hello", build)
+    assert not door.cancelled
+    door.build = built("Running")
+    client(door).cancel("demo", "hello", build)
+    assert door.cancelled == ["hello-1"]
 
 
 class Told(Http):
