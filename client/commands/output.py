@@ -1,6 +1,7 @@
 """How things are shown: a table for people, or whole for programs, with kubectl's `-o`."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import click
 from knative_lambda.client.models import Resource
 
 FORMATS = ("wide", "name", "json", "yaml")
+_HIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 WHOLE = click.option("--output", "-o", type=click.Choice(FORMATS), help="More columns, names alone, or all there is.")
 
@@ -58,8 +60,14 @@ def dump(document: Any, output: str) -> None:
     click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
 
 
+def clean(text: str) -> str:
+    """Return strangers' text with what is not seen, tells a terminal something or turns the writing around spelt out."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Show rows, each column as wide as its widest cell."""
+    rows = [[clean(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())

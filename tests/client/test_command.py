@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from knative_lambda.client.commands.output import table
+
 COMMANDS = [
     *(
         "builds",
@@ -43,6 +47,11 @@ def test_dead_letters_of_a_service_that_is_not_there_end_in_what_to_do() -> None
     error, hint = done.stderr.splitlines()
     assert error.startswith("Error: http://127.0.0.1:1 does not answer")
     assert hint.startswith("Hint: start it with `knative-lambda dev`")
+
+
+def test_a_table_shows_what_would_change_how_a_terminal_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    table([["NAME"], ["a\x1b[2Jb\u009b2Jc\u202ed\ne é"]])
+    assert capsys.readouterr().out == "NAME\na\\u001b[2Jb\\u009b2Jc\\u202ed\\u000ae é\n"
 
 
 def test_to_send_again_one_says_which() -> None:
