@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 
 
 class _Silent(WSGIRequestHandler):
+    timeout = 5
+    """Seconds until who says nothing is let go of: each connection is a thread."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the standard library has it
         """Say nothing: it would be a line for each scrape."""
 

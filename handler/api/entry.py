@@ -11,7 +11,7 @@ from functools import partial
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import Gone
 
-from knative_lambda.handler import asked, records, requests
+from knative_lambda.handler import asked, problems, records, requests
 from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api.deprecations import Deprecated
 from knative_lambda.handler.arrivals import told
@@ -57,16 +57,32 @@ def _let_in(door: Door, limits: Limits, porter: Porter, operation: Operation) ->
 
 
 def _act(door: Door, listeners: Sequence[Listener], spans: Spans, event: Event) -> None:
-    """Do what an event asks for that was made of an action; what is raised is answered, and told there."""
-    began = time.perf_counter()
+    """Do what an event asks for that was made of an action, log its line, and count it; what is raised is answered."""
+    began, met = time.perf_counter(), None
     within = trace.within(request.headers.get("Traceparent", ""))
-    with within, spans.span(event.type, told(event), serves=True):
-        door.receive(event)
-    seconds = time.perf_counter() - began
-    fields = {"event_id": event.id, "event_type": event.type, "event_source": event.source, "status": 202}
-    log.info("handled", extra={"fields": requests.fields() | fields | {"milliseconds": round(seconds * 1000, 1)}})
-    for listener in listeners:
-        listener(event.type, 202, seconds)
+    try:
+        with within, spans.span(event.type, told(event), serves=True):
+            door.receive(event)
+    except Exception as error:
+        met = error
+        raise
+    finally:
+        seconds = time.perf_counter() - began
+        status = 202 if met is None else problems.of(met).status
+        fields = {
+            "event_id": event.id,
+            "event_type": event.type,
+            "event_source": event.source,
+            "tenant": event.data["tenant"],
+            "function": event.data["name"],
+            "build": event.data.get("build", ""),
+            "status": status,
+            "milliseconds": round(seconds * 1000, 1),
+        }
+        level, said = (logging.INFO, "handled") if met is None else (logging.WARNING, "not handled")
+        log.log(level, said, extra={"fields": requests.fields() | fields})
+        for listener in listeners:
+            listener(event.type, status, seconds)
 
 
 def _body() -> bytes:

@@ -15,8 +15,10 @@ from knative_lambda.handler.api.actions import ACTIONS
 from knative_lambda.handler.api.deprecations import DEPRECATED, Deprecated
 from knative_lambda.handler.app import create_app
 from knative_lambda.handler.door import HttpSettings
+from knative_lambda.handler.events import Event
 from knative_lambda.handler.order import seen_by
 from knative_lambda.schemas import catalogue, types
+from knative_lambda.schemas.errors import Unavailable
 
 PATH = "/v1/tenants/acme/functions/hello"
 TWO = {"inline": {"main.py": "def handle(event, context):\n    return 2\n"}}
@@ -292,3 +294,25 @@ def test_what_is_about_to_go_is_described_so() -> None:
     }
     assert {name for name, is_deprecated in described.items() if is_deprecated} == set(DEPRECATED)
     assert {action.operation for action in ACTIONS} < set(described)
+
+
+def test_an_action_is_counted_and_logged_by_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """Or the share of what succeeded would not fall while a dependency is away."""
+    counted: list[tuple[str, int]] = []
+    site = Site(listeners=[lambda kind, status, _: counted.append((kind, status))])
+    site.world.start()
+
+    def away(_: Event) -> None:
+        raise Unavailable("cluster", "gone")
+
+    with caplog.at_level("INFO"), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(site.door, "receive", away)
+        problem(act(site, "cancel"), 503, "unavailable")
+        patched.undo()
+        done(act(site, "cancel"))
+    assert counted == [(types.BUILD_CANCEL, 503), (types.BUILD_CANCEL, 202)]
+    lines = [vars(line)["fields"] for line in caplog.records if line.message in ("handled", "not handled")]
+    assert [(line["tenant"], line["function"], line["status"]) for line in lines] == [
+        ("acme", "hello", 503),
+        ("acme", "hello", 202),
+    ]

@@ -20,7 +20,7 @@ from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.handler.asked import Asked
 from knative_lambda.handler.census import Census
 from knative_lambda.handler.effects import Call, together, watched
-from knative_lambda.handler.metrics import OURS, Metrics
+from knative_lambda.handler.metrics import OURS, Metrics, _Silent
 from knative_lambda.handler.metrics_access import behind
 from knative_lambda.handler.porter import Answered, Porter
 from knative_lambda.schemas import types
@@ -183,3 +183,12 @@ def test_the_docs_name_every_metric_and_no_other(metrics: Metrics) -> None:
         f"{family.name}_total" if family.type == "counter" else family.name for family in metrics.registry.collect()
     }
     assert set(re.findall(r"`(knative_lambda_\w+)`", page)) == {name for name in families if name.startswith(OURS)}
+
+
+def test_who_connects_and_says_nothing_is_let_go_of(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _Silent.timeout
+    monkeypatch.setattr(_Silent, "timeout", 0.05)
+    port = free_port()
+    metrics.serve(port)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        assert silent.recv(1) == b""
