@@ -61,7 +61,7 @@ def dump(document: Any, output: str) -> None:
 
 
 def clean(text: str) -> str:
-    """Return strangers' text with what is not seen, tells a terminal something or turns the writing around spelt out."""
+    """Return a stranger's text with all spelt out that is not seen, or tells a terminal something."""
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
