@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from knative_lambda.builds.archive import Files
+from knative_lambda.builds.inputs.archive import Files
 from knative_lambda.schemas import names
 
 RECIPE = "dependencies.Dockerfile"

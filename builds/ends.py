@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from knative_lambda.builds import record, sharing
-from knative_lambda.builds.attest import Attestor
 from knative_lambda.builds.builder import Builder
+from knative_lambda.builds.images.registry import Registry
+from knative_lambda.builds.papers.attest import Attestor
 from knative_lambda.builds.record import Patience
-from knative_lambda.builds.registry import Registry
 from knative_lambda.builds.reuse import Reuse
 from knative_lambda.builds.slots import Slots
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object

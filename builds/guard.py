@@ -5,8 +5,8 @@ Wrapped around the registry's two ports, once, by whoever joins the service: the
 
 from dataclasses import dataclass
 
-from knative_lambda.builds.pusher import Blob, Descriptor, Manifest, Pusher
-from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.images.pusher import Blob, Descriptor, Manifest, Pusher
+from knative_lambda.builds.images.registry import Registry
 from knative_lambda.schemas.guard import Guard, GuardSettings
 
 PATIENCE = GuardSettings(attempts=2, deadline=10.0, attempt_timeout=5.0)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from knative_lambda.builds import layers, source
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.builds.layers import BOUNDS, INDEXES, Base, Bounds, Layer
-from knative_lambda.builds.pusher import Blob, Manifest, Pusher
-from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.images import layers
+from knative_lambda.builds.images.layers import BOUNDS, INDEXES, Base, Bounds, Layer
+from knative_lambda.builds.images.pusher import Blob, Manifest, Pusher
+from knative_lambda.builds.images.registry import Registry
+from knative_lambda.builds.inputs import source
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import NotLetIn, Refused, Temporary, TooLarge, Unavailable, Untrusted
 from knative_lambda.storage.store import Store

@@ -18,12 +18,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from knative_lambda.builds import archive, local_images
-from knative_lambda.builds.archive import Files, Limits
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.builds.local_images import RECIPES, Recipe
-from knative_lambda.builds.oci_layout import OciLayout
-from knative_lambda.builds.source import CODE
+from knative_lambda.builds.images import local_images
+from knative_lambda.builds.images.local_images import RECIPES, Recipe
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import Files, Limits
+from knative_lambda.builds.inputs.source import CODE
 from knative_lambda.schemas.errors import Refused, Temporary
 from knative_lambda.storage.store import Store
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from knative_lambda.builds import given, handed, repository
 from knative_lambda.builds.builder import Attempt, Handed
 from knative_lambda.builds.dependencies import RECIPE
+from knative_lambda.builds.inputs import repository
+from knative_lambda.builds.jobs import given, handed
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import Saying, condition

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from knative_lambda.builds import record, sharing
-from knative_lambda.builds.layers import INDEXES
-from knative_lambda.builds.pusher import Manifest, Pusher
+from knative_lambda.builds.images.layers import INDEXES
+from knative_lambda.builds.images.pusher import Manifest, Pusher
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted

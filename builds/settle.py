@@ -8,10 +8,11 @@ import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from knative_lambda.builds import pushed, record, sharing
+from knative_lambda.builds import record, sharing
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.dependencies import RECIPE
 from knative_lambda.builds.ends import Outcome, Workshop, finish, give_back, is_idle, write
+from knative_lambda.builds.images import pushed
 from knative_lambda.builds.layered import REFUSALS
 from knative_lambda.builds.record import INSTALLED
 from knative_lambda.deploy.cluster import BUILD, Object

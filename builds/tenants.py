@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from knative_lambda.builds.pusher import Blob, Descriptor, Manifest, Pusher
-from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.images.pusher import Blob, Descriptor, Manifest, Pusher
+from knative_lambda.builds.images.registry import Registry
 
 Of = TypeVar("Of")
 KNOWN = frozenset({"prefix", "secret", "config"})

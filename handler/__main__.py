@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from knative_lambda.handler import logs
-from knative_lambda.handler.server import ServerSettings, serve
+from knative_lambda.handler.observe import logs
+from knative_lambda.handler.receive.server import ServerSettings, serve
 from knative_lambda.handler.settings import NEEDED, BadSettings, Settings, read, require
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def receiver(settings: Settings) -> None:
 
     def make_app() -> Callable[..., Any]:
         from knative_lambda.handler import wire  # noqa: PLC0415 - see the module's docstring
-        from knative_lambda.handler.app import create_app  # noqa: PLC0415 - the same
-        from knative_lambda.handler.door import HttpSettings  # noqa: PLC0415 - the same
-        from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
+        from knative_lambda.handler.observe.metrics import Metrics  # noqa: PLC0415 - the same
+        from knative_lambda.handler.receive.app import create_app  # noqa: PLC0415 - the same
+        from knative_lambda.handler.receive.door import HttpSettings  # noqa: PLC0415 - the same
 
         metrics, spans = Metrics(), _spans(settings)
         state.update(metrics=metrics, spans=spans)
@@ -87,10 +87,10 @@ def receiver(settings: Settings) -> None:
 def _spans(settings: Settings) -> Any:
     """Return who makes spans; OpenTelemetry is loaded where they go somewhere, and nowhere else."""
     if settings.traces_url:
-        from knative_lambda.handler.spans_otel import OtelSpans  # noqa: PLC0415 - 20 MiB
+        from knative_lambda.handler.observe.spans_otel import OtelSpans  # noqa: PLC0415 - 20 MiB
 
         return OtelSpans(settings.traces_url, settings.traces_percent)
-    from knative_lambda.handler.spans import Spans  # noqa: PLC0415 - see the module's docstring
+    from knative_lambda.handler.observe.spans import Spans  # noqa: PLC0415 - see the module's docstring
 
     return Spans()
 
@@ -98,7 +98,7 @@ def _spans(settings: Settings) -> Any:
 def _readers(settings: Settings, reviews: "Reviews | None") -> Callable[[Any], Any]:
     """Return what stands before the metrics: nothing, or the question whether whoever asks may read them."""
     if settings.metrics_access == "token" and reviews is not None:
-        from knative_lambda.handler.metrics_access import behind  # noqa: PLC0415 - see the module's docstring
+        from knative_lambda.handler.observe.metrics_access import behind  # noqa: PLC0415 - see the module's docstring
 
         return partial(behind, reviews)
     return lambda app: app
@@ -114,7 +114,7 @@ def dead_letters(settings: Settings) -> None:
         from knative_lambda.handler import deadletters  # noqa: PLC0415 - the same
         from knative_lambda.handler.access.guesses import Guesses  # noqa: PLC0415 - the same
         from knative_lambda.handler.access.recent import Recent  # noqa: PLC0415 - the same
-        from knative_lambda.handler.metrics import Metrics  # noqa: PLC0415 - the same
+        from knative_lambda.handler.observe.metrics import Metrics  # noqa: PLC0415 - the same
         from knative_lambda.schemas.guard import Guard  # noqa: PLC0415 - the same
 
         metrics = Metrics(["cluster"])
@@ -144,7 +144,7 @@ def _listening(settings: Settings, threads: int) -> ServerSettings:
 
 def develop(arguments: Sequence[str]) -> None:
     """Run everything on this machine until told to stop."""
-    from knative_lambda.handler import dev, options  # noqa: PLC0415 - see the module's docstring
+    from knative_lambda.handler.local import dev, options  # noqa: PLC0415 - see the module's docstring
 
     given = options.read(arguments)
     logs.configure(sys.stdout, verbose=given.verbose)

@@ -7,9 +7,11 @@ is the lock; which one is wanted is written on the Function before it is made.
 import logging
 from dataclasses import replace
 
-from knative_lambda.builds import dependencies, ends, given, record, repository, sharing, source
+from knative_lambda.builds import dependencies, ends, record, sharing
 from knative_lambda.builds.choice import Choice, choose
-from knative_lambda.builds.prepare import Inputs
+from knative_lambda.builds.inputs import repository, source
+from knative_lambda.builds.inputs.prepare import Inputs
+from knative_lambda.builds.jobs import given
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.deploy.conditions import Saying, condition

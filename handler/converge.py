@@ -10,15 +10,19 @@ import logging
 from dataclasses import replace
 from functools import partial
 
-from knative_lambda.builds import ends, prepare, pushed, record, settle, source
-from knative_lambda.builds.prepare import Inputs, Source
+from knative_lambda.builds import ends, record, settle
+from knative_lambda.builds.images import pushed
+from knative_lambda.builds.inputs import prepare, source
+from knative_lambda.builds.inputs.prepare import Inputs, Source
 from knative_lambda.deploy import children
 from knative_lambda.deploy.children import Seen
 from knative_lambda.deploy.cluster import FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.handler import builds, earlier, queue, status
+from knative_lambda.handler import builds, status
+from knative_lambda.handler.acts import earlier
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.status import Told
+from knative_lambda.handler.upkeep import queue
 from knative_lambda.schemas.errors import Conflict, Refused, Temporary
 from knative_lambda.schemas.names import INPUT_ANNOTATION
 

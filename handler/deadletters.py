@@ -19,10 +19,10 @@ from flask import Flask, Response, request
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Object
 from knative_lambda.deploy.reviews import Reviews
-from knative_lambda.handler import bodies, strict_json
 from knative_lambda.handler.access.caller import Attempt
 from knative_lambda.handler.access.tokens import CHALLENGE, Deliveries
-from knative_lambda.handler.header_text import decoded
+from knative_lambda.handler.receive import bodies, strict_json
+from knative_lambda.handler.receive.header_text import decoded
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Denied, Refused, Temporary, Unauthenticated
 from knative_lambda.schemas.redaction import redact

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from knative_lambda.builds import guard as builds
 from knative_lambda.builds.guard import GuardedPusher, GuardedRegistry
-from knative_lambda.builds.pusher import Pusher
-from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.images.pusher import Pusher
+from knative_lambda.builds.images.registry import Registry
 from knative_lambda.deploy import guard as deploy
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.guard import GuardedCluster, GuardedReviews
 from knative_lambda.deploy.reviews import Reviews
-from knative_lambda.handler import broker
-from knative_lambda.handler.broker import Broker, GuardedBroker
-from knative_lambda.handler.hooks import Hook
+from knative_lambda.handler.tell import broker
+from knative_lambda.handler.tell.broker import Broker, GuardedBroker
+from knative_lambda.handler.tell.hooks import Hook
 from knative_lambda.schemas.guard import REAL, Guard, GuardSettings, Listener, Retried, Switches
 from knative_lambda.storage import guard as storage
 from knative_lambda.storage.guard import GuardedStore

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Object
-from knative_lambda.handler.census import LATELY
+from knative_lambda.handler.observe.census import LATELY
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
 from knative_lambda.schemas.catalogue import dataschema

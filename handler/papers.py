@@ -4,7 +4,7 @@ Called by a thread of its own, which `wire.py` joins. That they are owed is on t
 left undone is asked for again by the sweep, and whoever makes them twice makes the same.
 """
 
-from knative_lambda.builds import pushed
+from knative_lambda.builds.images import pushed
 from knative_lambda.deploy.cluster import BUILD
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas.errors import Conflict, Temporary

@@ -6,24 +6,27 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from knative_lambda.builds import choice, given, handed, prepare, references, repository
-from knative_lambda.builds.archive import Limits
+from knative_lambda.builds import choice
 from knative_lambda.builds.bases import Bases
 from knative_lambda.builds.choice import Choice
 from knative_lambda.builds.ends import Workshop
-from knative_lambda.builds.prepare import Inputs, Source
-from knative_lambda.builds.reach import Reach, named
-from knative_lambda.builds.repository import Address
-from knative_lambda.builds.source import Context, Objects
-from knative_lambda.builds.trust import Trust
+from knative_lambda.builds.images import references
+from knative_lambda.builds.inputs import prepare, repository
+from knative_lambda.builds.inputs.archive import Limits
+from knative_lambda.builds.inputs.prepare import Inputs, Source
+from knative_lambda.builds.inputs.reach import Reach, named
+from knative_lambda.builds.inputs.repository import Address
+from knative_lambda.builds.inputs.source import Context, Objects
+from knative_lambda.builds.jobs import given, handed
+from knative_lambda.builds.papers.trust import Trust
 from knative_lambda.builds.turns import Turns
 from knative_lambda.deploy import allowed, quantities
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
 from knative_lambda.deploy.manifests import DeploySettings
-from knative_lambda.handler.census import Census
+from knative_lambda.handler.observe.census import Census
+from knative_lambda.handler.observe.spans import Spans
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.settings import Settings
-from knative_lambda.handler.spans import Spans
 from knative_lambda.schemas.errors import Fault, ProductError, Refused, Unavailable
 from knative_lambda.schemas.names import TENANT_LABEL
 from knative_lambda.storage import keys

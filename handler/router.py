@@ -5,15 +5,15 @@ Called by the HTTP door for each event that the gate let in.
 
 from collections.abc import Callable, Mapping
 
-from knative_lambda.handler import aliases
-from knative_lambda.handler.cancel import cancel_build
-from knative_lambda.handler.delete import delete_function
+from knative_lambda.handler.acts import aliases
+from knative_lambda.handler.acts.cancel import cancel_build
+from knative_lambda.handler.acts.delete import delete_function
+from knative_lambda.handler.acts.external import end_external_build
+from knative_lambda.handler.acts.reports import resource_changed
+from knative_lambda.handler.acts.start import start_build
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.external import end_external_build
 from knative_lambda.handler.product import Product
-from knative_lambda.handler.reports import resource_changed
-from knative_lambda.handler.start import start_build
-from knative_lambda.handler.sweep import sweep
+from knative_lambda.handler.upkeep.sweep import sweep
 from knative_lambda.schemas import types
 
 ROUTES: Mapping[str, Callable[[Event, Product], None]] = {

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from knative_lambda.builds import tenants as registries
-from knative_lambda.builds.archive import Limits
-from knative_lambda.builds.layers import BOUNDS, Bounds
-from knative_lambda.builds.reach import Reach
+from knative_lambda.builds.images.layers import BOUNDS, Bounds
+from knative_lambda.builds.inputs.archive import Limits
+from knative_lambda.builds.inputs.reach import Reach
 from knative_lambda.deploy.manifests import DEFAULT_RESOURCES
-from knative_lambda.handler import rates, targets
+from knative_lambda.handler.receive import rates
+from knative_lambda.handler.tell import targets
 from knative_lambda.schemas.names import PLATFORM
 from knative_lambda.schemas.redaction import learn
 from knative_lambda.storage import tenants

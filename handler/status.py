@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from knative_lambda.builds import prepare, record, trust
+from knative_lambda.builds import record
+from knative_lambda.builds.inputs import prepare
+from knative_lambda.builds.papers import trust
 from knative_lambda.deploy import plain
 from knative_lambda.deploy.children import NOTHING, Seen
 from knative_lambda.deploy.cluster import Object

@@ -11,26 +11,26 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from knative_lambda.builds.attest import Attestor
 from knative_lambda.builds.builder import Builder
 from knative_lambda.builds.builders import Builders
 from knative_lambda.builds.ends import Workshop
-from knative_lambda.builds.issuer import Issuer
-from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.images.pusher import Pusher
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry import Registry
+from knative_lambda.builds.images.registry_client import Place, RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.inputs.refs import Refs
+from knative_lambda.builds.jobs.issuer import Issuer
+from knative_lambda.builds.jobs.issuer_jwt import IssuerSettings, JwtIssuer
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
-from knative_lambda.builds.pusher import Pusher
-from knative_lambda.builds.pusher_http import HttpPusher
+from knative_lambda.builds.papers.attest import Attestor
+from knative_lambda.builds.papers.signing import Keys
+from knative_lambda.builds.papers.trust import Trust
 from knative_lambda.builds.record import Patience
-from knative_lambda.builds.refs import Refs
-from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.registry_client import Place, RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
 from knative_lambda.builds.reuse import Reuse
-from knative_lambda.builds.signing import Keys
 from knative_lambda.builds.slots import SlotLimits, Slots
-from knative_lambda.builds.trust import Trust
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 from knative_lambda.deploy.manifests import DeploySettings
@@ -39,25 +39,25 @@ from knative_lambda.handler import effects, papers, registries, stores
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.api.model import ReadModel
+from knative_lambda.handler.api.read import Records
 from knative_lambda.handler.audit.sink import sink_of
 from knative_lambda.handler.audit.trail import Counted, Trail
-from knative_lambda.handler.broker import HttpBroker
 from knative_lambda.handler.converge import converge
 from knative_lambda.handler.effects import Around
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
-from knative_lambda.handler.hooks import HttpHook
 from knative_lambda.handler.later import Later
-from knative_lambda.handler.notices import Fated
-from knative_lambda.handler.outbox import Notified
-from knative_lambda.handler.porter import Porter, TurnedAway
+from knative_lambda.handler.observe.spans import Spans
 from knative_lambda.handler.product import Product
-from knative_lambda.handler.rates import Rates
-from knative_lambda.handler.read import Records
+from knative_lambda.handler.receive.porter import Porter, TurnedAway
+from knative_lambda.handler.receive.rates import Rates
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import NEEDED, PREFIX, BadSettings, Settings, credentials, require
-from knative_lambda.handler.spans import Spans
+from knative_lambda.handler.tell.broker import HttpBroker
+from knative_lambda.handler.tell.hooks import HttpHook
+from knative_lambda.handler.tell.notices import Fated
+from knative_lambda.handler.tell.outbox import Notified
+from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings

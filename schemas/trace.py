@@ -1,6 +1,6 @@
 """Which trace this thread works for: a W3C `traceparent`, the same word in headers, annotations and log lines.
 
-Known to all rooms, and needs no library: who makes spans is `handler/spans.py`. See https://www.w3.org/TR/trace-context/.
+Known to all rooms, and needs no library: who makes spans is `handler/observe/spans.py`. See https://www.w3.org/TR/trace-context/.
 """
 
 import re

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from knative_lambda.deploy.reviews import Identity, Reviews, Right
-from knative_lambda.handler.rates import Bucket, Rate
+from knative_lambda.handler.receive.rates import Bucket, Rate
 from knative_lambda.schemas.errors import TooMany
 
 RATE = Rate(per_second=20, burst=100)

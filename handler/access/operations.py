@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION
 from knative_lambda.deploy.reviews import Right
-from knative_lambda.handler import aliases
+from knative_lambda.handler.acts import aliases
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Refused

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from knative_lambda.handler import intake
 from knative_lambda.handler.access import keys
 from knative_lambda.handler.access.caller import Attempt, Caller
 from knative_lambda.handler.access.keys import Sender
+from knative_lambda.handler.receive import intake
 from knative_lambda.schemas.errors import Unauthenticated
 
 WINDOW = 300

@@ -12,13 +12,14 @@ from werkzeug.exceptions import BadRequest
 
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind, Object
-from knative_lambda.handler import order, strict_json
+from knative_lambda.handler.acts import order
+from knative_lambda.handler.acts.earlier import AGAIN
 from knative_lambda.handler.api import states
 from knative_lambda.handler.api.model import ReadModel
-from knative_lambda.handler.earlier import AGAIN
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
-from knative_lambda.handler.strict_json import NotJson, TooManyValues
+from knative_lambda.handler.receive import strict_json
+from knative_lambda.handler.receive.intake import Limits
+from knative_lambda.handler.receive.strict_json import NotJson, TooManyValues
 from knative_lambda.schemas import types
 from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Fault, NotNow, Refused

@@ -11,17 +11,18 @@ from functools import partial
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import Gone
 
-from knative_lambda.handler import asked, problems, records, requests
 from knative_lambda.handler.access.operations import Operation
+from knative_lambda.handler.api import records
 from knative_lambda.handler.api.deprecations import Deprecated
-from knative_lambda.handler.arrivals import told
-from knative_lambda.handler.asked import Asked
-from knative_lambda.handler.door import Door, HttpSettings, Listener
+from knative_lambda.handler.api.records import Way
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
-from knative_lambda.handler.porter import Porter
-from knative_lambda.handler.records import Way
-from knative_lambda.handler.spans import Spans
+from knative_lambda.handler.observe.spans import Spans
+from knative_lambda.handler.receive import asked, problems, requests
+from knative_lambda.handler.receive.arrivals import told
+from knative_lambda.handler.receive.asked import Asked
+from knative_lambda.handler.receive.door import Door, HttpSettings, Listener
+from knative_lambda.handler.receive.intake import Limits
+from knative_lambda.handler.receive.porter import Porter
 from knative_lambda.schemas import trace
 
 READS = ("GET", "HEAD")

@@ -7,7 +7,8 @@ so that an object's version stands for it too.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from knative_lambda.builds import prepare, record
+from knative_lambda.builds import record
+from knative_lambda.builds.inputs import prepare
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import letters, status

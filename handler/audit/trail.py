@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from knative_lambda.handler.audit.sink import Sink
-from knative_lambda.handler.logs import SHOWN
+from knative_lambda.handler.observe.logs import SHOWN
 from knative_lambda.schemas.errors import Temporary
 from knative_lambda.schemas.redaction import redacted
 

@@ -19,19 +19,19 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as Answer
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind
-from knative_lambda.handler import records, requests
 from knative_lambda.handler.access.caller import Attempt
 from knative_lambda.handler.access.operations import Operation
-from knative_lambda.handler.api import live, states
+from knative_lambda.handler.api import live, records, states
 from knative_lambda.handler.api.live import Look, Place
 from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.api.pages import Part, Wanted
 from knative_lambda.handler.api.watching import Watching
-from knative_lambda.handler.asked import Asked
-from knative_lambda.handler.door import Door
-from knative_lambda.handler.intake import Limits
 from knative_lambda.handler.page import shown, text
-from knative_lambda.handler.porter import TURNED_AWAY, Porter
+from knative_lambda.handler.receive import requests
+from knative_lambda.handler.receive.asked import Asked
+from knative_lambda.handler.receive.door import Door
+from knative_lambda.handler.receive.intake import Limits
+from knative_lambda.handler.receive.porter import TURNED_AWAY, Porter
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Denied, Forbidden, Unauthenticated
 from knative_lambda.schemas.redaction import redact

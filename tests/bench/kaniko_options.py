@@ -22,9 +22,9 @@ import boto3
 import kubernetes
 from botocore.config import Config
 
-from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.diagnosis import EXECUTOR
+from knative_lambda.builds.jobs import kaniko_job
+from knative_lambda.builds.jobs.diagnosis import EXECUTOR
 from knative_lambda.deploy.cluster import JOB
 from knative_lambda.deploy.kubernetes import KubernetesCluster
 

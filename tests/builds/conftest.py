@@ -10,7 +10,7 @@ import pytest
 from support.registry import HTPASSWD, Gate, gate, real_registry
 from support.tokens import SERVICE, keys, trusting
 
-from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
+from knative_lambda.builds.jobs.issuer_jwt import IssuerSettings, JwtIssuer
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative_lambda.builds.archive import File, Limits, canonical, inline, pack, unpack
+from knative_lambda.builds.inputs.archive import File, Limits, canonical, inline, pack, unpack
 from knative_lambda.schemas.errors import ProductError, Refused, TooLarge
 
 LIMITS = Limits(files=50, total=200_000)

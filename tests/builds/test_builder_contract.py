@@ -11,15 +11,15 @@ import pytest
 from support.images import BASE, FakePusher
 from support.world import DIGEST, FakeBuilder, FakeRegistry
 
-from knative_lambda.builds import source
-from knative_lambda.builds.archive import Limits
 from knative_lambda.builds.builder import Attempt, Builder, Ended, Lost, Running
 from knative_lambda.builds.builders import Builders
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.inputs import source
+from knative_lambda.builds.inputs.archive import Limits
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.builds.local import LocalBuilder
-from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, POD
 from knative_lambda.deploy.memory import MemoryCluster

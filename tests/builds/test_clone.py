@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from support.git import SSHD, Repository, Server, by_ssh, git, served
 
-from knative_lambda.builds import clone as cloning
-from knative_lambda.builds import repository as repositories
-from knative_lambda.builds.clone import Clone, Failed
-from knative_lambda.builds.reach import Reach
+from knative_lambda.builds.inputs import repository as repositories
+from knative_lambda.builds.inputs.reach import Reach
+from knative_lambda.builds.jobs import clone as cloning
+from knative_lambda.builds.jobs.clone import Clone, Failed
 
 CODE = "def handle(event, context):\n    return {}\n"
 LOCAL = Reach.of(["127.0.0.0/8", "localhost"])
@@ -253,7 +253,7 @@ def test_what_it_came_to_is_in_the_termination_message_and_no_credential_in_what
                 "secret": str(secret(token=token)),
             }
             done = subprocess.run(
-                [sys.executable, "-m", "knative_lambda.builds.clone", str(work / "context.tar.gz"), str(work)],
+                [sys.executable, "-m", "knative_lambda.builds.jobs.clone", str(work / "context.tar.gz"), str(work)],
                 env={**os.environ, "SOURCE": json.dumps(asked), "TOLD": str(work / "told")},
                 capture_output=True,
                 text=True,

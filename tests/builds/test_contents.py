@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative_lambda.builds import archive, contents
-from knative_lambda.builds.archive import File
-from knative_lambda.builds.contents import Package
+from knative_lambda.builds.inputs import archive, contents
+from knative_lambda.builds.inputs.archive import File
+from knative_lambda.builds.inputs.contents import Package
 
 LOCK = {
     "packages": {

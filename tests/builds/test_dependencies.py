@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from knative_lambda.builds.archive import File
 from knative_lambda.builds.dependencies import NPM, PIP, Lists, asked, image
+from knative_lambda.builds.inputs.archive import File
 
 BUILD = {"runtime": "python", "base": "registry/python@sha256:1", "dependencies": "sha256:2"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from knative_lambda.builds.fetch import fetch
+from knative_lambda.builds.jobs.fetch import fetch
 
 PLAIN = b"a context"
 BODIES = {"/good": gzip.compress(PLAIN), "/broken": b"no gzip", "/other": gzip.compress(b"another")}
@@ -55,7 +55,7 @@ def test_anything_else_is_said_without_the_url(store: str, tmp_path: Path, path:
 
 def test_it_runs_as_a_program_and_fails_with_one_line(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "knative_lambda.builds.fetch", DIGEST, str(tmp_path / "c.tar.gz")],
+        [sys.executable, "-m", "knative_lambda.builds.jobs.fetch", DIGEST, str(tmp_path / "c.tar.gz")],
         env={"PYTHONPATH": str(Path(__file__).parents[2] / ".rooms"), "CONTEXT_URL": "http://127.0.0.1:1/?secret"},
         capture_output=True,
         text=True,

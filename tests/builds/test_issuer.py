@@ -13,12 +13,12 @@ from support.images import BASE, Made, sha256
 from support.registry import real_registry
 from support.tokens import RSA, SERVICE, keys, trusting
 
-from knative_lambda.builds.issuer import DELETE, PULL, PUSH, Grant
-from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
-from knative_lambda.builds.pusher import Blob
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.pusher import Blob
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.jobs.issuer import DELETE, PULL, PUSH, Grant
+from knative_lambda.builds.jobs.issuer_jwt import IssuerSettings, JwtIssuer
 from knative_lambda.schemas.errors import Refused, Unavailable
 from knative_lambda.schemas.redaction import redact
 

@@ -11,8 +11,8 @@ import pytest
 from support.tokens import FakeIssuer
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings, job
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings, job
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import EVENT, JOB, POD, SECRET, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster

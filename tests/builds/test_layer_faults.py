@@ -8,10 +8,10 @@ from support.registry import WRONG, Gate, config
 from support.world import PYTHON, World
 
 from knative_lambda.builds.builder import Ended
-from knative_lambda.builds.pusher import Blob
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.pusher import Blob
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas.errors import Unavailable

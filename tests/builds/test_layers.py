@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.images import BASE, RUNS, Made, check, files, made, sha256, tarred
 
-from knative_lambda.builds import archive, layers, source
-from knative_lambda.builds.archive import File
-from knative_lambda.builds.layers import Base, Image, Layer
-from knative_lambda.builds.pusher import Blob, Manifest
-from knative_lambda.builds.source import CODE
+from knative_lambda.builds.images import layers
+from knative_lambda.builds.images.layers import Base, Image, Layer
+from knative_lambda.builds.images.pusher import Blob, Manifest
+from knative_lambda.builds.inputs import archive, source
+from knative_lambda.builds.inputs.archive import File
+from knative_lambda.builds.inputs.source import CODE
 from knative_lambda.schemas.errors import Refused
 
 PINNED = "sha256:" + "b" * 64
@@ -83,7 +84,7 @@ def test_a_large_layer_is_never_held() -> None:
 @pytest.mark.parametrize("runtime", ["python", "node"])
 def test_the_dockerfile_of_code_alone_does_nothing_but_that_copy(runtime: str) -> None:
     """Whoever changes it has to change the layer too."""
-    recipe = resources.files(source.__package__).joinpath("runtimes", runtime, "function.Dockerfile").read_text()
+    recipe = resources.files("knative_lambda.builds").joinpath("runtimes", runtime, "function.Dockerfile").read_text()
     steps = [line for line in recipe.splitlines() if not line.startswith("#")]
     assert steps == ["ARG BASE", "FROM ${BASE}", "COPY function/ /function/"]
 

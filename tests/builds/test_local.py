@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from knative_lambda.builds import archive, leash
-from knative_lambda.builds.archive import File
+from knative_lambda.builds import leash
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.dependencies import RECIPE
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
 from knative_lambda.builds.local import LocalBuilder
-from knative_lambda.builds.oci_layout import OciLayout
 from knative_lambda.storage.memory import MemoryStore
 
 KEY = "contexts/demo/hello/1.tar.gz"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from knative_lambda.builds import archive
-from knative_lambda.builds.archive import File
-from knative_lambda.builds.oci_layout import OciLayout
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 CONFIG = {"Cmd": ["python3", "serve.py"], "WorkingDir": "/function"}

@@ -15,16 +15,17 @@ from support.images import BASE, Made
 from support.papers import keys, listed, sealed, signed, statement, verifies
 from support.registry import Gate
 
-from knative_lambda.builds import archive, referrers
-from knative_lambda.builds.archive import File
-from knative_lambda.builds.attest import BILL, Attestor
-from knative_lambda.builds.layers import INDEX, MANIFEST, canonical, descriptor
-from knative_lambda.builds.pusher import Blob, Manifest
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
-from knative_lambda.builds.signing import STATEMENT, Keys
-from knative_lambda.builds.trust import Trust
+from knative_lambda.builds.images import referrers
+from knative_lambda.builds.images.layers import INDEX, MANIFEST, canonical, descriptor
+from knative_lambda.builds.images.pusher import Blob, Manifest
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
+from knative_lambda.builds.papers.attest import BILL, Attestor
+from knative_lambda.builds.papers.signing import STATEMENT, Keys
+from knative_lambda.builds.papers.trust import Trust
 from knative_lambda.schemas.errors import Refused, Unavailable
 from knative_lambda.storage import keys as store_keys
 from knative_lambda.storage.memory import MemoryStore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knative_lambda.builds.pinned import is_pinned
+from knative_lambda.builds.images.pinned import is_pinned
 
 ONE = "alpine@sha256:" + "1" * 64
 TWO = "registry:5000/team/tools:1.2@sha256:" + "2" * 64

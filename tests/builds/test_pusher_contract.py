@@ -8,13 +8,13 @@ import pytest
 from support.images import BASE, FakePusher, Made, check, made, sha256, tarred
 from support.world import FakeRegistry
 
-from knative_lambda.builds import layers
 from knative_lambda.builds.guard import GuardedPusher
-from knative_lambda.builds.pusher import Blob, Pusher
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.referrers import Document
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images import layers
+from knative_lambda.builds.images.pusher import Blob, Pusher
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.referrers import Document
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.guard import Guard, GuardSettings
 

@@ -10,10 +10,10 @@ from support.certificates import Authority
 from support.images import BASE, sha256
 from support.registry import BASIC, WRONG, Gate, config, gate, push
 
-from knative_lambda.builds.pusher import Blob
-from knative_lambda.builds.pusher_http import SMALL, HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.pusher import Blob
+from knative_lambda.builds.images.pusher_http import SMALL, HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 
 LAYER = {"digest": sha256(BASE.blobs[0]), "size": len(BASE.blobs[0]), "mediaType": "x/y"}

@@ -10,9 +10,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 import urllib3
 
-from knative_lambda.builds.reach import Reach, is_public, named, resolved
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.registry_client import Client, Place, RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.inputs.reach import Reach, is_public, named, resolved
 from knative_lambda.schemas.errors import Temporary, Unavailable, Unsent
 
 DIGEST = "sha256:" + "d" * 64

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knative_lambda.builds import references
+from knative_lambda.builds.images import references
 
 
 @pytest.mark.parametrize(

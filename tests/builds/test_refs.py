@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from support.git import Repository, Server, served
 
-from knative_lambda.builds import refs
-from knative_lambda.builds.reach import Reach
-from knative_lambda.builds.refs import Refs
+from knative_lambda.builds.inputs import refs
+from knative_lambda.builds.inputs.reach import Reach
+from knative_lambda.builds.inputs.refs import Refs
 
 LOCAL = Refs(Reach.of(["127.0.0.0/8"]))
 

@@ -8,13 +8,13 @@ import pytest
 from support.registry import push
 from support.world import FakeRegistry
 
-from knative_lambda.builds import archive
-from knative_lambda.builds.archive import File
 from knative_lambda.builds.guard import GuardedRegistry
-from knative_lambda.builds.oci_layout import OciLayout
-from knative_lambda.builds.registry import Registry
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.images.registry import Registry
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
 from knative_lambda.schemas.guard import Guard, GuardSettings
 from knative_lambda.schemas.names import sha256
 

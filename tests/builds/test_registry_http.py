@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from knative_lambda.builds.reach import Reach
-from knative_lambda.builds.registry_client import Client, Place, RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.registry_client import Client, Place, RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.inputs.reach import Reach
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable
 
 LIST = "/v2/acme/hello/tags/list"

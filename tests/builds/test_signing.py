@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support.papers import COST, keys, sealed, verifies
 
-from knative_lambda.builds import signing
-from knative_lambda.builds.signing import Keys, Unusable
+from knative_lambda.builds.papers import signing
+from knative_lambda.builds.papers.signing import Keys, Unusable
 
 BODY = b"some bytes"
 

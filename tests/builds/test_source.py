@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from knative_lambda.builds import archive, prepare
-from knative_lambda.builds.archive import File, Limits
-from knative_lambda.builds.source import Objects, check, context, entrypoint, needs_job
+from knative_lambda.builds.inputs import archive, prepare
+from knative_lambda.builds.inputs.archive import File, Limits
+from knative_lambda.builds.inputs.source import Objects, check, context, entrypoint, needs_job
 from knative_lambda.builds.turns import Turns
 from knative_lambda.schemas.errors import Refused, Temporary, Unavailable
 from knative_lambda.storage.memory import MemoryStore
@@ -176,8 +176,8 @@ def test_a_refused_source_gives_its_turn_back() -> None:
 PEAK = """
 import re, sys, threading
 from pathlib import Path
-from knative_lambda.builds.archive import Limits
-from knative_lambda.builds.source import Objects, context
+from knative_lambda.builds.inputs.archive import Limits
+from knative_lambda.builds.inputs.source import Objects, context
 from knative_lambda.storage.memory import MemoryStore
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from knative_lambda.builds.archive import Limits
-from knative_lambda.builds.source import RUNTIMES, Objects, context
+from knative_lambda.builds.inputs.archive import Limits
+from knative_lambda.builds.inputs.source import RUNTIMES, Objects, context
 from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.storage.memory import MemoryStore

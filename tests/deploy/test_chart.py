@@ -8,8 +8,9 @@ from support.chart import CHART, PRODUCT, REQUIRED, refusal, render, run_helm
 
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.embedded.policy import Policy
-from knative_lambda.handler import dev, settings
-from knative_lambda.handler.server import ServerSettings
+from knative_lambda.handler import settings
+from knative_lambda.handler.local import dev
+from knative_lambda.handler.receive.server import ServerSettings
 from knative_lambda.schemas import names
 from knative_lambda.schemas.types import SOURCES, TYPES
 

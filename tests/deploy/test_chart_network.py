@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support.chart import PRODUCT, render
 
-from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.jobs import kaniko_job
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.handler import settings
 

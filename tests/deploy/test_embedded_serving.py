@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from knative_lambda.builds import archive
-from knative_lambda.builds.archive import File
-from knative_lambda.builds.oci_layout import OciLayout
+from knative_lambda.builds.images.oci_layout import OciLayout
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, NAMESPACE, Kind, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.deploy.embedded.objects import SQLiteCluster

@@ -19,7 +19,7 @@ from support.world import World
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy import dashboards
 from knative_lambda.handler.effects import Call
-from knative_lambda.handler.metrics import Metrics
+from knative_lambda.handler.observe.metrics import Metrics
 from knative_lambda.schemas import types
 
 ROOT = Path(__file__).parents[2]

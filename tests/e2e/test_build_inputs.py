@@ -17,8 +17,8 @@ import pytest
 import urllib3
 from support.live import HOST, TENANT, Live, within
 
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.deploy.cluster import BUILD, SECRET, Object
 from knative_lambda.schemas import names
 

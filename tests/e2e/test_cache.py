@@ -8,8 +8,8 @@ from typing import Any
 from support.audit import Audit
 from support.live import TENANT, Live, within
 
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types

@@ -10,9 +10,9 @@ from support.audit import Audit
 from support.images import check, files, sha256
 from support.live import TENANT, Live, within
 
-from knative_lambda.builds.pusher import Pusher
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.images.pusher import Pusher
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.schemas import names
 

@@ -11,9 +11,10 @@ from support.faults import Handler
 from support.live import TENANT, Live, within
 from support.recorded import Recorded
 
-from knative_lambda.handler import retention, wire
+from knative_lambda.handler import wire
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.settings import read
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas import names
 from knative_lambda.storage import keys
 

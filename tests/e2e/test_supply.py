@@ -12,8 +12,8 @@ import pytest
 from support.live import Live, within
 from support.papers import listed, signed, statement, verifies
 
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
 
 pytestmark = pytest.mark.skipif("SUPPLY_KEYS" not in os.environ, reason="SIGNED=1 tests/e2e/run.sh deploys with a key")
 BILL, STATEMENT = "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"

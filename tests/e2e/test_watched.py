@@ -13,7 +13,7 @@ import pytest
 from support.callers import PRODUCT, Receiver, forget, inside, introduce, kubectl, token
 from support.live import TENANT, Live, within
 
-from knative_lambda.builds.diagnosis import EXECUTOR
+from knative_lambda.builds.jobs.diagnosis import EXECUTOR
 from knative_lambda.client import stream
 from knative_lambda.client.http import Answer, Http
 from knative_lambda.deploy.cluster import BUILD, POD

@@ -15,8 +15,8 @@ from support.world import counted_uids
 
 from knative_lambda.builds import record
 from knative_lambda.builds.builders import Builders
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.deploy.cluster import BUILD, JOB, KNATIVE_SERVICE, LEASE, Cluster
 from knative_lambda.deploy.embedded.objects import SQLiteCluster

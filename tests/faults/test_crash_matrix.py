@@ -18,22 +18,22 @@ from support.faults import Killed
 from support.stories import STORIES, Story, tick
 
 from knative_lambda.builds.builder import Builder
-from knative_lambda.builds.issuer import Issuer
-from knative_lambda.builds.pusher import Pusher
-from knative_lambda.builds.registry import Registry
+from knative_lambda.builds.images.pusher import Pusher
+from knative_lambda.builds.images.registry import Registry
+from knative_lambda.builds.jobs.issuer import Issuer
 from knative_lambda.deploy.cluster import Cluster
 from knative_lambda.deploy.embedded.programs import Images
 from knative_lambda.deploy.reviews import Reviews
 from knative_lambda.handler.access.caller import Authenticator
 from knative_lambda.handler.api.model import ReadModel
+from knative_lambda.handler.api.records import Ask
 from knative_lambda.handler.audit.sink import Sink
-from knative_lambda.handler.broker import Broker
-from knative_lambda.handler.door import Door
 from knative_lambda.handler.effects import READS, Call, ports
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.hooks import Hook
-from knative_lambda.handler.records import Ask
+from knative_lambda.handler.receive.door import Door
 from knative_lambda.handler.router import handle
+from knative_lambda.handler.tell.broker import Broker
+from knative_lambda.handler.tell.hooks import Hook
 from knative_lambda.storage.bounded import Readable
 from knative_lambda.storage.store import Store
 

@@ -11,8 +11,8 @@ from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, KNATIVE_
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.api.pages import Wanted
+from knative_lambda.handler.api.read import Records
 from knative_lambda.handler.deadletters import create_app
-from knative_lambda.handler.read import Records
 from knative_lambda.schemas.names import BUILD_SECRET_LABEL, RESEND_LABEL
 
 

@@ -20,10 +20,10 @@ from support.s3 import BUCKET, start_server, stop
 from support.world import World, versions
 
 from knative_lambda.builds.guard import GuardedPusher, GuardedRegistry
-from knative_lambda.builds.pusher import Blob
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.pusher import Blob
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.handler.settings import credentials
 from knative_lambda.schemas.errors import Temporary
 from knative_lambda.schemas.guard import Guard, GuardSettings, Switches

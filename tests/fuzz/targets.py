@@ -10,9 +10,9 @@ from functools import cache
 from flask.testing import FlaskClient
 from support.site import Site
 
-from knative_lambda.builds.archive import Limits, unpack
-from knative_lambda.builds.source import RUNTIMES, Objects, context
-from knative_lambda.handler.aliases import label
+from knative_lambda.builds.inputs.archive import Limits, unpack
+from knative_lambda.builds.inputs.source import RUNTIMES, Objects, context
+from knative_lambda.handler.acts.aliases import label
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import ProductError, Refused
 from knative_lambda.storage.memory import MemoryStore

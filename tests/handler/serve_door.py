@@ -15,12 +15,12 @@ from pathlib import Path
 
 from flask import Flask
 
-from knative_lambda.handler import app as http
-from knative_lambda.handler import logs
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
-from knative_lambda.handler.server import ServerSettings, serve
+from knative_lambda.handler.observe import logs
+from knative_lambda.handler.receive import app as http
+from knative_lambda.handler.receive.intake import Limits
+from knative_lambda.handler.receive.server import ServerSettings, serve
 
 
 def say(**what: object) -> None:

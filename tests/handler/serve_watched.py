@@ -13,9 +13,9 @@ from support.door import FrontDoor
 from support.world import FakeBuilder, World
 
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.handler.app import create_app
-from knative_lambda.handler.door import HttpSettings
-from knative_lambda.handler.server import ServerSettings, serve
+from knative_lambda.handler.receive.app import create_app
+from knative_lambda.handler.receive.door import HttpSettings
+from knative_lambda.handler.receive.server import ServerSettings, serve
 
 
 class Filed(FakeBuilder):

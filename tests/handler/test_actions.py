@@ -10,13 +10,13 @@ from support.world import DIGEST, World
 from werkzeug.test import TestResponse
 
 from knative_lambda.builds.builder import Ended
-from knative_lambda.handler import earlier
+from knative_lambda.handler.acts import earlier
+from knative_lambda.handler.acts.order import seen_by
 from knative_lambda.handler.api.actions import ACTIONS
 from knative_lambda.handler.api.deprecations import DEPRECATED, Deprecated
-from knative_lambda.handler.app import create_app
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.order import seen_by
+from knative_lambda.handler.receive.app import create_app
+from knative_lambda.handler.receive.door import HttpSettings
 from knative_lambda.schemas import catalogue, types
 from knative_lambda.schemas.errors import Unavailable
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from knative_lambda.handler import aliases
-from knative_lambda.handler.aliases import canonical, label
+from knative_lambda.handler.acts import aliases
+from knative_lambda.handler.acts.aliases import canonical, label
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Refused

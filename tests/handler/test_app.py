@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from knative_lambda.deploy.cluster import FUNCTION, Kind
-from knative_lambda.handler import app as http
-from knative_lambda.handler import intake
 from knative_lambda.handler.access.modes import Entrances
 from knative_lambda.handler.api.live import Look
 from knative_lambda.handler.api.pages import Part, Wanted
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.receive import app as http
+from knative_lambda.handler.receive import intake
+from knative_lambda.handler.receive.door import HttpSettings
+from knative_lambda.handler.receive.intake import Limits
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Conflict, Malformed, Refused, TooLarge, Unavailable
 

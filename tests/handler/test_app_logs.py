@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from knative_lambda.handler import logs
+from knative_lambda.handler.observe import logs
 from knative_lambda.schemas.redaction import learn
 
 

@@ -19,7 +19,7 @@ import pytest
 from support.certificates import Authority
 
 from knative_lambda.handler.__main__ import FAREWELL
-from knative_lambda.handler.server import ServerSettings
+from knative_lambda.handler.receive.server import ServerSettings
 from knative_lambda.handler.settings import Settings
 from knative_lambda.schemas import tls
 

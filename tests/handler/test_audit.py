@@ -19,12 +19,14 @@ from support.stories import letter
 from support.world import PYTHON, World
 
 from knative_lambda.deploy.cluster import DEAD_LETTER
-from knative_lambda.handler import asked, logs, router
+from knative_lambda.handler import router
 from knative_lambda.handler.api.actions import ACTIONS
 from knative_lambda.handler.audit.sink import Sink, sink_of
 from knative_lambda.handler.audit.trail import AT_ONCE, NAME, Trail
-from knative_lambda.handler.metrics import Metrics
-from knative_lambda.handler.rates import Rates
+from knative_lambda.handler.observe import logs
+from knative_lambda.handler.observe.metrics import Metrics
+from knative_lambda.handler.receive import asked
+from knative_lambda.handler.receive.rates import Rates
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary, Unavailable
 from knative_lambda.schemas.redaction import learn

@@ -9,7 +9,7 @@ import pytest
 from support.images import INSTALLED, sha256
 from support.world import World, versions
 
-from knative_lambda.builds import prepare
+from knative_lambda.builds.inputs import prepare
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.names import INPUT_ANNOTATION

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from knative_lambda.handler.broker import HttpBroker
+from knative_lambda.handler.tell.broker import HttpBroker
 from knative_lambda.schemas.errors import Unavailable
 from knative_lambda.schemas.redaction import redact
 

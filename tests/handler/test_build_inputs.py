@@ -16,12 +16,13 @@ from support.faults import Killed
 from support.stories import job_of, start
 from support.world import DIGEST, PYTHON, World
 
-from knative_lambda.builds import given, handed, kaniko, record
+from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
+from knative_lambda.builds.jobs import given, handed, kaniko
 from knative_lambda.deploy.cluster import FUNCTION, JOB, SECRET, Object
-from knative_lambda.handler import bases
-from knative_lambda.handler.earlier import AGAIN
+from knative_lambda.handler.acts.earlier import AGAIN
 from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.upkeep import bases
 from knative_lambda.handler.wire import proxies
 from knative_lambda.schemas import names, redaction, types
 from knative_lambda.schemas.catalogue import event_faults

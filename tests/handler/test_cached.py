@@ -6,7 +6,7 @@ import pytest
 from support.leftovers import DAY, HOUR, later, stored
 from support.world import DIGEST, World
 
-from knative_lambda.handler import retention
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas.errors import Refused
 
 PLACE = "registry/acme/layers.kaniko"

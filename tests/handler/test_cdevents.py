@@ -10,8 +10,8 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import Object
-from knative_lambda.handler import cdevents
-from knative_lambda.handler.cdevents import OF_TYPE, VERSION
+from knative_lambda.handler.tell import cdevents
+from knative_lambda.handler.tell.cdevents import OF_TYPE, VERSION
 from knative_lambda.schemas import trace, types
 from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.redaction import learn

@@ -11,8 +11,8 @@ from support.world import World
 
 from knative_lambda.builds import settle
 from knative_lambda.builds.builder import Ended
-from knative_lambda.handler.census import Census
-from knative_lambda.handler.metrics_census import TENANTS, CensusMetrics
+from knative_lambda.handler.observe.census import Census
+from knative_lambda.handler.observe.metrics_census import TENANTS, CensusMetrics
 from knative_lambda.schemas import types
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from knative_lambda.handler.dev import Embedded
+from knative_lambda.handler.local.dev import Embedded
 
 SOURCE = {"inline": {"main.py": "def handle(event, context):\n    return {}\n"}}
 START = {

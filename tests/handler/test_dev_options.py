@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from knative_lambda.handler import options
-from knative_lambda.handler.folder import InUse, claim
+from knative_lambda.handler.local import options
+from knative_lambda.handler.local.folder import InUse, claim
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_folder_whose_owner_was_killed_is_free_once_what_it_has_left_is_gone(t
     """A worker outlives the process that was killed: it holds the lock until it has answered what it had begun."""
     program = (
         "import os, signal, sys, pathlib\n"
-        "from knative_lambda.handler.folder import claim\n"
+        "from knative_lambda.handler.local.folder import claim\n"
         "owner = claim(pathlib.Path(sys.argv[1]))\n"
         "if os.fork(): os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.stdin.read()\n"

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from knative_lambda.handler.dues import Due, Dues
+from knative_lambda.handler.tell.dues import Due, Dues
 
 
 def drain(dues: Dues) -> list[Due]:

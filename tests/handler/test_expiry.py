@@ -24,7 +24,7 @@ from support.world import DIGEST, World, versions
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, REVISION, Kind, Object
-from knative_lambda.handler import retention
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import Conflict, Unavailable
 

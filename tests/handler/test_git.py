@@ -10,10 +10,10 @@ from support.estate import Estate
 from support.stories import job_of, start
 from support.world import World
 
-from knative_lambda.builds import diagnosis, handed
 from knative_lambda.builds.builder import Ended, Running
+from knative_lambda.builds.jobs import diagnosis, handed
 from knative_lambda.deploy.cluster import FUNCTION, POD, SECRET
-from knative_lambda.handler.earlier import AGAIN
+from knative_lambda.handler.acts.earlier import AGAIN
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import names, types

@@ -16,12 +16,12 @@ from prometheus_client import generate_latest
 from support.reviews import FakeReviews
 from support.world import PYTHON, World
 
-from knative_lambda.handler import app as http
 from knative_lambda.handler import wire
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.guards import Hooks, Ports, guarded, patience
-from knative_lambda.handler.metrics import Metrics
-from knative_lambda.handler.senders import Senders
+from knative_lambda.handler.observe.metrics import Metrics
+from knative_lambda.handler.receive import app as http
+from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 from knative_lambda.schemas.guard import DEPENDENCIES, Switches

@@ -15,15 +15,15 @@ from support.site import Site
 from support.world import PYTHON
 from werkzeug.test import TestResponse
 
-from knative_lambda.builds import kaniko_job
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.jobs import kaniko_job
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE, TRIGGER, Object
-from knative_lambda.handler import app as http
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
+from knative_lambda.handler.receive import app as http
+from knative_lambda.handler.receive.door import HttpSettings
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import types
 from knative_lambda.schemas.catalogue import resource_faults

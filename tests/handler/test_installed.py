@@ -9,7 +9,7 @@ from support.world import PYTHON, World, versions
 
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD
-from knative_lambda.handler import retention
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 LIST = {"requirements.txt": "inflection==0.5.1\n"}

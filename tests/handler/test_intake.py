@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from knative_lambda.handler import intake
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.receive import intake
+from knative_lambda.handler.receive.intake import Limits
 from knative_lambda.schemas import catalogue
 from knative_lambda.schemas.errors import Malformed, Refused, TooLarge
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knative_lambda.handler import intake
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.intake import Limits
+from knative_lambda.handler.receive import intake
+from knative_lambda.handler.receive.intake import Limits
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.types import TYPES
 

@@ -15,8 +15,8 @@ from support.world import World
 from knative_lambda.deploy.cluster import DEAD_LETTER, NAMESPACE, Kind, Object
 from knative_lambda.handler import deadletters, letters
 from knative_lambda.handler.api.pages import Wanted
-from knative_lambda.handler.postman import Postman
-from knative_lambda.handler.read import Records
+from knative_lambda.handler.api.read import Records
+from knative_lambda.handler.tell.postman import Postman
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Conflict, Refused, Unavailable

@@ -17,12 +17,12 @@ from support.reviews import FakeReviews, account
 from support.world import START, World
 
 from knative_lambda.deploy.cluster import NAMESPACE, Cluster
-from knative_lambda.handler.asked import Asked
-from knative_lambda.handler.census import Census
 from knative_lambda.handler.effects import Call, together, watched
-from knative_lambda.handler.metrics import OURS, Metrics, _Silent
-from knative_lambda.handler.metrics_access import behind
-from knative_lambda.handler.porter import Answered, Porter
+from knative_lambda.handler.observe.census import Census
+from knative_lambda.handler.observe.metrics import OURS, Metrics, _Silent
+from knative_lambda.handler.observe.metrics_access import behind
+from knative_lambda.handler.receive.asked import Asked
+from knative_lambda.handler.receive.porter import Answered, Porter
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Conflict, Unavailable
 from knative_lambda.schemas.guard import DEPENDENCIES, STATES, Guard, GuardSettings, Switches

@@ -10,11 +10,11 @@ from support.world import World
 
 from knative_lambda.deploy.cluster import FUNCTION, LEASE, Kind
 from knative_lambda.deploy.memory import MemoryCluster
-from knative_lambda.handler import queue
 from knative_lambda.handler.converge import bring_forward, converge
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.once import Once
 from knative_lambda.handler.router import handle
+from knative_lambda.handler.upkeep import queue
 from knative_lambda.schemas import types
 
 

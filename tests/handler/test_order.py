@@ -10,7 +10,7 @@ from support.world import World, versions
 
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, JOB, LEASE
-from knative_lambda.handler import order
+from knative_lambda.handler.acts import order
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import types
 

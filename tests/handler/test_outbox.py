@@ -11,8 +11,8 @@ from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import FUNCTION, Kind, Object
 from knative_lambda.handler import status
-from knative_lambda.handler.outbox import Outbox
-from knative_lambda.handler.telling import message
+from knative_lambda.handler.tell.outbox import Outbox
+from knative_lambda.handler.tell.telling import message
 from knative_lambda.schemas import types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults
 from knative_lambda.schemas.errors import Temporary, Unavailable

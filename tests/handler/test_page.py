@@ -20,12 +20,12 @@ from werkzeug.test import TestResponse
 from knative_lambda.builds.builder import Ended
 from knative_lambda.client.command import main
 from knative_lambda.deploy.cluster import DEAD_LETTER, FUNCTION
-from knative_lambda.handler.app import create_app
 from knative_lambda.handler.audit.trail import Trail
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.page import text
-from knative_lambda.handler.porter import Porter
-from knative_lambda.handler.rates import Rates
+from knative_lambda.handler.receive.app import create_app
+from knative_lambda.handler.receive.door import HttpSettings
+from knative_lambda.handler.receive.porter import Porter
+from knative_lambda.handler.receive.rates import Rates
 from knative_lambda.handler.settings import BadSettings, read
 
 NASTY = '<script>alert(1)</script>\x1b[31m red\x1b[0m \u202egnp.exe\u202c & "quoted" {{ 1234 * 4321 }}'

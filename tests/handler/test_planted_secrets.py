@@ -21,15 +21,16 @@ from support.door import Site
 from support.estate import Estate
 from support.stories import LISTENED, Story, again, cancel, delete, ended, live, sent, start, tick
 
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.deploy.cluster import FUNCTION, SECRET
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
-from knative_lambda.handler import deadletters, logs
+from knative_lambda.handler import deadletters
 from knative_lambda.handler.audit.sink_http import HttpSink
 from knative_lambda.handler.audit.trail import Trail
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.metrics import Metrics
+from knative_lambda.handler.observe import logs
+from knative_lambda.handler.observe.metrics import Metrics
 from knative_lambda.handler.settings import credentials
 from knative_lambda.schemas import names, redaction
 from knative_lambda.schemas.errors import ProductError, Refused, Unavailable

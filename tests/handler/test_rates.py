@@ -13,9 +13,9 @@ from support.world import World
 
 from knative_lambda.deploy.cluster import EVENT
 from knative_lambda.deploy.reviews import Identity, Right
-from knative_lambda.handler import rates
-from knative_lambda.handler.intake import BATCHED
-from knative_lambda.handler.rates import DEFAULT, Rates
+from knative_lambda.handler.receive import rates
+from knative_lambda.handler.receive.intake import BATCHED
+from knative_lambda.handler.receive.rates import DEFAULT, Rates
 from knative_lambda.handler.settings import BadSettings, Settings, read
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import TooMany

@@ -25,7 +25,8 @@ from support.leftovers import (
 from support.world import World, versions
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, REVISION, Kind
-from knative_lambda.handler import order, retention
+from knative_lambda.handler.acts import order
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import Refused, Unavailable
 

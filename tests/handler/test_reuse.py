@@ -8,8 +8,8 @@ import pytest
 from support.images import made, sha256, tarred
 from support.world import World, versions
 
-from knative_lambda.builds.layers import INDEXES
-from knative_lambda.builds.pusher import Manifest
+from knative_lambda.builds.images.layers import INDEXES
+from knative_lambda.builds.images.pusher import Manifest
 from knative_lambda.deploy.cluster import BUILD, LEASE, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names, types

@@ -4,7 +4,7 @@ import threading
 
 from support.world import World
 
-from knative_lambda.handler.senders import Senders
+from knative_lambda.handler.tell.senders import Senders
 
 
 def test_nothing_is_sent_while_the_request_that_owes_it_is_being_served(world: World) -> None:

@@ -13,12 +13,12 @@ from support.estate import Estate
 from support.world import PYTHON, World
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, JOB, KNATIVE_SERVICE, Object
-from knative_lambda.handler.app import create_app
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.effects import together
-from knative_lambda.handler.logs import JsonLines
-from knative_lambda.handler.spans import Spans
-from knative_lambda.handler.spans_otel import WAITING, OtelSpans
+from knative_lambda.handler.observe.logs import JsonLines
+from knative_lambda.handler.observe.spans import Spans
+from knative_lambda.handler.observe.spans_otel import WAITING, OtelSpans
+from knative_lambda.handler.receive.app import create_app
+from knative_lambda.handler.receive.door import HttpSettings
 from knative_lambda.schemas import trace, types
 from knative_lambda.schemas.names import TRACE_ANNOTATION
 

@@ -12,15 +12,15 @@ from support.images import Made, made, sha256, tarred
 from support.papers import keys, listed, signed, statement, verifies
 from support.world import World
 
-from knative_lambda.builds import referrers
-from knative_lambda.builds.attest import BILL
+from knative_lambda.builds.images import referrers
+from knative_lambda.builds.papers.attest import BILL
+from knative_lambda.builds.papers.signing import STATEMENT, Keys, encoded
+from knative_lambda.builds.papers.trust import Trust
 from knative_lambda.builds.record import phase
-from knative_lambda.builds.signing import STATEMENT, Keys, encoded
-from knative_lambda.builds.trust import Trust
 from knative_lambda.deploy.cluster import BUILD, KNATIVE_SERVICE
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.handler import papers
-from knative_lambda.handler.senders import Senders
+from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.handler.wire import join
 from knative_lambda.schemas.errors import Refused, Unavailable
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from support.certificates import Authority, https, mount
 
-from knative_lambda.builds import fetch
-from knative_lambda.builds.registry_client import RegistrySettings
-from knative_lambda.builds.registry_http import HttpRegistry
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.images.registry_http import HttpRegistry
+from knative_lambda.builds.jobs import fetch
 from knative_lambda.handler.audit.sink import sink_of
-from knative_lambda.handler.broker import HttpBroker
+from knative_lambda.handler.tell.broker import HttpBroker
 from knative_lambda.schemas.errors import Temporary
 from knative_lambda.schemas.tls import NOWHERE
 from knative_lambda.storage.factory import open_store

@@ -9,8 +9,8 @@ import pytest
 from support.site import Site
 from support.world import DIGEST
 
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.deploy.cluster import BUILD, EVENT, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.deploy.guard import PATIENCE, GuardedCluster

@@ -17,14 +17,14 @@ from support.listener import Verify, listening, verifier
 from support.world import Hooks, World
 
 from knative_lambda.builds.builder import Ended
-from knative_lambda.builds.reach import Reach
+from knative_lambda.builds.inputs.reach import Reach
 from knative_lambda.deploy.cluster import FUNCTION
-from knative_lambda.handler import hooks
-from knative_lambda.handler.courier import LONGEST, PAUSE, Courier, Send
-from knative_lambda.handler.hooks import HttpHook
-from knative_lambda.handler.notices import KEPT, Fate, Notices, Owed
 from knative_lambda.handler.settings import BadSettings, read
-from knative_lambda.handler.targets import Target
+from knative_lambda.handler.tell import hooks
+from knative_lambda.handler.tell.courier import LONGEST, PAUSE, Courier, Send
+from knative_lambda.handler.tell.hooks import HttpHook
+from knative_lambda.handler.tell.notices import KEPT, Fate, Notices, Owed
+from knative_lambda.handler.tell.targets import Target
 from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import Temporary, Unavailable
 from knative_lambda.schemas.redaction import learn

@@ -16,8 +16,8 @@ from support.chart import render
 from support.site import Site
 from support.world import versions
 
-from knative_lambda.builds import archive
-from knative_lambda.builds.archive import File
+from knative_lambda.builds.inputs import archive
+from knative_lambda.builds.inputs.archive import File
 from knative_lambda.deploy.cluster import BUILD, JOB, KINDS, Object
 from knative_lambda.deploy.conditions import condition
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings

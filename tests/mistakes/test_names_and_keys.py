@@ -9,7 +9,7 @@ from support.site import Site
 from support.world import PYTHON, versions
 
 from knative_lambda.deploy.cluster import KINDS
-from knative_lambda.handler.aliases import Ids, place
+from knative_lambda.handler.acts.aliases import Ids, place
 from knative_lambda.schemas import names
 
 FUNCTIONS = st.from_regex(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from support.wrappers import RUNTIMES
 
-from knative_lambda.builds import source
 from knative_lambda.builds.dependencies import RECIPE
+from knative_lambda.builds.inputs import source
 
 NUMERIC_USER = "USER 65532:65532"
 

@@ -11,13 +11,13 @@ from werkzeug.test import TestResponse
 
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.app import create_app
+from knative_lambda.handler.api.read import Records
 from knative_lambda.handler.audit.trail import Trail
-from knative_lambda.handler.door import HttpSettings
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.porter import Porter
-from knative_lambda.handler.rates import Rates
-from knative_lambda.handler.read import Records
+from knative_lambda.handler.receive.app import create_app
+from knative_lambda.handler.receive.door import HttpSettings
+from knative_lambda.handler.receive.porter import Porter
+from knative_lambda.handler.receive.rates import Rates
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import types
 

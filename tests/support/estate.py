@@ -18,10 +18,11 @@ from support.reviews import FakeReviews
 from support.tokens import FakeIssuer
 from support.world import World
 
-from knative_lambda.builds import record, source
+from knative_lambda.builds import record
 from knative_lambda.builds.builders import Builders
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.inputs import source
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.builds.layered import Layered
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import (

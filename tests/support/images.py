@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from knative_lambda.builds.layers import CONFIG, LAYER, MANIFEST, canonical, descriptor
-from knative_lambda.builds.pusher import Blob, Descriptor, Manifest
+from knative_lambda.builds.images.layers import CONFIG, LAYER, MANIFEST, canonical, descriptor
+from knative_lambda.builds.images.pusher import Blob, Descriptor, Manifest
 from knative_lambda.schemas.errors import Refused
 
 MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")

@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from support.faults import Handler
 
-from knative_lambda.handler import intake, logs, wire
+from knative_lambda.handler import wire
+from knative_lambda.handler.observe import logs
+from knative_lambda.handler.receive import intake
 from knative_lambda.handler.settings import read
 
 STRUCTURED = {"content-type": "application/cloudevents+json"}

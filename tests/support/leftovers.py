@@ -7,8 +7,8 @@ from typing import Any
 from support.world import World
 
 from knative_lambda.deploy.cluster import REVISION, Kind
-from knative_lambda.handler import retention
 from knative_lambda.handler.product import Product
+from knative_lambda.handler.upkeep import retention
 from knative_lambda.schemas import names
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

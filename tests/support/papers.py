@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from knative_lambda.builds.pusher import Pusher
+from knative_lambda.builds.images.pusher import Pusher
 
 SIGNATURE = "dev.cosignproject.cosign/signature"
 

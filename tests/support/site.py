@@ -8,17 +8,17 @@ from flask.testing import FlaskClient
 from support.world import PYTHON, World
 from werkzeug.test import TestResponse
 
-from knative_lambda.builds.kaniko import Kaniko
-from knative_lambda.builds.kaniko_job import KanikoSettings
+from knative_lambda.builds.jobs.kaniko import Kaniko
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, POD, Object
-from knative_lambda.handler import app as http
 from knative_lambda.handler.access import modes
 from knative_lambda.handler.access.modes import Entrances
-from knative_lambda.handler.door import HttpSettings
+from knative_lambda.handler.api.read import Records
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
-from knative_lambda.handler.read import Records
+from knative_lambda.handler.receive import app as http
+from knative_lambda.handler.receive.door import HttpSettings
 from knative_lambda.handler.router import handle
 from knative_lambda.schemas import names, types
 

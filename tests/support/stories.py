@@ -16,7 +16,7 @@ from support.papers import keys
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, SECRET, Object
 from knative_lambda.handler import deadletters
-from knative_lambda.handler.earlier import AGAIN
+from knative_lambda.handler.acts.earlier import AGAIN
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import names, types
 

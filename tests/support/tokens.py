@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from knative_lambda.builds.issuer import Grant
+from knative_lambda.builds.jobs.issuer import Grant
 
 SERVICE = "tests"
 EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")

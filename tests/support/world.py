@@ -13,19 +13,19 @@ from support.images import BASE, INSTALLED, FakePusher
 
 from knative_lambda.builds.builder import Attempt, Ended, Lost, Running
 from knative_lambda.builds.builders import Builders
+from knative_lambda.builds.images.pusher import Pusher
+from knative_lambda.builds.images.registry import Registry
 from knative_lambda.builds.layered import Layered
-from knative_lambda.builds.pusher import Pusher
-from knative_lambda.builds.registry import Registry
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, NAMESPACE, TRIGGER, Cluster, Kind, Object
 from knative_lambda.deploy.memory import MemoryCluster
 from knative_lambda.handler import papers
 from knative_lambda.handler.events import Event
-from knative_lambda.handler.hooks import Hook
-from knative_lambda.handler.outbox import Post
 from knative_lambda.handler.product import Product
 from knative_lambda.handler.router import handle
-from knative_lambda.handler.senders import Senders
 from knative_lambda.handler.settings import Settings
+from knative_lambda.handler.tell.hooks import Hook
+from knative_lambda.handler.tell.outbox import Post
+from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.handler.wire import attestor, deploying, reuse, trust, workshop
 from knative_lambda.schemas import names, types
 from knative_lambda.schemas.catalogue import event_faults, resource_faults

@@ -11,7 +11,7 @@ import pytest
 from support.live import TENANT, Live
 
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.kaniko_job import KanikoSettings, job
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings, job
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.schemas import names
 

@@ -23,11 +23,11 @@ from support.policies import everything_let_through
 from support.recorded import Recorded
 
 from knative_lambda.builds import record
-from knative_lambda.builds.issuer import PUSH, Grant
-from knative_lambda.builds.issuer_jwt import IssuerSettings, JwtIssuer
-from knative_lambda.builds.pusher import Blob
-from knative_lambda.builds.pusher_http import HttpPusher
-from knative_lambda.builds.registry_client import RegistrySettings
+from knative_lambda.builds.images.pusher import Blob
+from knative_lambda.builds.images.pusher_http import HttpPusher
+from knative_lambda.builds.images.registry_client import RegistrySettings
+from knative_lambda.builds.jobs.issuer import PUSH, Grant
+from knative_lambda.builds.jobs.issuer_jwt import IssuerSettings, JwtIssuer
 from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import JOB, SECRET, Object
 from knative_lambda.schemas import names, types

@@ -14,8 +14,8 @@ from botocore.config import Config
 from support.live import TENANT, Live, within
 
 from knative_lambda.builds.builder import Attempt
-from knative_lambda.builds.diagnosis import EXECUTOR
-from knative_lambda.builds.kaniko_job import KanikoSettings, job
+from knative_lambda.builds.jobs.diagnosis import EXECUTOR
+from knative_lambda.builds.jobs.kaniko_job import KanikoSettings, job
 from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, POD, Object
 from knative_lambda.schemas import names
 

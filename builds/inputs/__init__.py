@@ -1,0 +1,1 @@
+"""What is built from: sources, archives, and where they may come from."""

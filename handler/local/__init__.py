@@ -1,0 +1,1 @@
+"""The embedded mode: the same service without a cluster."""

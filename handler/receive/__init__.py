@@ -1,0 +1,1 @@
+"""The HTTP door: what comes in is read, let in, counted, handled and answered."""

@@ -1,0 +1,1 @@
+"""What is told to others: notifications that are owed, and how they are sent."""
