@@ -127,6 +127,7 @@ def test_a_key_that_is_exchanged_signs_from_then_on(registry_program: str, tmp_p
         assert issuer.token([], seconds=1).partition(".")[0] != before
 
 
+# pragma: allowlist nextline secret
 @pytest.mark.parametrize("said", [None, "", "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"])
 def test_a_key_that_cannot_be_used_is_an_outage_and_is_not_told(said: str | None, tmp_path: Path) -> None:
     keys(tmp_path)

@@ -34,6 +34,7 @@ from support.chart import CHART, REQUIRED, refusal
         ({"eventing": {"senders": ["alice"]}}, "/eventing/senders/0"),
         ({"metrics": {"port": 9090}}, "/metrics/port"),
         ({"receiver": {"rates": {"tenant": {"perSecond": 0, "burst": 1}}}}, "/receiver/rates/tenant/perSecond"),
+        # pragma: allowlist nextline secret
         ({"audit": {"sink": "https://me:hush@host/"}}, "/audit/sink"),
         ({"notifications": {"webhooks": {"CI": {"url": "https://ci.test/"}}}}, "invalid propertyName 'CI'"),
         (

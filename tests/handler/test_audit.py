@@ -294,6 +294,7 @@ def test_a_sinks_copy_holds_no_secret_either() -> None:
     """It goes by another way than the log's lines, which are cleaned once more."""
     site, sink = site_of()
     secret = learn("Zq7wPl0vR4tYb2NcXs9MdEfGhJk5Ua8i")
+    # pragma: allowlist nextline secret
     site.send("function.delete", PLACE, id=secret, Ce_Source=f"https://me:hush-hush@shop/?token={secret}")
     site.send("function.delete", PLACE, id="x" * (logs.SHOWN - 8) + secret)
     first, second = records(site, sink)

@@ -349,6 +349,7 @@ def test_a_variable_is_part_of_the_input_where_something_is_run() -> None:
         ("password", "x"),
         ("AWS_SECRET", "x"),
         ("MY_API_KEY", "x"),
+        # pragma: allowlist nextline secret
         ("INDEX", "https://me:opensesame@pypi.test/simple"),
         ("AUTH", "Bearer abcdefgh12345678"),
     ],
@@ -428,6 +429,7 @@ def test_what_a_runtimes_packages_do_not_know_is_refused(runtime: str, field: st
 @pytest.mark.parametrize(
     "url",
     [
+        # pragma: allowlist nextline secret
         "https://me:pw@pypi.test/",
         "ftp://pypi.test/",
         "https://a b/",

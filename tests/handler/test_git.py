@@ -134,6 +134,7 @@ def test_a_whole_commit_is_known_without_asking(world: World) -> None:
 @pytest.mark.parametrize(
     ("wanted", "where", "said"),
     [
+        # pragma: allowlist nextline secret
         ({"url": "https://me:secret@git.example.com/a.git"}, "url", "an address is"),
         ({"url": "https://token@git.example.com/a.git"}, "url", "credentials are named by `secret`"),
         ({"url": "file:///etc"}, "url", "an address is"),

@@ -420,6 +420,7 @@ def test_an_event_that_is_never_taken_keeps_only_those_of_its_function_waiting()
         ({"ci": CI}, "an object with an url"),
         ({"ci": {}}, "an object with an url"),
         ({"ci": {"url": "ftp://ci.example/"}}, "the url is none"),
+        # pragma: allowlist nextline secret
         ({"ci": {"url": "https://me:hush@ci.example/"}}, "the url is none"),
         ({"ci": {"url": "https://ci.example/#x"}}, "the url is none"),
         ({"ci": {"url": "https://ci.example:port/"}}, "the url is none"),

@@ -15,6 +15,7 @@ KEY = 'kJ8+x/Qz"w\\7=v &1'
 LOOKS = {
     "Authorization: Bearer abcdef0123456789abcdef": "abcdef0123456789abcdef",
     "{'Authorization': 'Basic dXNlcjpodXNoaHVzaA=='}": "dXNlcjpodXNoaHVzaA",
+    # pragma: allowlist nextline secret
     "https://me:hushhush@host/path": "hushhush",
     "s3+https://hushtoken@host": "hushtoken",
     "GET /b/k?X-Amz-Credential=AKIA%2Fx&X-Amz-Expires=60&X-Amz-Signature=0123abcd HTTP/1.1": "0123abcd",
@@ -25,7 +26,9 @@ LOOKS = {
     "Webhook-Signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=": "K5oZfzN95Z9UVu1E",
     "signature=sha256=" + "ab" * 32: "ab" * 32,
     "a key of whsec_C2FVsBQIhrscChlQIMV0b35t was read": "C2FVsBQIhrscChlQ",
+    # pragma: allowlist nextline secret
     "cannot read -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIhush\n-----END EC PRIVATE KEY-----\n": "MHcCAQEEIhush",
+    # pragma: allowlist nextline secret
     "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodXNoIn0.c2lnbmF0dXJl": "eyJzdWIiOiJodXNoIn0",
 }
 INNOCENT = (
