@@ -519,7 +519,7 @@ def test_nobody_there_is_an_outage() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://me:hush-hush@host/audit",
+        "http://me:hush-hush@host/audit",  # pragma: allowlist secret
         "ftp://host/audit",
         "file://host/audit",
         "file:///",
