@@ -64,7 +64,7 @@ def test_each_end_is_counted_once_whatever_pods_have_died_since_and_however_ofte
 
 def users() -> set[str]:
     """Return each reason that a builder gives for what it calls the user's failure."""
-    sources = [path.read_text("utf-8") for path in Path(settle.__file__).parent.glob("*.py")]
+    sources = [path.read_text("utf-8") for path in Path(settle.__file__).parent.rglob("*.py")]
     found = {reason for source in sources for reason in re.findall(r'\("?user"?, "(\w+)"\)', source)}
     found |= {reason for source in sources for reason in re.findall(r'Ended\([^()]*"user", "(\w+)"', source)}
     return found | {"DependenciesFailed", settle.LATE}

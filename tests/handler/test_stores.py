@@ -252,7 +252,8 @@ KUBECONFIG = {
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have a cluster named that is not there; return a folder."""
     (tmp_path / "kubeconfig").write_text(json.dumps(KUBECONFIG))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    # what the environment says of it is read once in a process, by whoever loads the package first
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
     return tmp_path
 
 
