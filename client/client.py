@@ -17,9 +17,9 @@ from typing import Any
 from knative_lambda.client import kubeconfig
 from knative_lambda.client.cluster import Cluster
 from knative_lambda.client.door import PRODUCT, Door, Note, Sent
-from knative_lambda.client.errors import ClientError, NotThere, TimedOut
+from knative_lambda.client.errors import ClientError, NotThere, Paused, TimedOut
 from knative_lambda.client.http import ERRORS, Answer
-from knative_lambda.client.models import Build, DeadLetter, Event, Function, Object, Reply
+from knative_lambda.client.models import PAUSED, Build, Condition, DeadLetter, Event, Function, Object, Reply
 from knative_lambda.client.patience import patiently
 from knative_lambda.client.service import Service
 from knative_lambda.schemas.names import FUNCTION_LABEL
@@ -136,7 +136,8 @@ class Client:
                 continue
             told(function)
             if failed := function.failure:
-                raise ClientError(f"{failed.type} is {failed.status}: {failed.reason}: {failed.message}".rstrip(": "))
+                words = f"{failed.type} is {failed.status}: {failed.reason}: {failed.message}".rstrip(": ")
+                raise (Paused if failed.reason == PAUSED[1] else ClientError)(words, _advice(name, failed))
             if function.answers:
                 return function
         raise TimedOut(f"{name} does not answer yet; `describe {name}` tells how far it is")
@@ -185,7 +186,7 @@ class Client:
         function = self.function(tenant, name)
         before = function.ready_build if function.ready_build != function.build else function.previous_build
         if not before:
-            raise ClientError(f"{name} has no version to go back to")
+            raise ClientError(f"{name} has no version to go back to", f"`builds {name}` lists what was built")
         return self.build(tenant, before)
 
     def _found(self, tenant: str, name: str, sent: Sent) -> Function | None:
@@ -211,6 +212,15 @@ class Client:
             if time.monotonic() > end:
                 return
             self._sleep(POLL)
+
+
+def _advice(name: str, failed: Condition) -> str:
+    """Return what to do about a step that has failed, or waits."""
+    if failed.reason == PAUSED[1]:
+        return "it goes on when `paused` is taken out of its settings and it is deployed again"
+    if failed.type == "Built":
+        return f"`logs {name}` has what the build said; `retry {name}` builds the same once more"
+    return f"`describe {name}` tells how far it is: what is missing is noticed within a minute of when it is made"
 
 
 def _reply(answer: Answer) -> Reply:

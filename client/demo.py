@@ -196,10 +196,11 @@ class Demo:
             with self.story.step(f"{example.folder}: build.start to the product's broker, and wait until it is ready"):
                 generation = self.deploy(example, example.source())
             with self.story.step(f"{example.folder}: an event to the tenant's broker"):
-                self.ask(example)
+                before = self.ask(example)
             with self.story.step(f"{example.folder}: a new version"):
                 self.deploy(example, example.changed(), generation)
-                self.ask(example)
+                if self.ask(example) == before:
+                    raise Failed("the version before has answered")
         for example in examples:
             with self.story.step(f"{example.folder}: function.delete"):
                 self.delete(example)
@@ -224,14 +225,17 @@ class Demo:
             found = {condition["type"]: condition for condition in status.get("conditions", [])}
             for kind in CONDITIONS:
                 self._tell(told, kind, found.get(kind, {}))
-            return int(wanted) if found.get("Ready", {}).get("status") == "True" else 0
+            is_there = all(found.get(kind, {}).get("status") == "True" for kind in CONDITIONS)
+            return int(wanted) if is_there and found["Deployed"].get("reason") != "OlderVersion" else 0
 
         return int(self.story.wait(f"function {example.name}", generation))
 
-    def ask(self, example: Example) -> None:
-        """Send the function an event and tell its reply."""
+    def ask(self, example: Example) -> Any:
+        """Send the function an event; tell its reply, and return it."""
         self.service.send(f"{TENANT}/default", f"demo.{example.name}", {"name": "ada lovelace"})
-        self.story.say(f"    reply: {json.dumps(self.story.wait('the reply', self.listener.reply))}")
+        reply = self.story.wait("the reply", self.listener.reply)
+        self.story.say(f"    reply: {json.dumps(reply)}")
+        return reply
 
     def delete(self, example: Example) -> None:
         """Have the function deleted, and wait until nobody knows it any more."""

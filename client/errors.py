@@ -1,6 +1,7 @@
 """What a client may meet, each with the exit code that the command ends with.
 
     ClientError          1  it did not come to pass: refused, a build that failed, a function that does not answer
+      Paused             1  it is recorded, and waits for a pause to end; a `deploy` that says so ends with 0
       NotThere           3  there is nothing of that name
       Unreachable        4  whoever was asked does not answer, or does not know who asks, or that one may not
         Away             4  it does not at the moment, and may when it is asked again
@@ -21,6 +22,10 @@ class ClientError(Exception):
     def __init__(self, text: str, hint: str = "") -> None:
         super().__init__(text)
         self.hint = hint
+
+
+class Paused(ClientError):
+    """It is on record, and comes to pass when the function is no longer paused."""
 
 
 class NotThere(ClientError):

@@ -11,6 +11,7 @@ from knative_lambda.client.models import Object
 
 SETTINGS = "function.yaml"
 """Holds the fields of a ``build.start`` but tenant and source; it is no part of the source."""
+SAID_ELSEWHERE = {"tenant": "-n names the tenant", "source": "the folder is the source"}
 LEFT_OUT = frozenset({".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".knative-lambda", ".DS_Store"})
 """What is in a folder and never in its source."""
 SIGNS = (
@@ -37,6 +38,8 @@ def settings(folder: Path) -> dict[str, Any]:
         raise ClientError(f"{file} is no YAML: {error}") from error
     if not isinstance(found, dict):
         raise ClientError(f"{file} has no settings, such as `runtime: python`")
+    if name := next(filter(found.__contains__, SAID_ELSEWHERE), ""):
+        raise ClientError(f"{file} may not say `{name}`", f"take it out: {SAID_ELSEWHERE[name]}")
     return found
 
 

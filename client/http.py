@@ -24,6 +24,7 @@ _CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ELSEWHERE = ("The requested URL", "The records under /v1")
 """How a service begins that does not know a path at all."""
 _OLDER = "it is older than this command, and does not know that field"
+_NOT_NOW = "`describe` tells how far it is; try again once that allows it"
 _LATER = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -86,7 +87,8 @@ class Answer:
             raise Unreachable(why, self.advice.forbidden if is_known else self.advice.unknown)
         if self.status in _LATER:
             raise Away(why, self.advice.later)
-        raise ClientError(why, _OLDER if "unknown field" in why else "")
+        not_now = _NOT_NOW if self.status == HTTPStatus.CONFLICT else ""
+        raise ClientError(why, _OLDER if "unknown field" in why else not_now)
 
     def _is_elsewhere(self) -> bool:
         """Say whether it is the path that is not there, and not a thing of that name."""

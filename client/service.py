@@ -89,7 +89,10 @@ class Service:
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - nothing of it is served
         """Raise `ClientError`: it is not served."""
-        raise ClientError("what a function prints is on the terminal of `knative-lambda dev`, and in its data folder")
+        raise ClientError(
+            "what a function prints is not served",
+            f"`knative-lambda dev` has it below its --data: functions/logs/{tenant}/{name}.log",
+        )
 
     def call(self, tenant: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Post to the function where the embedded mode serves it."""

@@ -1,5 +1,6 @@
 """``deadletters``: the events that nobody could handle, listed, shown and sent again."""
 
+import functools
 from typing import Any
 
 import click
@@ -7,7 +8,7 @@ import click
 from knative_lambda.client.commands.output import WHOLE, Column, dump, show_all
 from knative_lambda.client.commands.place import Named, Place, placed
 from knative_lambda.client.door import PRODUCT
-from knative_lambda.client.errors import ClientError
+from knative_lambda.client.errors import ClientError, NotThere
 from knative_lambda.client.models import DeadLetter
 
 LETTER = Named("deadletter")
@@ -25,7 +26,7 @@ COLUMNS = (
 
 
 @click.group(short_help="List, show and send again what nobody could handle.")
-@placed
+@functools.partial(placed, whose="A tenant's [default: the product's own].")
 @click.pass_context
 def deadletters(context: click.Context, /, place: Place, **_: Any) -> None:
     """List, show and send again the events that nobody could handle: the product's own, or with -n a tenant's.
@@ -64,7 +65,10 @@ def resend(place: Place, name: str | None, everything: bool) -> None:  # noqa: F
     if (name is None) is not everything:
         raise click.UsageError("say the NAME of one, or --all" if name is None else "say a NAME or --all, not both")
     if name is not None:
-        place.client.resend(place.tenant, name)
+        try:
+            place.client.resend(place.tenant, name)
+        except NotThere as error:
+            raise NotThere(str(error), f"`deadletters -n {place.tenant} list` has those that are there") from error
         click.echo(f"{name} will be sent again")
         return
     click.echo(f"{sum(_resent(place, each) for each in place.client.letters(place.tenant))} will be sent again")

@@ -10,7 +10,7 @@ from knative_lambda.client.commands.place import Place, placed
 from knative_lambda.client.commands.progress import Progress
 from knative_lambda.client.commands.wanted import Wanted, wants
 from knative_lambda.client.door import Sent
-from knative_lambda.client.errors import Stopped
+from knative_lambda.client.errors import Paused, Stopped
 
 WAIT = click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
 SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
@@ -21,7 +21,7 @@ SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, he
 @click.option("--min", "least", type=int, help="Replicas at least.")
 @click.option("--max", "most", type=int, help="Replicas at most; 0 for no limit.")
 @click.option("--builder", type=click.Choice(["auto", "layer", "kaniko", "external"]), help="Who builds it.")
-@click.option("--image", default="", help="A ready image instead of the folder: nothing is built.")
+@click.option("--image", default="", help="A ready image instead of the folder, on a cluster only: nothing is built.")
 @click.option("--rebuild", is_flag=True, default=None, help="Build afresh, even where nothing has changed.")
 @WAIT
 @SECONDS
@@ -58,7 +58,15 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
     sent = place.client.deploy(place.tenant, function.name, function.runtime, function.source, **function.options)
     progress.say(0, "Accepted")
     if not no_wait:
-        finish(place, function.name, sent, progress, wait_timeout, output)
+        try:
+            finish(place, function.name, sent, progress, wait_timeout, output)
+        except Paused as paused:
+            if not function.options.get("paused"):
+                raise
+            click.echo(
+                f"{function.name} is paused, as its settings say: what is new is recorded\nHint: {paused.hint}",
+                err=True,
+            )
 
 
 def finish(  # noqa: PLR0913, PLR0917 (what a command was told)

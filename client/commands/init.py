@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from knative_lambda.client import folders, templates
+from knative_lambda.client.errors import ClientError
 
 
 @click.command(short_help="Write a new function into a folder.")
@@ -22,7 +23,7 @@ def init(folder: Path, runtime: str, name: str | None) -> None:
     settings = templates.SETTINGS.format(name=name or folder.resolve().name, runtime=runtime)
     files = {**templates.FILES[runtime], folders.SETTINGS: settings}
     if there := [file for file in files if (folder / file).exists()]:
-        raise click.ClickException(f"{folder / there[0]} is there already")
+        raise ClientError(f"{folder / there[0]} is there already", "name another folder, or `deploy` this one")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         (folder / file).write_text(text, "utf-8")

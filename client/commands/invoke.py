@@ -42,7 +42,14 @@ def invoke(  # noqa: PLR0913, PLR0917 (click passes them by name)
       cat order.json | knative-lambda invoke hello --data @-
     """  # noqa: D301 (click's mark for lines to leave as they are)
     triggers = [] if kind else place.client.function(place.tenant, name).spec.get("triggers", [])
-    show(place.client.invoke(place.tenant, name, made(triggers, data, kind, attributes)), output)
+    reply = place.client.invoke(place.tenant, name, made(triggers, data, kind, attributes))
+    if reply.status >= ERRORS and reply.event is None:
+        function = place.client.function(place.tenant, name)
+        if not function.url:
+            failed = function.failure
+            why = f": {failed.reason}: {failed.message}".rstrip(": ") if failed else ""
+            raise ClientError(f"{name} has not come up{why}", f"`describe {name}` tells how far it is")
+    show(reply, output, f"`logs {name} --running` has what it printed meanwhile, or says where that is")
 
 
 def made(triggers: list[dict[str, str]], data: str, kind: str, attributes: tuple[str, ...]) -> Event:
@@ -52,16 +59,25 @@ def made(triggers: list[dict[str, str]], data: str, kind: str, attributes: tuple
     return event(chosen, _read(data), {**wanted, **pairs(attributes)})
 
 
-def show(reply: Reply, output: str | None) -> None:
-    """Show a reply; raise `ClientError` with the function's words where it has failed."""
+def show(reply: Reply, output: str | None, hint: str = "") -> None:
+    """Show a reply; raise `ClientError` with the function's words, and the hint, where it has failed."""
     if reply.status >= ERRORS:
-        raise ClientError(f"it answered {reply.status}: {reply.text.strip()}")
+        raise ClientError(f"it answered {reply.status}: {_words(reply.text)}", hint)
     if output and reply.event:
         click.echo(json.dumps(reply.event.structured(), indent=2))
     elif reply.event and not isinstance(reply.event.data, str):
         click.echo(json.dumps(reply.event.data, ensure_ascii=False))
     else:
         click.echo(reply.text)
+
+
+def _words(text: str) -> str:
+    """Return the detail of a problem (RFC 9457) that has no more to say, and any other text as it is."""
+    try:
+        problem = json.loads(text)
+        return str(problem["detail"]) if not problem.get("faults") else text.strip()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return text.strip()
 
 
 def _read(said: str) -> Any:

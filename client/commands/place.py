@@ -83,7 +83,6 @@ class Named(click.ParamType[str]):
 NAME = click.argument("name", type=Named("function"), shell_complete=functions)
 BUILD = Named("build")
 OPTIONS = (
-    click.option("--namespace", "-n", default="", help="The tenant [default: the context's, or demo]."),
     click.option("--context", default="", shell_complete=_contexts, help="A context of the kubeconfig."),
     click.option("--kubeconfig", default="", metavar="FILE", help="The kubeconfig to use."),
     click.option("--url", default="", envvar="KN_LAMBDA_URL", help="A service instead of a cluster [$KN_LAMBDA_URL]."),
@@ -95,18 +94,22 @@ def _near(place: Place, said: Mapping[str, Any]) -> str:
     """Return what a function may be called that is not there; "" where one of that name is, or none was meant."""
     try:
         there = [each.name for each in place.client.functions(place.tenant)]
+    except NotThere:
+        return "-n names another tenant; `tenant list` has a cluster's"
     except ClientError:
         return ""
     name = next((each for each in said.get("names", (said.get("name"),)) if each and each not in there), "")
     if not name:
-        return ""
+        return f"`builds {said['name']}` has those that are there" if said.get("build") else ""
     if near := difflib.get_close_matches(name, there, 3):
         return f"did you mean {' or '.join(near)}?"
     return f"`list -n {place.tenant}` has those that are there; -n names another tenant"
 
 
-def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and in their place a `place`."""
+def placed(
+    command: Callable[..., None], whose: str = "The tenant [default: the context's, or demo]."
+) -> Callable[..., None]:
+    """Give a command the options, and in their place a `place`; `whose` is the help of -n."""
 
     @functools.wraps(command)
     def called(url: str, token: str, kubeconfig: str, context: str, namespace: str, **rest: Any) -> None:
@@ -116,6 +119,6 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
         except NotThere as error:
             raise NotThere(str(error), error.hint or _near(place, rest)) from error
 
-    for option in reversed(OPTIONS):
+    for option in reversed((click.option("--namespace", "-n", default="", help=whose), *OPTIONS)):
         called = option(called)
     return called

@@ -1,5 +1,8 @@
 """``list``, ``describe`` and ``builds``: what there is, as tables, or whole."""
 
+import json
+from typing import Any
+
 import click
 
 from knative_lambda.client.commands.output import WHOLE, Column, age, show_all, show_one, table
@@ -11,6 +14,11 @@ def _reason(function: Function) -> str:
     """Return the reason that a person should read: of what failed, or of the first step that is not done."""
     steps = (function.failure, *map(function.step, ("Built", "Deployed", "Ready")))
     return next((each.reason for each in steps if each and each.status != "True"), "")
+
+
+def _short(said: Any) -> str:
+    """Return a setting on one line."""
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
 
 
 FUNCTIONS = (
@@ -35,6 +43,17 @@ BUILDS = (
 )
 MARKS = {"True": "++", "False": "!!", "Unknown": "??"}
 FEW = 5
+SETTINGS = {
+    "EnvFrom": "envFrom",
+    "Secrets": "secrets",
+    "Mounts": "mounts",
+    "Scale": "scale",
+    "Timeout": "timeout",
+    "Resources": "resources",
+    "Probes": "probes",
+    "Paused": "paused",
+}
+"""Fields of a function that `describe` tells as they were written, with their titles."""
 
 
 @click.command("list", short_help="List the functions.")
@@ -79,6 +98,7 @@ def describe(place: Place, name: str, output: str | None) -> None:
             for each in found.spec.get("triggers", ())
         ),
         "Env": ", ".join(found.spec.get("env", {})),
+        **{title: _short(found.spec[field]) for title, field in SETTINGS.items() if found.spec.get(field)},
         "Age": age(found.created),
     }
     table([[f"{title}:", value] for title, value in said.items() if value])

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from knative_lambda.client.errors import ClientError
+
 RELEASE = "knative-lambda"
 LABEL = "knative-lambda.dev/tenant=true"
 SHARED: dict[str, str] = {"kind": "shared"}
@@ -174,7 +176,7 @@ def _store(kind: str, own: Mapping[str, str | None]) -> dict[str, str]:
 def _run(program: str, *arguments: str) -> str:
     path = shutil.which(program)
     if path is None:
-        raise click.ClickException(f"{program} is not on PATH")
+        raise ClientError(f"{program} is not on PATH", "tenants are kept by `helm` and `kubectl`: install both")
     done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode != 0:
         raise click.ClickException(

@@ -233,3 +233,51 @@ def test_nothing_but_text_is_written_on_a_terminal_or_beside_one(url: str, tmp_p
     ):
         assert text.decode().replace("\n", "").isprintable(), text
     told("delete", "plain", "--url", url)
+
+
+def folder(tmp_path: Path, name: str, code: str = CODE, settings: str = "") -> str:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "main.py").write_text(code)
+    if settings:
+        (tmp_path / name / "function.yaml").write_text(settings)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(("said", "instead"), [("tenant: acme", "-n names"), ("source: {}", "the folder is")])
+def test_settings_that_are_said_elsewhere_are_refused(tmp_path: Path, said: str, instead: str) -> None:
+    code, error, hint = told("deploy", folder(tmp_path, "it", settings=said), "--url", "http://127.0.0.1:1")
+    assert (code, f"may not say `{said.partition(':')[0]}`" in error, instead in hint) == (1, True, True), error
+
+
+def test_a_folder_that_asks_to_be_paused_is_deployed_and_another_reason_to_wait_is_none(
+    url: str, tmp_path: Path
+) -> None:
+    code, error, hint = told("deploy", folder(tmp_path, "idle", settings="paused: true"), "--url", url)
+    assert (code, "idle is paused" in error, "`paused`" in hint) == (0, True, True), error
+    code, error, hint = told("invoke", "idle", "--url", url)
+    assert (code, "idle has not come up: Paused" in error, hint) == (1, True, "`describe idle` tells how far it is")
+    assert told("delete", "idle", "--url", url)[0] == 0
+
+
+def test_errors_of_what_is_there_say_where_to_look(url: str, tmp_path: Path) -> None:
+    settings = "env: {A: b}\ntimeout: 5s\n"
+    code = "def handle(event, context):\n    raise ValueError('no')\n"
+    assert told("deploy", folder(tmp_path, "bad", code, settings), "--url", url)[0] == 0
+    described = subprocess.run(
+        [COMMAND, "describe", "bad", "--url", url], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert "Timeout:" in described.stdout
+    for asked, where in {
+        ("invoke", "bad"): "`logs bad --running`",
+        ("logs", "bad", "--running"): "functions/logs/demo/bad.log",
+        ("logs", "bad", "--build", "nope"): "`builds bad`",
+        ("rollback", "bad"): "`builds bad`",
+        ("list", "-n", "nope"): "-n names another tenant",
+    }.items():
+        code_, error, hint = told(*asked, "--url", url)
+        assert (code_ != 0, where in hint) == (True, True), (asked, error, hint)
+    error, hint = told("invoke", "bad", "--url", url)[1:]
+    assert "{" not in error
+    assert "`deadletters" in told("deadletters", "--url", url, "resend", "nope")[2]
+    assert "`deploy` this one" in told("init", str(tmp_path / "bad"))[2]
+    assert told("delete", "bad", "--url", url)[0] == 0
