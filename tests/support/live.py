@@ -31,6 +31,7 @@ from knative_lambda.deploy.kubernetes import KubernetesCluster
 from knative_lambda.schemas import names, types
 
 TENANT = "demo"
+PRODUCT = "knative-lambda"
 CHANNEL = Kind("messaging.knative.dev", "v1", "InMemoryChannel", "inmemorychannels")
 CONTROLLER = "system:serviceaccount:knative-eventing:eventing-controller"
 """Nobody else may write who a channel brings events to."""
@@ -111,22 +112,25 @@ class Live:
         self.ingress = os.environ["BROKER_INGRESS"]
 
     def forget_the_gone(self) -> int:
-        """Take those out of the tenant's channels whose Subscription is gone; return how many there were.
+        """Take those out of the tenant's and the product's channels whose Subscription is gone; return how many.
 
         Knative's controller writes a channel's whole list of subscribers from what it has read a while ago: where many
-        Triggers come and go at once, some that are gone are written back. Each event is then brought to them too, again
-        and again.
+        Triggers come, go or change at once, some that are gone are written back. Each event is then brought to them
+        too, again and again.
         """
-        there = {found["metadata"]["uid"] for found in self.cluster.list(SUBSCRIPTION, TENANT)}
+        return self._forget_the_gone(TENANT) + self._forget_the_gone(PRODUCT)
+
+    def _forget_the_gone(self, namespace: str) -> int:
+        there = {found["metadata"]["uid"] for found in self.cluster.list(SUBSCRIPTION, namespace)}
         gone = 0
-        for channel in self.cluster.list(CHANNEL, TENANT):
+        for channel in self.cluster.list(CHANNEL, namespace):
             subscribers = channel["spec"].get("subscribers", [])
             kept = [subscriber for subscriber in subscribers if subscriber["uid"] in there]
             if kept != subscribers:
                 gone += len(subscribers) - len(kept)
                 meta = {"resourceVersion": channel["metadata"]["resourceVersion"]}
                 patch = json.dumps({"metadata": meta, "spec": {"subscribers": kept}})
-                place = ["-n", TENANT, CHANNEL.plural, channel["metadata"]["name"]]
+                place = ["-n", namespace, CHANNEL.plural, channel["metadata"]["name"]]
                 command = ["kubectl", f"--as={CONTROLLER}", "patch", *place, "--type=merge", "-p", patch]
                 subprocess.run(command, capture_output=True, check=False)  # where it was written meanwhile: next time
         return gone
