@@ -195,7 +195,7 @@ def test_people_see_what_is_their_own_tenants(
 
     assert ask(NAME) in ANSWERED.get(last, {202} if method == "POST" else {200})
     if "{name}" in path and last != "start":
-        assert ask("no-such") == (200 if last == "builds" else 404)
+        assert ask("no-such") == 404
 
 
 @each_person
