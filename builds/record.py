@@ -16,10 +16,11 @@ from knative_lambda.deploy import conditions
 from knative_lambda.deploy.cluster import BUILD, Object
 from knative_lambda.deploy.conditions import Saying, condition
 from knative_lambda.schemas import names, trace
-from knative_lambda.schemas.names import FUNCTION_LABEL
+from knative_lambda.schemas.names import CAME_ANNOTATION, FUNCTION_LABEL
 from knative_lambda.storage import keys
 
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+PRECISE = "%Y-%m-%dT%H:%M:%S.%fZ"
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 SHARED = "Shared"
 """Of the step `Admitted`, while another Build makes the same."""
@@ -216,7 +217,7 @@ def upon(build: Object, number: int, digest: str, *, keep: bool) -> Attempt:
     )
 
 
-def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Object:
+def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mapping[str, str], now: datetime) -> Object:
     """Return a new Build of a Function, owned by it, and of its trace."""
     meta = function["metadata"]
     return {
@@ -226,7 +227,7 @@ def manifest(name: str, function: Object, spec: Mapping[str, Any], labels: Mappi
             "name": name,
             "namespace": meta["namespace"],
             "labels": {FUNCTION_LABEL: meta["name"], **labels},
-            **trace.annotated(trace.of(function)),
+            "annotations": {CAME_ANNOTATION: now.strftime(PRECISE), **trace.annotations(trace.of(function))},
             "ownerReferences": [conditions.owner(function)],
         },
         "spec": dict(spec),

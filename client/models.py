@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knative_lambda.schemas.names import EVENT_ANNOTATION
+from knative_lambda.schemas.names import CAME_ANNOTATION, EVENT_ANNOTATION
 
 Object = dict[str, Any]
 """A custom resource as JSON."""
@@ -50,8 +50,9 @@ class Resource:
 
     @property
     def created(self) -> str:
-        """Return when it was made: RFC 3339."""
-        return str(self.body["metadata"].get("creationTimestamp") or "")
+        """Return when it was made, RFC 3339; of a dead letter, when its event came last."""
+        meta = self.body["metadata"]
+        return str((meta.get("annotations") or {}).get(CAME_ANNOTATION) or meta.get("creationTimestamp") or "")
 
     @property
     def spec(self) -> Object:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from knative_lambda.deploy.cluster import Object
+from knative_lambda.schemas.names import CAME_ANNOTATION
 from knative_lambda.schemas.redaction import redact
 
 
@@ -33,6 +34,12 @@ def told(body: Object, kind: str, saying: Saying, now: datetime) -> list[Object]
     said = {"type": kind, "status": status, "reason": reason, "message": redact(message), "lastTransitionTime": since}
     others = [found for found in body.get("status", {}).get("conditions", []) if found["type"] != kind]
     return sorted([*others, said], key=lambda found: str(found["type"]))
+
+
+def came(body: Object) -> str:
+    """Return when an object was made, RFC 3339 and as finely as is known; of a DeadLetter, when its event came last."""
+    came: str = body["metadata"].get("annotations", {}).get(CAME_ANNOTATION, body["metadata"]["creationTimestamp"])
+    return came
 
 
 def owner(body: Object) -> Object:

@@ -127,7 +127,7 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
         # what is left out of it since would else look like something that Knative has added
         "annotations": {
             names.TEMPLATE_ANNOTATION: names.sha256(template),
-            **trace.annotated(trace.of(function)).get("annotations", {}),
+            **trace.annotations(trace.of(function)),
         },
     }
     return {**head, "metadata": {**head["metadata"], **told}, "spec": {"template": template}}

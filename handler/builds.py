@@ -275,7 +275,7 @@ def _say_told(build: Object, saying: Saying, product: Product) -> Object:
 def _make(name: str, function: Object, spec: tuple[Object, str], product: Product) -> Object:
     body, made = spec
     try:
-        return product.cluster.create(BUILD, record.manifest(name, function, body, sharing.label(made)))
+        return product.cluster.create(BUILD, record.manifest(name, function, body, sharing.label(made), product.now()))
     except AlreadyExists:
         found = named(function, name, product)
         if found is None:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from knative_lambda.deploy.cluster import DEAD_LETTER, Object
+from knative_lambda.deploy.conditions import came
 from knative_lambda.handler.observe.census import LATELY
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import names
@@ -152,13 +153,6 @@ def _remove(letter: Object, product: Product) -> None:
 def _trigger(letter: Object) -> str:
     trigger: str = letter["spec"].get("trigger", "")
     return trigger
-
-
-def came(letter: Object) -> str:
-    """Return when a letter's event came last; of anything else, when it was made."""
-    meta = letter["metadata"]
-    came: str = meta.get("annotations", {}).get(names.CAME_ANNOTATION, meta["creationTimestamp"])
-    return came
 
 
 def _labels(letter: Object) -> dict[str, str]:

@@ -33,9 +33,9 @@ def of(body: Mapping[str, Any]) -> str:
     return found if trace_id(found) else ""
 
 
-def annotated(traceparent: str) -> dict[str, dict[str, str]]:
-    """Return the part of an object's metadata that says its trace; nothing for ""."""
-    return {"annotations": {TRACE_ANNOTATION: traceparent}} if traceparent else {}
+def annotations(traceparent: str) -> dict[str, str]:
+    """Return those of an object's annotations that say its trace; none for ""."""
+    return {TRACE_ANNOTATION: traceparent} if traceparent else {}
 
 
 @contextmanager

@@ -109,18 +109,18 @@ def job(attempt: Attempt, context_url: str, settings: KanikoSettings) -> Object:
         names.TENANT_LABEL: attempt.tenant,
         "app.kubernetes.io/managed-by": names.MANAGER,
     }
-    traced = trace.annotated(attempt.trace)
+    annotations = trace.annotations(attempt.trace)
+    described = {"labels": labels, **({"annotations": annotations} if annotations else {})}
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), "labels": labels}
-        | traced,
+        "metadata": {"name": attempt.name, "namespace": names.builds_namespace(attempt.tenant), **described},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": attempt.seconds,
             "ttlSecondsAfterFinished": settings.ttl,
             "template": {
-                "metadata": {"labels": labels, **traced},
+                "metadata": described,
                 "spec": {
                     "restartPolicy": "Never",
                     "serviceAccountName": "builder",

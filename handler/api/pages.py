@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from knative_lambda.deploy.cluster import Cluster, Kind, Object
-from knative_lambda.handler import letters
+from knative_lambda.deploy.conditions import came
 from knative_lambda.handler.api import states
 from knative_lambda.schemas.errors import Fault, Refused
 
@@ -146,7 +146,7 @@ def _by_age(  # noqa: PLR0913, PLR0917
 
 
 def _age(body: Object) -> list[str]:
-    return [letters.came(body), body["metadata"]["name"]]
+    return [came(body), body["metadata"]["name"]]
 
 
 def _token(wanted: Wanted, *place: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import Object
-from knative_lambda.deploy.conditions import condition
+from knative_lambda.deploy.conditions import came, condition
 from knative_lambda.handler import letters
 
 MARKS = {
@@ -176,8 +176,7 @@ def letter(body: Object) -> Letter:
     }
     attributes = {key: str(value) for key, value in event.items() if key not in ("data", "data_base64")}
     return Letter(
-        **_thing(body, _message(spec.get("message", "")) or spec.get("reason", ""), facts)
-        | {"since": letters.came(body)},
+        **_thing(body, _message(spec.get("message", "")) or spec.get("reason", ""), facts) | {"since": came(body)},
         commands={"resend": f"{COMMAND} deadletters -n {tenant} resend {name}"} if body["allowed_actions"] else {},
         type=str(event.get("type", "")) or "no type",
         function=letters.function_of(body),

@@ -63,6 +63,18 @@ def test_each_thing_is_on_one_page_in_the_order_that_is_asked_for(site: Site, so
     assert ["".join(page) for page in pages] == [expected[:3], expected[3:6], expected[6:]]
 
 
+def test_builds_of_one_second_are_in_the_order_in_which_they_came(site: Site) -> None:
+    """The times that Kubernetes keeps are in whole seconds, and several builds are made in one."""
+    made = []
+    for number in range(6):
+        site.world.time -= timedelta(milliseconds=990)
+        site.world.start(source={"inline": {"main.py": f"number = {number}\n"}})
+        made.append(site.world.build()["metadata"]["name"])
+    assert len({build["metadata"]["creationTimestamp"] for build in site.world.builds()}) == 1
+    assert listed(site, "/v1/tenants/acme/builds", sort="created") == made
+    assert listed(site, "/v1/tenants/acme/functions/hello/builds") == made[::-1]
+
+
 @pytest.mark.parametrize("sort", pages.SORTS)
 def test_what_comes_and_goes_meanwhile_moves_nothing_else(site: Site, sort: str) -> None:
     for name in ("b", "d", "f", "h"):

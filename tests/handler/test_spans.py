@@ -168,7 +168,7 @@ def test_without_spans_nothing_is_annotated_and_the_log_still_names_the_callers_
     assert send(world, Spans(), traceparent=HOP) == 202
     assert annotation(world.function()) == ""
     [build] = world.cluster.list(BUILD, "acme")
-    assert "annotations" not in build["metadata"]
+    assert TRACE_ANNOTATION not in build["metadata"]["annotations"]
     assert not [name for sent in world.told for name in sent["headers"] if "traceparent" in name]
     assert f'"trace_id": "{TRACE}"' in caplog.text
     assert trace.current() == "", "and a thread works for nobody once it has answered"
