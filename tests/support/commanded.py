@@ -176,9 +176,18 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
     yield from process.stdout
 
 
+def _builds(place: Place) -> list[str]:
+    """Return the names of the builds."""
+    return [build["metadata"]["name"] for build in _items(place)]
+
+
 def _phase(place: Place) -> str:
     """Return the phase of the newest build."""
-    return str(json.loads(place.run("builds", NAME, "-o", "json")[1])["items"][0].get("status", {}).get("phase"))
+    return str(_items(place)[0].get("status", {}).get("phase"))
+
+
+def _items(place: Place) -> list[dict[str, Any]]:
+    return list(json.loads(place.run("builds", NAME, "-o", "json")[1])["items"])
 
 
 def _broken(place: Place) -> None:
@@ -187,11 +196,9 @@ def _broken(place: Place) -> None:
         (place.folder / NAME / file).parent.mkdir(exist_ok=True)
         (place.folder / NAME / file).write_text(text.replace("{seconds}", "8"))
     asked = ("deploy", NAME)
+    before = _builds(place)
     with place.start("knative-lambda", *asked) as deploying:
-        before = len(json.loads(place.run("builds", NAME, "-o", "json")[1])["items"])
-        while (
-            len(json.loads(place.run("builds", NAME, "-o", "json")[1])["items"]) == before and deploying.poll() is None
-        ):
+        while _builds(place) == before and deploying.poll() is None:
             pass
         with place.start("knative-lambda", "logs", NAME, "-f") as following:
             lines = _lines(following)
