@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from knative_lambda.builds.builder import Attempt
 from knative_lambda.builds.images.oci_layout import OciLayout
@@ -136,6 +137,8 @@ class Embedded:
         app = create_app(self.service, HttpSettings(page=True), draining=draining)
         app.before_request(_turn_away)
         neighbours = Neighbours(self.cluster, self.eventing, self.serving)
+        own = "/<any(health, ui, v1):_own>/<_rest>"  # before the Brokers, whose addresses look the same
+        app.add_url_rule(own, view_func=neighbours.nothing, methods=["GET", "POST"])
         app.add_url_rule("/<namespace>/<broker>", view_func=neighbours.publish, methods=["POST"])
         app.add_url_rule("/deadletters/<namespace>", view_func=neighbours.keep, methods=["POST"])
         for path in ("/functions/<namespace>/<name>", "/functions/<namespace>/<name>/<path:path>"):
@@ -187,6 +190,10 @@ class Neighbours:
     cluster: Cluster
     eventing: Eventing
     serving: Serving
+
+    def nothing(self, _own: str, _rest: str) -> Response:
+        """Say of a path that could be the receiver's and is not that nothing is there, and nothing taken."""
+        raise NotFound if request.method in ("GET", "HEAD") else MethodNotAllowed(["GET", "HEAD"])
 
     def publish(self, namespace: str, broker: str) -> Response:
         """Take an event for a Broker."""

@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 PORTS = range(1, 65536)
 TENANT = re.compile(r"[a-z0-9]([-a-z0-9]{0,54}[a-z0-9])?")
 """A DNS label that leaves room for the end of ``<tenant>-builds``."""
-TAKEN = ("knative-lambda", "deadletters")
+TAKEN = ("knative-lambda", "deadletters", "health", "ui", "v1")
 """Names that mean something else in this mode's URLs."""
 
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _tenant_faults(tenants: Sequence[str]) -> list[str]:
     return [
         f"--tenants: {name!r} is no name for a tenant: at most 56 of a-z, 0-9 and '-', beginning and ending with a"
-        f" letter or digit, and not {' or '.join(TAKEN)}"
+        f" letter or digit, and none of {', '.join(TAKEN)}"
         for name in tenants
         if name in TAKEN or not TENANT.fullmatch(name)
     ]

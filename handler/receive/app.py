@@ -39,7 +39,7 @@ def create_app(  # noqa: PLR0913 - the door, and who is told of what goes on the
     events = Arrivals(door, settings.limits, draining, listeners=listeners, porter=porter, spans=spans)
     for path in ("/", "/events"):
         app.add_url_rule(path, f"receive {path}", events.receive, methods=["POST"])
-    health.add(app, door.dependencies, draining)
+    health.add(app, door.dependencies, draining, page=settings.page)
     entry.add(app, door, settings, listeners=listeners, porter=porter, spans=spans)
     if settings.page:
         from knative_lambda.handler.page import paths  # noqa: PLC0415 - for the first event nobody needs it

@@ -442,8 +442,17 @@ def test_an_unknown_path_is_a_problem(client: FlaskClient, path: str) -> None:
     problem(client.post(path, data=DATA, headers=HEADERS), 404, "not-found")
 
 
+def test_whoever_has_but_the_address_is_told_where_to_go(client: FlaskClient) -> None:
+    """Where there is a page, it leads there; here there is none."""
+    said = client.get("/").get_json()
+    assert (said["events"], said["description"]) == ("/", "/openapi.json")
+    for path in (said["description"], *said["health"]):
+        assert client.get(path).status_code == 200
+    assert client.post(said["events"], data=DATA, headers=HEADERS).status_code == 202
+
+
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("PUT", "/events"), ("OPTIONS", "/"), ("POST", "/health/live"), ("X", "/")]
+    ("method", "path"), [("PUT", "/"), ("PUT", "/events"), ("OPTIONS", "/"), ("POST", "/health/live"), ("X", "/")]
 )
 def test_a_wrong_method_is_a_problem_that_names_the_right_one(client: FlaskClient, method: str, path: str) -> None:
     answer = client.open(path, method=method)

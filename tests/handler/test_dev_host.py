@@ -65,3 +65,24 @@ def test_a_web_page_whose_name_was_made_to_mean_this_machine_gets_no_answer(
 def test_who_asks_for_this_machine_by_a_name_of_its_own_is_answered(door: FlaskClient, host: str) -> None:
     """At whatever port: it may be a tunnel's."""
     assert door.get("/health/live", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/tenants", "/v1/default", "/ui/demo", "/health/ready", "/health/default"])
+def test_what_is_posted_to_a_path_of_the_receivers_is_not_taken_for_a_brokers(door: FlaskClient, path: str) -> None:
+    body = {"data": json.dumps(START), "content_type": "application/cloudevents+json"}
+    answer = door.post(path, **body)
+    assert (answer.status_code, answer.content_type) == (405, "application/problem+json")
+    assert set(answer.headers["Allow"].split(", ")) >= {"GET", "HEAD"}
+    assert "Broker" not in answer.text
+    assert "there is no Broker v2/default" in door.post("/v2/default", **body).text
+
+
+def test_there_is_nothing_to_be_read_where_there_is_nothing(door: FlaskClient) -> None:
+    for path in ("/v1/tenants", "/health/default"):
+        assert door.get(path).status_code == 404
+
+
+def test_a_browser_that_has_but_the_address_is_led_to_the_page(door: FlaskClient) -> None:
+    answer = door.get("/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "ui")
+    assert "<h1>" in door.get("/", follow_redirects=True).text

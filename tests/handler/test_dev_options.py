@@ -52,7 +52,9 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path, capsys: 
     assert told == f"--port: port {said} is taken; choose another with --port\n"
 
 
-@pytest.mark.parametrize("name", ["", "Demo", "a_b", "-a", "a-", "a" * 57, "knative-lambda", "deadletters", "a.b"])
+@pytest.mark.parametrize(
+    "name", ["", "Demo", "a_b", "-a", "a-", "a" * 57, "knative-lambda", "deadletters", "v1", "a.b"]
+)
 def test_a_tenant_is_a_namespace_that_leaves_room_for_its_builds(
     tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
