@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from knative_lambda.schemas import words
 from knative_lambda.schemas.errors import Fault
 
 ROOT = "https://knative-lambda.dev/schemas/"
@@ -86,7 +87,7 @@ def _checker(identifier: str) -> Callable[[object], list[tuple[str, str]]]:
         found = []
         for error in validator.iter_errors(data):
             pointer = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path)
-            found.append((pointer, error.message))
+            found.append((pointer, words.plain(error)))
             if len(found) == FAULTS_SHOWN:
                 break
         return found

@@ -317,7 +317,7 @@ def test_what_is_not_let_in_has_its_line_too(client: FlaskClient, caplog: pytest
     [line] = lines(caplog)
     assert (line["status"], line["event_id"], line["event_type"]) == (422, HEADERS["Ce-Id"], HEADERS["Ce-Type"])
     assert len(line["faults"]) > 1
-    assert '/data: "tenant" is a required property' in line["faults"]
+    assert "/data: `tenant` is missing" in line["faults"]
 
 
 def test_what_the_product_tells_itself_is_a_line_only_where_it_fails(
