@@ -12,8 +12,9 @@ from knative_lambda.schemas import redaction
 
 if (
     "CI" not in os.environ
-):  # where it is, hypothesis has a profile for that: no deadline, and the same examples each time
-    hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is slow, and nothing is wrong with it
+):  # where it is, hypothesis has a profile for that: nothing is too slow, and the same examples each time
+    busy = [hypothesis.HealthCheck.too_slow]  # a machine may be, and nothing is wrong with it
+    hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=busy)
     hypothesis.settings.load_profile("here")
 
 

@@ -121,7 +121,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
 def ended(subject: Subject, one: Attempt) -> Ended:
     subject.finish(one)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while not isinstance(seen := subject.builder.look(one), Ended):
         assert time.monotonic() < end, "it never ended"
         time.sleep(0.02)

@@ -73,7 +73,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
@@ -208,7 +208,7 @@ def test_what_had_ended_is_ended_and_what_was_running_is_lost_after_a_restart(be
     assert restarted.look(finished) == Ended(0)
     assert restarted.look(waiting) == Lost()
     restarted.start(waiting)
-    assert bench.event(waiting).wait(30)
+    assert bench.event(waiting).wait(PATIENCE)
     assert restarted.look(waiting) == Ended(0)
     restarted.close()
 
@@ -217,7 +217,7 @@ def test_starting_twice_and_stopping_twice_is_success(bench: Bench) -> None:
     attempt = bench.attempt()
     bench.builder.start(attempt)
     bench.builder.start(attempt)
-    assert bench.event(attempt).wait(30)
+    assert bench.event(attempt).wait(PATIENCE)
     bench.builder.start(attempt)
 
     bench.builder.stop(attempt)
@@ -237,7 +237,7 @@ def test_attempts_of_two_tenants_are_two_even_where_their_names_are_equal(bench:
 def test_stop_ends_a_package_manager_that_runs(bench: Bench) -> None:
     """Pip waits for an index that never answers; when pip is gone, so is its connection."""
     with socket.create_server(("127.0.0.1", 0)) as index:
-        index.settimeout(30)
+        index.settimeout(PATIENCE)
         requirements = f"--index-url http://127.0.0.1:{index.getsockname()[1]}/simple\nnothing-of-this-name\n"
         attempt = bench.attempt(**{"main.py": MAIN, "requirements.txt": requirements})
         bench.builder.start(attempt)
@@ -247,7 +247,7 @@ def test_stop_ends_a_package_manager_that_runs(bench: Bench) -> None:
 
         bench.builder.stop(attempt)
 
-        connection.settimeout(30)
+        connection.settimeout(PATIENCE)
         assert connection.recv(1) == b""
         connection.close()
     assert bench.builder.look(attempt) == Lost()

@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 from knative_lambda.client.demo import EXAMPLES, NODE, PYTHON, Example
 
@@ -29,21 +30,20 @@ def listening(port: int) -> bool:
 @pytest.fixture
 def port() -> Iterator[int]:
     """Yield the port of the image's server, as a process of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     program = EXAMPLES / "dockerfile-hello" / "serve.py"
     server = subprocess.Popen([sys.executable, program], env={**os.environ, "PORT": str(port)})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not listening(port):
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
     yield port
     server.terminate()
-    assert server.wait(20) == 0
+    assert server.wait(60) == 0
 
 
 def post(port: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", "/", body, headers)
     answer = connection.getresponse()
     content = answer.read()

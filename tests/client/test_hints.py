@@ -187,7 +187,7 @@ def test_who_stops_waiting_is_told_that_it_goes_on_and_how_to_look(url: str, tmp
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
     assert "late goes on without this command\nHint: `describe late` tells how far it is" in rest
     assert told("describe", "late", "--url", url)[0] == 0
     assert told("delete", "late", "--no-wait", "--url", url)[0] == 0

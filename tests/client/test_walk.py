@@ -21,7 +21,7 @@ CHANGING = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:8480"),
     (r"(?m)^ *\d+\.\d+s (?=\[)", "   0.4s "),
     (r"(?m)^.*\[[#.]{3}\] (Built|Deployed|Ready): (Running|Queued|Deploying|NotDeployed)\n", ""),
-    (r"(?<![\d.])\d{1,2}s(?=\s|$)", "3s"),
+    (r"(?<![\d.])\d{1,3}[smh](?=\s|$)", "3s"),
     (r"(?m)^\[notice\].*\n", ""),
 )
 """What no two runs have in common → what stands for it; steps that may be too short to be seen are left out."""

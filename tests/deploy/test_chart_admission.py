@@ -22,6 +22,7 @@ OPEN: Object = {
     "apiVersion": "networking.k8s.io/v1",
     "spec": {"podSelector": {}, "egress": [{}]},
 }
+TOKENED: Object = {"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "x", "image": "x"}]}}
 ROLE = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": []}
 KINDS: list[Object] = [
     OPEN,
@@ -71,9 +72,10 @@ def kubectl(kubeconfig: str) -> Iterator[Kubectl]:
     for kind in KINDS:
         assert run("create", "-f", "-", body=named(kind, "there")) == ""
     assert run("create", "-f", "-", body=everything) == ""
-    end = time.monotonic() + 60
-    while not run("create", "--dry-run=server", "-f", "-", body=named(QUOTA, "x"), user=PERSON):
-        assert time.monotonic() < end, "the policies are not in force"
+    end = time.monotonic() + 120
+    for body, user, why in ((QUOTA, PERSON, "is closed"), (TOKENED, "", "has no token")):
+        while why not in (said := run("create", "--dry-run=server", "-f", "-", body=named(body, "x"), user=user)):
+            assert time.monotonic() < end, f"the policies are not in force: {said}"
     yield run
     run("delete", "-f", "-", body=everything)
     run("delete", "clusterrolebinding", "installs")

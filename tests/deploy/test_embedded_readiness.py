@@ -37,7 +37,7 @@ class Bench:
         self.cluster.replace_status(KNATIVE_SERVICE, {**service, "status": {"address": {"url": URL}}})
 
     def status(self, kind: Kind, name: str) -> Object:
-        assert self.readiness.settled(20)
+        assert self.readiness.settled(60)
         found = self.cluster.get(kind, "demo", name)
         assert found is not None
         status: Object = found["status"]

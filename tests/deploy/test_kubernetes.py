@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from support.ports import free_port
 
 from knative_lambda.deploy.cluster import JOB, KNATIVE_SERVICE, LEASE, NAMESPACE, POD, SERVICE_ACCOUNT, Kind, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
@@ -130,7 +131,7 @@ def test_a_quota_that_nobody_has_counted_yet_passes(cluster: KubernetesCluster, 
             cluster.create(POD, thing(POD, namespace, f"hello-{uuid.uuid4().hex[:8]}", spec=pod()))
 
     with pytest.raises(Temporary, match="status unknown for quota"):
-        more_pods_for(30)  # the server learns of the quota a little later
+        more_pods_for(60)  # the server learns of the quota a little later
 
 
 def test_a_namespace_on_its_way_out_passes(cluster: KubernetesCluster, namespace: str) -> None:
@@ -218,7 +219,7 @@ def answering(tmp_path: Path) -> Iterator[Answering]:
         yield start
 
 
-def connect(folder: Path, port: int) -> KubernetesCluster:
+def connect(folder: Path, port: int, seconds: float = 30) -> KubernetesCluster:
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -228,7 +229,7 @@ def connect(folder: Path, port: int) -> KubernetesCluster:
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
     }
     (folder / "kubeconfig").write_text(json.dumps(config))
-    return KubernetesCluster(KubernetesSettings(str(folder / "kubeconfig"), timeout=0.3))
+    return KubernetesCluster(KubernetesSettings(str(folder / "kubeconfig"), timeout=seconds))
 
 
 @pytest.mark.parametrize(
@@ -273,9 +274,7 @@ def test_an_answer_that_is_cut_off_is_no_answer(answering: Answering) -> None:
 
 
 def test_nobody_listening_is_no_answer(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as freed:
-        port = freed.getsockname()[1]
-    cluster = connect(tmp_path, port)
+    cluster = connect(tmp_path, free_port())
     with pytest.raises(Unavailable) as raised:
         cluster.list(KNATIVE_SERVICE, "demo")
     assert raised.value.dependency == "cluster"
@@ -284,7 +283,7 @@ def test_nobody_listening_is_no_answer(tmp_path: Path) -> None:
 
 def test_a_server_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        cluster = connect(tmp_path, silent.getsockname()[1])
+        cluster = connect(tmp_path, silent.getsockname()[1], seconds=0.3)
         for call in (cluster.create, cluster.apply):
             with pytest.raises(Unavailable):
                 call(KNATIVE_SERVICE, thing(KNATIVE_SERVICE, "demo", "hello"))

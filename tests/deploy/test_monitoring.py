@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from support.chart import render
+from support.ports import free_port
 from support.prometheus import RULES as FILE
-from support.prometheus import free_port, program, prometheus
+from support.prometheus import program, prometheus
 from support.world import World
 
 from knative_lambda.builds.builder import Ended
@@ -145,7 +146,7 @@ def test_a_real_prometheus_scrapes_a_process_and_answers_every_query(metrics: Me
     metrics.serve(scraped)
     with prometheus(tmp_path) as running:
         running.scrape([f"127.0.0.1:{scraped}"])
-        left, end = set(QUERIES), time.monotonic() + 60
+        left, end = set(QUERIES), time.monotonic() + 180
         while left and time.monotonic() < end:
             metrics.handled(types.BUILD_START, 202, 0.1)
             time.sleep(1)

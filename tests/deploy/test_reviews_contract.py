@@ -103,7 +103,7 @@ class Real:
     def _wait(self, right: Right) -> None:
         """Wait until alice has a right: the API server learns of a binding a little later."""
         who = Identity(f"system:serviceaccount:{self.namespace}:alice")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while not self.reviews.may(who, right):
             assert time.monotonic() < end, "the binding does not count"
             time.sleep(0.05)

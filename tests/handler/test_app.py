@@ -460,7 +460,7 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(client: FlaskClien
     assert answer.headers["Allow"]
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
     path=st.sampled_from(["/", "/events", "/v1/tenants/acme/functions/x", "/health/ready"])

@@ -358,7 +358,7 @@ def test_what_waits_goes_out_when_the_process_ends() -> None:
     trail = Trail(sink)
     trail.start()
     filled(trail, 3)
-    trail.stop(timeout=30)
+    trail.stop(timeout=60)
     assert len(sink.lines) == 3
 
 
@@ -367,7 +367,7 @@ def test_an_end_waits_for_no_sink_that_is_away(caplog: pytest.LogCaptureFixture)
     trail = Trail(FakeSink(away="gone"), [lambda outcome, number: lost.append((outcome, number))])
     trail.start()
     filled(trail, 3)
-    trail.stop(timeout=30)
+    trail.stop(timeout=60)
     assert lost[-1] == ("lost", 3)
     assert "3 records of the audit trail are on standard output alone" in caplog.text
 
@@ -379,15 +379,15 @@ def test_nobody_waits_for_a_sink_that_hangs() -> None:
     class Hanging:
         def write(self, lines: bytes) -> None:
             writing.set()
-            release.wait(30)
+            release.wait(60)
 
     trail = Trail(Hanging())
     trail.start()
     filled(trail, AT_ONCE)
-    assert writing.wait(30)
+    assert writing.wait(60)
     filled(trail, 100)
     release.set()
-    trail.stop(timeout=30)
+    trail.stop(timeout=60)
 
 
 # the sinks

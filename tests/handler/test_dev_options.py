@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 from knative_lambda.handler.local import options
 from knative_lambda.handler.local.folder import InUse, claim
@@ -14,10 +15,7 @@ from knative_lambda.handler.local.folder import InUse, claim
 
 @pytest.fixture
 def port() -> int:
-    """Return a port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -99,10 +97,10 @@ def test_a_folder_whose_owner_was_killed_is_free_once_what_it_has_left_is_gone(t
         "sys.stdin.read()\n"
     )
     killed = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE)
-    killed.wait(20)
+    killed.wait(60)
     with pytest.raises(InUse, match=f"process {killed.pid}$"):
         claim(tmp_path, patience=0)
     assert killed.stdin
     killed.stdin.close()
-    claim(tmp_path, patience=20).close()
+    claim(tmp_path, patience=60).close()
     assert (tmp_path / "owner").read_text() == str(os.getpid())

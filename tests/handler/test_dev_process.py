@@ -4,7 +4,6 @@ import http.client
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ports import free_port
 
 EVENT = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/me", "content-type": "application/json"}
 
@@ -43,7 +43,7 @@ class Dev:
         ]
 
     def post(self, broker: str, headers: dict[str, str], body: bytes = b"{}") -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("POST", f"/{broker}", body, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -75,9 +75,7 @@ def running(folder: Path, port: int) -> Iterator[Dev]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
 
 
 def test_it_is_one_process_that_every_signal_reaches_and_that_can_be_killed_and_started_again(

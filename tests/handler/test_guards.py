@@ -42,7 +42,7 @@ CALLS = [
     for method in vars(protocol)
     if not method.startswith("_") and port not in ALONE and f"{port}.{method}" not in ASKS_NOBODY
 ]
-SECONDS = 10
+SECONDS = 60
 """How long a test waits for a thread that would otherwise hang it."""
 ANSWERED_BEHIND = ("cluster", "cluster.pod_log")
 """By a kubelet: it finds out nothing about the API server."""

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.door import envelope
+from support.ports import free_port
 from support.watcher import Watcher
 
 ROOT = Path(__file__).parents[2]
@@ -28,9 +28,7 @@ class Receiver:
         self.folder = folder
         (folder / "log").touch()
         (folder / "reads").touch()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.begin()
 
     def begin(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from support.ports import free_port
 from support.reviews import FakeReviews, account
 from support.world import START, World
 
@@ -34,12 +35,6 @@ class Joined:
 
     cluster: Cluster
     tell: Callable[[dict[str, Any]], None]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_the_thread_sends_what_is_due_and_stops_when_told(world: World) -> None:
     outbox.start()
     outbox.owes("acme", "hello")
     outbox.owes("acme", "never-there")
-    outbox.stop(timeout=10)
+    outbox.stop(timeout=60)
     assert broker.types == ["build.started"]
 
 
@@ -271,7 +271,7 @@ def test_a_bug_with_one_function_does_not_end_the_thread(world: World, caplog: p
     outbox.owes("acme", "broken")
     outbox.owes("acme", "hello")
     outbox.start()
-    outbox.stop(timeout=10)
+    outbox.stop(timeout=60)
     assert "cannot be sent" in caplog.text
     assert broker.types == ["build.started"]
 
@@ -294,7 +294,7 @@ def test_one_tenants_broken_broker_keeps_no_other_waiting(world: World) -> None:
         outbox.owes("acme", name)
     outbox.owes("other", "d")
     outbox.start()
-    outbox.stop(timeout=10)
+    outbox.stop(timeout=60)
     assert [url for url, _, _ in broker.got] == ["http://broker/acme/default", "http://broker/other/default"]
 
 

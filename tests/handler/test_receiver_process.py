@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from support.collector import Collector, collector
+from support.ports import free_port
 
 from knative_lambda.deploy.guard import PATIENCE
 
@@ -117,8 +118,7 @@ def kept() -> Iterator[Collector]:
 @pytest.fixture
 def receiver(api_server: ApiServer, kept: Collector, tmp_path: Path) -> Iterator[Receiver]:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(port=api_server.server_port))
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        port, metrics_port = one.getsockname()[1], two.getsockname()[1]
+    port, metrics_port = free_port(), free_port()
     settings = {
         "TENANTS": "acme",
         "STORE_URL": "memory://store",

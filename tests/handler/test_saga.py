@@ -280,9 +280,9 @@ def test_a_look_is_taken_when_its_moment_has_come_and_a_failed_one_does_not_end_
             done.set()
 
     later, now = Later(look), datetime.now(UTC)
-    later.at("acme", "third", now + timedelta(milliseconds=60))
+    later.at("acme", "third", now + timedelta(milliseconds=1000))
     later.at("acme", "first", now - timedelta(seconds=1))
-    later.at("acme", "second", now + timedelta(milliseconds=20))
+    later.at("acme", "second", now + timedelta(milliseconds=500))
     later.at("acme", "never", now + timedelta(hours=1))
-    assert done.wait(30)
+    assert done.wait(60)
     assert looked == ["first", "second", "third"]

@@ -25,5 +25,5 @@ def test_nothing_is_sent_while_the_request_that_owes_it_is_being_served(world: W
     other.join()
     assert (world.told_types(), asked) == ([], ["another"])
     senders.release()
-    senders.stop(timeout=10)
+    senders.stop(timeout=60)
     assert (world.told_types(), asked) == (["build.started"], ["another", "letter"])

@@ -63,7 +63,7 @@ def test_one_build_is_one_tree_from_its_event_to_the_ready_function(
     estate = traced(Estate(), spans)
     assert send(estate, spans, traceparent=HOP, ce_traceparent=ORIGIN) == 202
     estate.rest()
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
     tree = kept.tree(TRACE)
     with capsys.disabled():
         print(f"\n{tree}")  # noqa: T201 - what there is to see
@@ -95,7 +95,7 @@ def test_the_job_the_service_and_the_notifications_bear_the_trace(kept: Collecto
     ]
     assert {trace.trace_id(found) for found in told} == {TRACE}
     assert estate.told
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
 
 
 def test_a_report_with_a_trace_of_its_own_goes_on_in_the_builds_and_is_linked(kept: Collector) -> None:
@@ -105,7 +105,7 @@ def test_a_report_with_a_trace_of_its_own_goes_on_in_the_builds_and_is_linked(ke
     report = f"00-{'c' * 32}-{'3' * 16}-01"
     with trace.within(report):
         estate.rest()
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
     on = [span for span in kept.spans if span.name == "converge" and span.trace == TRACE and span.links]
     assert {link for span in on for link in span.links} == {"c" * 32}
 
@@ -120,14 +120,14 @@ def test_what_came_again_and_is_there_costs_no_more_calls_for_its_trace(kept: Co
     changes = estate.changes
     assert send(estate, spans, traceparent=f"00-{'d' * 32}-{'4' * 16}-01") == 202
     assert (estate.changes - changes, annotation(estate.function())) == (1, before)
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
 
 
 def test_an_error_is_told_by_its_name_and_its_words(kept: Collector) -> None:
     spans = OtelSpans(kept.url)
     estate = traced(Estate(), spans)
     assert send(estate, spans, {**DATA, "tenant": "nobody"}, traceparent=HOP) == 422
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
     assert f"{types.BUILD_START} ! Refused: /data/tenant: there is no tenant nobody" in kept.tree(TRACE)
 
 
@@ -150,12 +150,12 @@ def test_a_collector_that_says_nothing_delays_no_request_and_no_end() -> None:
             answered.set()
 
         threading.Thread(target=many, daemon=True).start()
-        assert answered.wait(30)
+        assert answered.wait(60)
         assert not kept.spans
         left = {thread.name for thread in set(threading.enumerate()) - before}
         assert "spans" in left, "its end is left behind, not waited for"
     for thread in set(threading.enumerate()) - before:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -197,7 +197,7 @@ def test_a_collector_that_is_away_is_told_once_and_once_that_it_is_back(
     kept.status = 200
     with trace.within(HOP), spans.span("one", {}):
         pass
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
     told = [line.message for line in caplog.records if line.name.startswith(("knative_lambda", "opentelemetry"))]
     assert told == ["the collector of spans does not take them: they are dropped", "the collector of spans is back"]
 
@@ -208,5 +208,5 @@ def test_of_traces_that_nobody_has_decided_about_so_many_are_kept(kept: Collecto
     for flags in ("00", "01"):
         with trace.within(f"00-{TRACE}-{'1' * 16}-{flags}"), spans.span(flags, {}):
             pass
-    spans.stop(timeout=5)
+    spans.stop(timeout=60)
     assert {span.name for span in kept.spans} == ({"00", "01"} if percent else {"01"})

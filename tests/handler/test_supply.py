@@ -230,7 +230,7 @@ def test_whoever_makes_them_begins_when_the_answer_is_out() -> None:
     acme.start()
     assert attached.empty()
     senders.release()
-    assert attached.get(timeout=30) == "registry/acme/hello"
+    assert attached.get(timeout=60) == "registry/acme/hello"
 
 
 def test_papers_whose_build_is_gone_are_not_made() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Authority, https, mount
+from support.ports import free_port
 
 from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
@@ -104,7 +105,7 @@ def test_certificates_that_are_exchanged_on_both_sides_are_taken_up_without_a_re
     """The server's is of a new authority, and so are those that it takes: all is well once the Secret has them."""
     newer = Authority.made(tmp_path / "newer")
     mount(tmp_path / "mounted", authority.folder(f"before-{client.__name__}"))
-    with https(server, asks=True, **answering(client)) as host:
+    with https(server, asks=True, port=free_port(), **answering(client)) as host:
         ask = client(host, tmp_path / "mounted")
         ask()
     with https(newer.folder("server"), asks=True, port=int(host.partition(":")[2]), **answering(client)):

@@ -55,7 +55,7 @@ def paths(shop: Shop) -> list[str]:
 
 def wait(page: Page, selector: str, words: str) -> None:
     page.wait_for_function(
-        "([at, words]) => document.querySelector(at)?.textContent.includes(words)", arg=[selector, words], timeout=90000
+        "([at, words]) => document.querySelector(at)?.textContent.includes(words)", arg=[selector, words]
     )
 
 

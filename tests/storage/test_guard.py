@@ -13,7 +13,7 @@ from knative_lambda.storage.memory import MemoryStore
 from knative_lambda.storage.settings import StoreSettings
 from knative_lambda.storage.store import BadKey, Stored
 
-SECONDS = 10
+SECONDS = 60
 """How long a test waits for a thread that would otherwise hang it."""
 
 

@@ -51,7 +51,7 @@ class BadServer(http.server.BaseHTTPRequestHandler):
         self._send(409, b"")
 
     def answer_hanging(self) -> None:
-        self.server.done.wait(20)  # type: ignore[attr-defined]
+        self.server.done.wait(60)  # type: ignore[attr-defined]
 
     def answer_closing(self) -> None:
         self.close_connection = True

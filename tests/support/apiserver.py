@@ -12,7 +12,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from support.ports import free_port
 
 from knative_lambda.deploy.cluster import BROKER, BUILD, DEAD_LETTER, FUNCTION, KNATIVE_SERVICE, TRIGGER, Kind, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
@@ -43,7 +43,7 @@ def api_server() -> Iterator[Path]:
     etcd, apiserver = _program("etcd"), _program("kube-apiserver")
     with tempfile.TemporaryDirectory(prefix="apiserver-") as folder, contextlib.ExitStack() as processes:
         home = Path(folder)
-        client, peer, secure = _free_ports(3)
+        client, peer, secure = (free_port() for _ in range(3))
         _write_keys(home)
         _write_kubeconfig(home, secure)
         processes.enter_context(
@@ -86,12 +86,6 @@ def _program(name: str) -> str:
     if found is None:
         raise MissingProgramError(f"{name} is neither on PATH nor in {cache}/bin")
     return found
-
-
-def _free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _write_keys(home: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 
 import urllib3
 from support.live import TENANT, Live, within
+from support.ports import free_port
 from support.signing import written
 
 from knative_lambda.deploy.cluster import SERVICE_ACCOUNT, Kind
@@ -108,9 +108,7 @@ class Beside(Receiver):
         keys = folder / "keys"
         keys.mkdir()
         (keys / "e2e").write_text(json.dumps({"tenants": [TENANT], "secrets": [written(KEY)]}))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         super().__init__(f"http://127.0.0.1:{port}")
         modes = {"KNATIVE_LAMBDA_ACCESS_EVENTS": "token,hmac", "KNATIVE_LAMBDA_ACCESS_KEYS": str(keys)}
         command = [sys.executable, "-m", "knative_lambda.handler", "serve"]

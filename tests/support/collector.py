@@ -83,7 +83,7 @@ def collector(*, silent: bool = False, host: str = "127.0.0.1") -> Iterator[Coll
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.answers.wait(30)
+            kept.answers.wait(60)
             if kept.status == 200:
                 kept.take(body)
             self.send_response(kept.status)

@@ -29,23 +29,25 @@ LATE = {
     "requirements.txt": "./late\n",
     "late/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
     "late/backend.py": """\
-import time
+import pathlib, time
 
 
 def _none(*_arguments, **_more):
-    time.sleep({seconds})
+    while not pathlib.Path(GATE).exists():
+        time.sleep(0.05)
     raise SystemExit("nothing can be made of it")
 
 
 get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _none
 """,
 }
-"""A dependency that takes its time, and then cannot be installed; it needs nothing of any index."""
+"""A dependency that cannot be installed, which is known once it is let go; it needs nothing of any index."""
 CHANGING = (
     (rf"{NAME}-[a-z2-7]{{16}}\b", "<build>"),
     (r"\S+@sha256:[0-9a-f]{64}", "<image>"),
     (r"https?://[^\s\"]+", "<url>"),
     (r"(?m)^ *\d+\.\d+s \[.*\n", ""),
+    (r"(?m)^ *\d{1,3}[smhd](?=\s)", "  <age>"),
     (r"(?<=\s)\d{1,3}[smhd](?=\s|$)", "<age>"),
     (r"(?<=  )(local|layer|kaniko)(?=\s)", "<builder>"),
     (r"(?m)^\[notice\].*\n", ""),
@@ -192,9 +194,10 @@ def _items(place: Place) -> list[dict[str, Any]]:
 
 def _broken(place: Place) -> None:
     """Have a build fail whose log is read while it comes and afterwards; it is tried again, and that is cancelled."""
+    gate = place.folder / "gate"
     for file, text in LATE.items():
         (place.folder / NAME / file).parent.mkdir(exist_ok=True)
-        (place.folder / NAME / file).write_text(text.replace("{seconds}", "8"))
+        (place.folder / NAME / file).write_text(text.replace("GATE", repr(str(gate))))
     asked = ("deploy", NAME)
     before = _builds(place)
     with place.start("knative-lambda", *asked) as deploying:
@@ -202,8 +205,9 @@ def _broken(place: Place) -> None:
             pass
         with place.start("knative-lambda", "logs", NAME, "-f") as following:
             lines = _lines(following)
-            first = next(lines)
+            first = next(lines, "")
             live = _phase(place)
+            gate.touch()
             followed = first + "".join(lines)
         out, error = deploying.communicate()
     place.write(asked, (deploying.returncode, out, wrong(error)))
@@ -212,6 +216,7 @@ def _broken(place: Place) -> None:
     place.write(("logs", NAME, "-f"), (following.returncode, followed, ""), shown=lambda _: "")
     place.tell("invoke", NAME, "-d", ADA)
     place.tell("list", shown=own)
+    gate.unlink()
     place.tell("retry", NAME, "--no-wait")
     place.tell("cancel", f"function.knative-lambda.dev/{NAME}")
     while _phase(place) in ("Queued", "Running"):

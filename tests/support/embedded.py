@@ -13,7 +13,7 @@ def embedded(folder: Path) -> Iterator[str]:
     """Yield the URL of a service that takes requests."""
     folder.mkdir(parents=True, exist_ok=True)
     with local.embedded(folder) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while True:
             try:
                 Client.at(process.url).functions("demo")

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from support.ports import free_port
+
 SSHD = os.environ.get("SSHD") or shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -135,9 +137,7 @@ def by_ssh(work: Path) -> Iterator[tuple[int, str, str]]:
     """Serve this machine's repositories by ssh; yield the port, the private key that opens it, and its known_hosts."""
     for name in ("host", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(work / name)], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (work / "authorized").write_text((work / "key.pub").read_text())
     config = {
         "Port": port,
@@ -162,7 +162,7 @@ def by_ssh(work: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _wait_for(port: int) -> None:
-    for _ in range(100):
+    for _ in range(1800):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.ports import free_port
 
 RULES = Path(__file__).parents[2] / "deploy" / "charts" / "knative-lambda" / "files" / "rules.yaml"
 
@@ -26,12 +26,6 @@ def program(name: str) -> str:
         message = f"{name} is not on PATH; it is in Debian's package prometheus"
         pytest.fail(message) if "CI" in os.environ else pytest.skip(message)
     return str(found)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

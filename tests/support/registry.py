@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from support.ports import free_port
 
-START_SECONDS = 20
+START_SECONDS = 90
 DENIED: tuple[int, dict[str, str], bytes] = (401, {}, b"{}")
 HTPASSWD = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
 """`user` with the password `secret`."""
@@ -36,8 +37,7 @@ def config(folder: Path, host: str, auth: str = BASIC) -> Path:
 @contextlib.contextmanager
 def real_registry(program: str, home: Path, **more: Any) -> Iterator[str]:
     """Start the registry, yield its host and port, and stop it; `more` is of its configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     storage = {"filesystem": {"rootdirectory": str(home / "data")}, "delete": {"enabled": True}}
     http = {"addr": host, **more.pop("http", {})}
     config = {"version": "0.1", "log": {"level": "error"}, "storage": storage, "http": http, **more}

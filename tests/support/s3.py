@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 BUCKET = "test-bucket"
 ACCESS_KEY = "tester"
 SECRET_KEY = "tester-secret"
-START_SECONDS = 20
+START_SECONDS = 90
 
 
 def start_server(
@@ -25,8 +26,7 @@ def start_server(
         (pytest.fail if "CI" in os.environ else pytest.skip)(f"versitygw is neither on PATH nor in {cache}/bin")
     (home / "buckets" / BUCKET).mkdir(parents=True, exist_ok=True)
     (home / "metadata").mkdir(exist_ok=True)
-    with socket.create_server(("127.0.0.1", port)) as free:
-        port = free.getsockname()[1]
+    port = port or free_port()
     setpriv = shutil.which("setpriv")
     leash = [setpriv, "--pdeathsig", "KILL"] if setpriv else []  # it stops with this process, however that ends
     with (home / "log").open("wb") as log:

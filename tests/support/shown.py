@@ -32,6 +32,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         wheel.writestr(info + "RECORD", "")
     return "slow-1-py3-none-any.whl"
 """
+PATIENCE = 90_000
+"""Milliseconds that Chromium has for anything."""
 CUT = "net::ERR_NETWORK_CHANGED"
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
@@ -82,7 +84,7 @@ def until(look: Callable[[], Any], seconds: float = 90) -> Any:
     """Return what `look` finds, once it finds something."""
     end = time.monotonic() + seconds
     while not (found := look()):
-        assert time.monotonic() < end
+        assert time.monotonic() < end, f"it was not found, {found!r} was"
         time.sleep(0.05)
     return found
 
@@ -112,7 +114,9 @@ def chromium() -> Iterator[Browser]:
         raise NoBrowserError("there is no Chromium here: tests/page/requirements.sh installs it")
     with sync_playwright() as started:
         unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = started.chromium.launch(executable_path=found, args=[*unboxed, "--disable-dev-shm-usage"])
+        browser = started.chromium.launch(
+            executable_path=found, args=[*unboxed, "--disable-dev-shm-usage"], timeout=PATIENCE
+        )
         yield browser
         browser.close()
 
@@ -158,5 +162,6 @@ class Look:
 def window(browser: Browser, shop: Shop, width: int = 1100, **options: Any) -> Iterator[Look]:
     """Yield a window of this many pixels in width."""
     context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+    context.set_default_timeout(PATIENCE)
     yield Look(shop, context)
     context.close()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds after which a process that should have done something is given up; nothing is measured by it."""
 
 TESTS = Path(__file__).parents[1]
