@@ -81,7 +81,7 @@ mv "$run/containerd.toml.new" "$run/containerd.toml"
 launch containerd containerd -c "$run/containerd.toml"
 
 # --- the control plane; the images go into the registry while the API server starts
-await 30 etcd curl -fs http://127.0.0.1:2379/health
+await 90 etcd curl -fs http://127.0.0.1:2379/health
 # Who made and removed what the product is about, and when a build's Pod ended: enough to count without asking the product.
 cat >"$run/audit.yaml" <<Y
 apiVersion: audit.k8s.io/v1
@@ -118,13 +118,13 @@ launch kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379
   --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group \
   --requestheader-username-headers=X-Remote-User \
   --proxy-client-cert-file="$keys/front.crt" --proxy-client-key-file="$keys/front.key"
-await 30 registry curl -fs "http://$REGISTRY/v2/"
-await 30 tokens sh -c "curl -s http://$tokens/v2/ | grep -q UNAUTHORIZED"
-await 30 nodes curl -fs "http://$nodes/v2/"
-await 30 s3 sh -c "curl -s $S3_ENDPOINT/ | grep -q AccessDenied"
-await 30 containerd ctr -a "$socket" version
+await 90 registry curl -fs "http://$REGISTRY/v2/"
+await 90 tokens sh -c "curl -s http://$tokens/v2/ | grep -q UNAUTHORIZED"
+await 90 nodes curl -fs "http://$nodes/v2/"
+await 90 s3 sh -c "curl -s $S3_ENDPOINT/ | grep -q AccessDenied"
+await 90 containerd ctr -a "$socket" version
 "$HERE/images.sh"
-await 60 kube-apiserver kubectl get --raw /readyz
+await 180 kube-apiserver kubectl get --raw /readyz
 launch kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$run/kube-controller-manager.conf" \
   --root-ca-file="$keys/ca.crt" --service-account-private-key-file="$keys/sa.key" --use-service-account-credentials \
   --leader-elect=false --cluster-signing-cert-file="$keys/ca.crt" --cluster-signing-key-file="$keys/ca.key"
@@ -153,8 +153,8 @@ launch kubelet "$BIN/kubelet" --config="$run/kubelet.yaml" --kubeconfig="$run/ku
   --node-ip=$NODE_IP --root-dir="$run/kubelet"
 launch kube-proxy "$BIN/kube-proxy" --kubeconfig="$run/kube-proxy.conf" --proxy-mode=iptables \
   --cluster-cidr=10.244.0.0/16 --hostname-override=node1
-await 10 kubelet curl -fs http://127.0.0.1:10248/healthz
-await 60 kubelet sh -c 'kubectl get node node1 | grep -q " Ready"'
+await 90 kubelet curl -fs http://127.0.0.1:10248/healthz
+await 180 kubelet sh -c 'kubectl get node node1 | grep -q " Ready"'
 
 sleep $settle # until a kubelet just started has looked at its pods, their status is that of before it died
 "$HERE/knative.sh"

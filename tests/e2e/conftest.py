@@ -1,8 +1,8 @@
 """A real cluster with the product on it: `make e2e` brings both, and says where they are in the environment."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import pytest
 from support.listener import Server, listening
@@ -10,6 +10,7 @@ from support.live import HOST, TENANT, Collector, Live
 from support.recorded import Recorded
 
 from knative_lambda.deploy.cluster import FUNCTION, KNATIVE_SERVICE
+from knative_lambda.schemas.errors import ProductError
 
 NEEDED = ("KUBECONFIG", "BROKER_INGRESS", "REGISTRY", "PYTHON_BASE")
 
@@ -21,6 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=lambda item: item.path.name == "test_oidc.py")
     items.sort(key=lambda item: item.name.startswith("test_the_effects_on_a_real_cluster_are_those_on_record"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with each failure what was to be seen on the cluster then."""
+    report = yield
+    found = getattr(item, "funcargs", {}).get("live")
+    if report.failed and found is not None:
+        with suppress(ProductError):
+            report.sections.append(("on the cluster", found.seen()))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def test_a_life_is_told_signed_and_in_order_and_in_cdevents(live: Live) -> None:
     with pytest.raises(ValueError, match="nobody"):
         verify(hook.got[0][0], hook.got[0][1] + b" ", os.environ["HOOK_SECRET"])
     within(60, "the Broker is told in CDEvents", lambda: sorted(cdevents(live)) == sorted(CDEVENTS))
-    assert set(LIFE) <= {*brokers(live)}, "a Broker keeps no order"
+    within(60, "the Broker is told in any order", lambda: set(LIFE) <= {*brokers(live)})
 
 
 def heard_by(live: Live) -> Server:

@@ -53,7 +53,7 @@ def knatives() -> Iterator[None]:
         for command in (
             ["patch", "configmap", "config-observability", *place, "--type=merge", "-p", json.dumps({"data": data})],
             ["rollout", "restart", "deployment", "activator", *place],
-            ["rollout", "status", "deployment", "activator", *place, "--timeout=90s"],
+            ["rollout", "status", "deployment", "activator", *place, "--timeout=240s"],
         ):
             done = kubectl(*command)
             assert done.returncode == 0, done.stderr

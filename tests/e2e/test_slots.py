@@ -18,7 +18,7 @@ FUNCTIONS = [f"queue-{n}" for n in range(8)]
 def test_eight_starts_at_once_run_no_more_jobs_than_slots_and_in_order(live: Live) -> None:
     log = Audit(datetime.now(UTC))
     for name in FUNCTIONS:
-        live.start(name, runtime="dockerfile", source=live.slow(4))
+        live.start(name, runtime="dockerfile", source=live.slow(10))
         within(60, f"{name} is received", lambda name=name: ledger.receipt(live.function(name)), every=0.05)
 
     def all_built() -> bool:

@@ -43,8 +43,7 @@ def test_the_same_event_a_hundred_times_at_once_makes_one_job(live: Live, log: A
     data = {"tenant": TENANT, "name": "hundred", "runtime": "python", "source": greeting("one"), "builder": "kaniko"}
     same = {"id": str(uuid.uuid4()), "time": datetime.now(UTC).isoformat()}
     with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: live.send(PRODUCT, types.BUILD_START, data, **same), range(100)))
-    assert {202} == set(answers)
+        list(threads.map(lambda _: live.command(types.BUILD_START, data, **same), range(100)))
     live.ready("hundred")
     live.receiver_at_zero()
     assert len(jobs_of(log, "hundred")) == 1
@@ -131,10 +130,12 @@ def test_a_poison_event_costs_one_delivery(live: Live) -> None:
         found = live.cluster.list(DEAD_LETTER, PRODUCT)
         return next((each for each in found if each["spec"]["event"].get("id") == poison), None)
 
+    answered = within(60, "it is answered", lambda: live.handled(poison))
     kept = within(60, "the event is kept", letter)
     assert kept["spec"]["code"] == 422
     assert kept["spec"].get("count", 1) == 1
-    assert live.handled(poison) == [422]
+    assert answered == [422]
+    assert live.handled(poison) in ([422], []), "the one who has answered it may be gone"
 
 
 def test_an_event_that_a_function_fails_at_ends_as_a_letter_is_told_and_is_sent_again(live: Live) -> None:
@@ -262,7 +263,7 @@ DEEDS: dict[str, tuple[Callable[[Live, Object], None], int]] = {
 def test_builds_that_nobody_reports_are_settled_once_by_the_sweep(live: Live, log: Audit) -> None:
     """The receivers go while the builds run, and no source tells that anything has ended."""
     for name in DEEDS:
-        live.start(name, runtime="dockerfile", source=live.slow(5))
+        live.start(name, runtime="dockerfile", source=live.slow(15))
     jobs = {name: within(60, f"{name} is being built", lambda name=name: running(live, name)) for name in DEEDS}
     for pod in live.cluster.list(POD, PRODUCT, {"serving.knative.dev/service": "receiver"}):
         live.cluster.delete(POD, PRODUCT, pod["metadata"]["name"])

@@ -20,7 +20,7 @@ from knative_lambda.deploy.cluster import BUILD, POD
 from knative_lambda.schemas import names
 
 WATCHERS, LINES = 100, 60
-SLOWER = 1.5
+SLOWER = 2
 """How much longer a watched build may take than one that nobody watches, on a machine that others use as well."""
 
 

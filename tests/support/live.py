@@ -38,6 +38,8 @@ CONTROLLER = "system:serviceaccount:knative-eventing:eventing-controller"
 SUBSCRIPTION = Kind("messaging.knative.dev", "v1", "Subscription", "subscriptions")
 HOST = "10.99.0.1"
 AGAIN = 3.0
+LEAST = 120.0
+"""Seconds that anything is waited for: a machine may be slow, and nothing is wrong with it."""
 TOLD = (
     *(f"{types.PREFIX}{kind}" for kind in ("build.", "function.ready", "function.failed", "function.deleted")),
     "dev.cdevents.",
@@ -45,13 +47,14 @@ TOLD = (
 
 
 def within(seconds: float, what: str, look: Callable[[], Any], every: float = 0.2) -> Any:
-    """Return what `look` finds once it finds something; fail with `what` after so many seconds."""
+    """Return what `look` finds once it finds something; fail with `what` after so many seconds, or `LEAST` of them."""
+    seconds, found = max(seconds, LEAST), None
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := look():
             return found
         time.sleep(every)
-    pytest.fail(f"{what}: not within {seconds:.0f} s")
+    pytest.fail(f"{what}: not within {seconds:.0f} s; {found!r} is what was found last")
 
 
 def is_ready(found: Object | None) -> bool:
@@ -272,6 +275,21 @@ class Live:
             for found in self.cluster.list(kind, place)
             if name in (found["metadata"]["name"], found["metadata"].get("labels", {}).get(names.FUNCTION_LABEL))
         ]
+
+    def seen(self) -> str:
+        """Return what is to be seen of the tenant's functions and builds, and of their Pods, a line each."""
+        lines = []
+        for kind in (FUNCTION, BUILD):
+            for found in self.cluster.list(kind, TENANT):
+                said = [
+                    f"{each['type']}={each['status']} {each.get('reason', '')}: {each.get('message', '')[:200]}"
+                    for each in found.get("status", {}).get("conditions", [])
+                ]
+                lines.append(f"{kind.kind} {found['metadata']['name']}: {'; '.join(said) or 'no conditions'}")
+        for namespace in (TENANT, names.builds_namespace(TENANT), PRODUCT):
+            pods = self.cluster.list(POD, namespace)
+            lines += [f"Pod {namespace}/{pod['metadata']['name']}: {pod['status'].get('phase')}" for pod in pods]
+        return "\n".join(lines)
 
     def delete(self, name: str) -> None:
         self.command(types.FUNCTION_DELETE, {"tenant": TENANT, "name": name})

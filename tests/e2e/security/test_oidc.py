@@ -116,7 +116,7 @@ def leave_nothing() -> None:
     parts = ["-n", "knative-eventing", "deployment/mt-broker-filter", "deployment/imc-dispatcher"]
     kubectl("rollout", "restart", *parts)
     for part in parts[2:]:
-        done = kubectl("rollout", "status", *parts[:2], part, "--timeout=90s")
+        done = kubectl("rollout", "status", *parts[:2], part, "--timeout=240s")
         assert done.returncode == 0, done.stderr
 
 
