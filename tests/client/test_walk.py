@@ -33,7 +33,7 @@ BUILDS = ("hello-qs6jywaouwgnrjdd", "hello-b4x2mzv7ktqcwe3p", "hello-u6ndr5ajhl2
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """Yield a folder to work in, and have a service beside it."""
-    with tempfile.TemporaryDirectory() as name, embedded(Path(name) / "service") as url:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, embedded(Path(name) / "service") as url:
         (Path(name) / "work").mkdir()
         (Path(name) / "url").write_text(url)
         yield Path(name) / "work"

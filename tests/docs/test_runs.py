@@ -13,7 +13,7 @@ SHOWN = re.compile(r"(?m)^    (.*\n)|^(\n)(?=    )")
 """A line of an indented block, or the empty one between two."""
 STATUSES = """curl() { command curl -sS -w '%{stderr}%{http_code}\\n' "$@"; }\n"""
 """Tells the status of each answer on standard error."""
-LONGEST = 120
+LONGEST = 300
 
 
 def shown(page: str, beginning: str = "", end: str = "\n## ") -> str:
