@@ -9,13 +9,10 @@ Each address that is connected to was looked at (`reach.py`), and git is told th
 something else a moment later nor a redirect leads elsewhere. How it ended is in the termination message, as JSON.
 """
 
-import base64
 import json
 import os
 import re
 import resource
-import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -28,7 +25,8 @@ from knative_lambda.builds.inputs import archive, source
 from knative_lambda.builds.inputs.archive import Limits
 from knative_lambda.builds.inputs.reach import Reach
 from knative_lambda.builds.inputs.repository import COMMIT, HEAD, Address
-from knative_lambda.schemas.errors import ProductError, Refused, Unsent
+from knative_lambda.builds.jobs.way import Failed, Way, configured
+from knative_lambda.schemas.errors import ProductError, Refused
 
 TRIES = 3
 PAUSE = 2.0
@@ -41,17 +39,6 @@ WHERE = "/source/git"
 POINTER = b"version https://git-lfs.github.com/spec/"
 AS_IT_IS = "* -export-ignore -export-subst -text -eol -filter -ident -working-tree-encoding\n"
 """Attributes over those of the repository, so that files come as they are in the commit."""
-GIT: Mapping[str, str] = {
-    "core.hooksPath": "/dev/null",
-    "fetch.unpackLimit": "1",  # one file, which has a size
-    "core.bigFileThreshold": "8m",
-    "pack.threads": "1",
-    "gc.auto": "0",
-    "http.followRedirects": "false",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "30",
-    "credential.helper": "",
-}
 SAYS: Sequence[tuple[str, str, str]] = (
     (r"couldn't find remote ref|not our ref|unadvertised object|upload-pack: not our", "RevisionUnknown", ""),
     (
@@ -88,14 +75,6 @@ SAYS: Sequence[tuple[str, str, str]] = (
 """What git or ssh say of a failure that is its user's, the reason, and what a person is told."""
 
 
-class Failed(Exception):
-    """It came to nothing; `reason` is a word, of `repository.USERS` where it is for the user to mend."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        self.reason = reason
-        super().__init__(message)
-
-
 @dataclass
 class Clone:
     """One repository, on its way."""
@@ -108,6 +87,8 @@ class Clone:
     """The folder with the keys of its Secret."""
     reach: Reach = field(default_factory=Reach)
     pause: float = PAUSE
+    around: Mapping[str, str] = field(default_factory=dict)
+    """What the installation says to programs, as `Way` has it."""
     commit: str = ""
 
     def context(self) -> bytes:
@@ -145,14 +126,14 @@ class Clone:
     def _fetch(self, address: Address, revision: str) -> None:
         """Fetch the one commit, in a few tries."""
         end, problem = time.monotonic() + TIME, Failed("GitUnavailable", "it was not tried")
+        way = Way(self.work, self.secret, self.reach, self.around)
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(self.pause * 2**attempt)
             try:
-                found = self._addresses(address)
+                environment = way.environment(address, attempt)
                 command = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"]
                 url, left = self.asked["git"]["url"], end - time.monotonic()
-                environment = self._way(address, found, attempt)
                 self._git(*command, "--", url, revision, environment=environment, seconds=max(left, 1))
             except Failed as failed:
                 if failed.reason != "GitUnavailable" or time.monotonic() >= end:
@@ -169,69 +150,6 @@ class Clone:
             raise Failed("RevisionUnknown", f"{revision} is no commit") from failed
         if COMMIT.fullmatch(revision) and self.commit != revision:
             raise Failed("RevisionUnknown", f"{revision} is no commit")
-
-    def _addresses(self, address: Address) -> Sequence[str]:
-        """Return the addresses of the host, each of which may be connected to."""
-        try:
-            return self.reach.addresses(address.host, str(address.port))
-        except Unsent as refused:
-            raise Failed("HostRefused", refused.faults[0].message) from refused
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                raise Failed("GitUnavailable", f"{address.host} cannot be looked up: {error.strerror}") from error
-            raise Failed("HostUnknown", f"there is no host {address.host}") from error
-        except (OSError, UnicodeError) as error:
-            raise Failed("HostUnknown", f"{address.host} is no host") from error
-
-    def _way(self, address: Address, found: Sequence[str], attempt: int) -> dict[str, str]:
-        """Return the environment that leads git to these addresses, with its credentials."""
-        if address.scheme == "ssh":
-            return {"GIT_SSH_COMMAND": self._ssh(address, found[attempt % len(found)]), "GIT_SSH_VARIANT": "ssh"}
-        bracketed = ",".join(f"[{one}]" if ":" in one else one for one in found)
-        config = {"http.curloptResolve": f"{address.host}:{address.port}:{bracketed}"}
-        if password := (self._given("password") or self._given("token")).strip():
-            pair = f"{self._given('username').strip() or 'git'}:{password}"
-            config["http.extraHeader"] = f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
-        if authorities := self._given("ca.crt"):
-            config["http.sslCAInfo"] = self._kept("ca.crt", authorities)
-        return configured(config)
-
-    def _ssh(self, address: Address, at: str) -> str:
-        key, hosts = self._given("ssh-privatekey"), self._given("known_hosts")
-        if not key.strip():
-            raise Failed("KeyMissing", "the Secret holds no ssh-privatekey")
-        if not hosts.strip():
-            raise Failed("HostKeyUnknown", "the Secret holds no known_hosts: no host is believed unseen")
-        alias = address.host if address.port == 22 else f"[{address.host}]:{address.port}"  # noqa: PLR2004 - ssh's
-        options = {
-            "BatchMode": "yes",
-            "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": self._kept("known_hosts", hosts),
-            "GlobalKnownHostsFile": "/dev/null",
-            "HostKeyAlias": alias,
-            "HostName": at,
-            "CheckHostIP": "no",
-            "UpdateHostKeys": "no",
-            "IdentitiesOnly": "yes",
-            "IdentityFile": self._kept("key", key.rstrip() + "\n"),
-            "PreferredAuthentications": "publickey",
-            "ConnectTimeout": "20",
-            "ServerAliveInterval": "15",
-        }
-        return shlex.join(["ssh", "-F", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())])
-
-    def _given(self, key: str) -> str:
-        try:
-            return (self.secret / key).read_text(errors="replace") if self.secret else ""
-        except OSError:
-            return ""
-
-    def _kept(self, name: str, text: str) -> str:
-        """Write what was given where ssh takes it: readable by nobody else."""
-        path = self.work / name
-        path.touch(mode=0o600)
-        path.write_text(text)
-        return str(path)
 
     def _git(self, *command: str, environment: Mapping[str, str], seconds: float = TIME) -> str:
         """Run git and return its output; raise `Failed` with what it means that it did not end well."""
@@ -264,13 +182,6 @@ class Clone:
         return done.stdout.decode(errors="replace")
 
 
-def configured(more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that configures git: nothing of it can be read in a list of processes."""
-    pairs = list(enumerate({**GIT, **more}.items()))
-    named = {f"GIT_CONFIG_{part}_{index}": pair[part == "VALUE"] for index, pair in pairs for part in ("KEY", "VALUE")}
-    return {"GIT_CONFIG_COUNT": str(len(pairs)), **named}
-
-
 def meaning(stderr: str, git: Mapping[str, Any]) -> Failed:
     """Return what it means that git ended with these words: what the server has it say counts for nothing."""
     own = [line for line in stderr.splitlines() if not line.startswith("remote:")]
@@ -290,7 +201,8 @@ def main() -> int:
     """Clone, pack, and tell how that ended."""
     asked, target, work = json.loads(os.environ["SOURCE"]), Path(sys.argv[1]), Path(sys.argv[2])
     folder = Path(asked["secret"]) if asked.get("secret") else None
-    clone = Clone(asked, work, folder, Reach.of(asked.get("allowed", []), asked.get("blocked", [])))
+    reach = Reach.of(asked.get("allowed", []), asked.get("blocked", []))
+    clone = Clone(asked, work, folder, reach, around=os.environ)
     said, code = {}, 0
     try:
         target.write_bytes(clone.context())

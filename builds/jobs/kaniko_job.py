@@ -185,7 +185,11 @@ def _cloner(attempt: Attempt, settings: KanikoSettings) -> Object:
         "image": settings.git_image,
         "command": ["python3", "-m", "knative_lambda.builds.jobs.clone"],
         "args": ["/context/context.tar.gz", CLONE],
-        "env": [{"name": "SOURCE", "value": json.dumps(asked, sort_keys=True)}],
+        "env": [
+            {"name": "SOURCE", "value": json.dumps(asked, sort_keys=True)},
+            *({"name": name, "value": value} for name, value in _proxies(settings).items()),
+            *([{"name": "GIT_SSL_CAINFO", "value": f"{AUTHORITIES}/ca.crt"}] if settings.ca else []),
+        ],
         "resources": {
             "requests": {"cpu": "100m", "memory": "64Mi"},
             "limits": {"cpu": "1", "memory": "768Mi"},
@@ -194,6 +198,7 @@ def _cloner(attempt: Attempt, settings: KanikoSettings) -> Object:
         "volumeMounts": [
             {"name": "context", "mountPath": "/context"},
             {"name": "clone", "mountPath": CLONE},
+            *([{"name": "builds-ca", "mountPath": AUTHORITIES, "readOnly": True}] if settings.ca else []),
             *handed.mounts(attempt.handed, "fetch"),
         ],
     }

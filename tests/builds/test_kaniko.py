@@ -218,6 +218,7 @@ def test_images_of_a_registry_are_pulled_from_its_mirror_where_it_has_one() -> N
     assert "--registry-map" not in str(containers(job(ATTEMPT, "", SETTINGS))[1]["args"])
 
 
+CLONED = replace(ATTEMPT, git={"url": "https://git.example.com/acme/hello.git"})
 PROXIES = {"http": "http://proxy:3128", "no": "registry"}
 
 
@@ -230,11 +231,23 @@ def test_a_proxy_is_told_to_all_that_a_build_runs_and_to_who_reads_its_context()
         "no_proxy": "registry",
         "NO_PROXY": "registry",
     }
-    for container in (fetcher, executor):
+    cloner = containers(job(CLONED, "", replace(SETTINGS, proxies=PROXIES)))[0]
+    for container in (fetcher, cloner, executor):
         said = {one["name"]: one["value"] for one in container["env"]}
         assert {name: value for name, value in said.items() if "proxy" in name.lower()} == told
     assert {f"--build-arg={name}={value}" for name, value in told.items()} <= {*executor["args"]}
-    assert "proxy" not in str(containers(job(ATTEMPT, "", SETTINGS))).lower()
+    for attempt in (ATTEMPT, CLONED):
+        assert "proxy" not in str(containers(job(attempt, "", SETTINGS))).lower()
+
+
+def test_who_clones_trusts_what_builds_trust() -> None:
+    cloner = containers(job(CLONED, "", replace(SETTINGS, ca="authorities")))[0]
+    [place] = [mount["mountPath"] for mount in cloner["volumeMounts"] if mount["name"] == "builds-ca"]
+    assert {"name": "GIT_SSL_CAINFO", "value": f"{place}/ca.crt"} in cloner["env"]
+    plain, fetcher = (containers(job(*one))[0] for one in ((CLONED, "", SETTINGS), (ATTEMPT, "", SETTINGS)))
+    for other in (plain, fetcher):
+        assert "builds-ca" not in str(other)
+        assert "GIT_SSL_CAINFO" not in str(other)
 
 
 def test_what_builds_are_to_trust_is_mounted_and_named_to_all_that_ask() -> None:

@@ -19,17 +19,19 @@ class Authority:
     """Makes certificates below a folder."""
 
     home: Path
+    host: str = "127.0.0.1"
+    """The address that its certificates are for."""
 
     @classmethod
-    def made(cls, home: Path) -> "Authority":
+    def made(cls, home: Path, host: str = "127.0.0.1") -> "Authority":
         """Return a new one, whom nobody trusts yet."""
         home.mkdir(parents=True)
         files = ("-keyout", home / "ca.key", "-out", home / "ca.crt")
         _openssl("req", "-x509", *KEY, "-days", "2", "-subj", "/CN=authority", *files)
-        return cls(home)
+        return cls(home, host)
 
     def folder(self, name: str, *, identity: bool = True, trusts: bool = True) -> Path:
-        """Return a folder as a mounted Secret has it: a certificate for 127.0.0.1 with its key, and whom it trusts."""
+        """Return a folder as a mounted Secret has it: a certificate with its key, and whom it trusts."""
         made = self.home / name
         made.mkdir()
         if identity:
@@ -41,7 +43,7 @@ class Authority:
     def renew(self, folder: Path) -> None:
         """Write a new certificate and its key into a folder."""
         signed = ("-CA", self.home / "ca.crt", "-CAkey", self.home / "ca.key")
-        names = ("-subj", f"/CN={folder.name}", "-addext", "subjectAltName=IP:127.0.0.1")
+        names = ("-subj", f"/CN={folder.name}", "-addext", f"subjectAltName=IP:{self.host}")
         files = ("-keyout", folder / "tls.key", "-out", folder / "tls.crt")
         _openssl("req", "-x509", *KEY, "-days", "2", *names, *signed, *files)
 

@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -56,9 +57,12 @@ class Repository:
 
 
 @contextmanager
-def served(folder: Path, token: str = "", host: str = "127.0.0.1") -> Iterator["Server"]:
-    """Serve the repositories of a folder by HTTP, to all, or to those who know the token."""
-    server = Server((host, 0), folder, token)
+def served(folder: Path, token: str = "", host: str = "127.0.0.1", identity: Path | None = None) -> Iterator["Server"]:
+    """Serve the repositories of a folder by HTTP, to all, or to those who know the token.
+
+    By HTTPS with an `identity`, a folder of `Authority`.
+    """
+    server = Server((host, 0), folder, token, identity)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -72,8 +76,13 @@ def served(folder: Path, token: str = "", host: str = "127.0.0.1") -> Iterator["
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], folder: Path, token: str = "") -> None:
+    def __init__(self, address: tuple[str, int], folder: Path, token: str = "", identity: Path | None = None) -> None:
         super().__init__(address, _Handler)
+        self.scheme = "https" if identity else "http"
+        if identity:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity / "tls.crt", identity / "tls.key")
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.folder, self.token = folder, token
         self.asked: list[str] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
@@ -81,7 +90,10 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/hello.git"
+        return f"{self.scheme}://{self.server_address[0]!s}:{self.server_address[1]}/hello.git"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # who does not believe the certificate tells it himself
 
 
 class _Handler(BaseHTTPRequestHandler):
