@@ -64,6 +64,8 @@ class Product:
     """What the sweeps of this process have counted."""
     spans: Spans = field(default_factory=Spans)
     """Who makes spans of what is done."""
+    lacking: Callable[[Mapping[str, Any], str], list[Fault]] = lambda _spec, _where: []
+    """What of a spec is not to be had here, whatever the settings say: on a cluster, nothing."""
 
     @property
     def cluster(self) -> Cluster:
@@ -213,6 +215,8 @@ class Product:
 
     def require_runnable(self, tenant: str, spec: Mapping[str, Any], where: str) -> None:
         """Raise `Refused` for what no Pod can have, what is not built here, and a ready image of others."""
+        if lacking := self.lacking(spec, where):
+            raise Refused(lacking)  # these alone: whatever else is wrong with them would be wrong elsewhere
         faults = quantities.faults(spec.get("resources", {}), f"{where}/resources")
         image = spec["source"].get("image", "")
         if self._is_foreign(tenant, image):

@@ -4,11 +4,12 @@ Called by `__main__.py`. The embedded mode joins its own adapters the same way, 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from knative_lambda.builds.builder import Builder
@@ -58,6 +59,7 @@ from knative_lambda.handler.tell.hooks import HttpHook
 from knative_lambda.handler.tell.notices import Fated
 from knative_lambda.handler.tell.outbox import Notified
 from knative_lambda.handler.tell.senders import Senders
+from knative_lambda.schemas.errors import Fault
 from knative_lambda.schemas.guard import Listener, Retried
 from knative_lambda.storage.factory import open_store
 from knative_lambda.storage.settings import StoreSettings
@@ -183,6 +185,7 @@ def join(  # noqa: PLR0913 - all of it, in one place
     *,
     trusts: Trust | None = None,
     spans: Spans | None = None,
+    lacking: Callable[[Mapping[str, Any], str], list[Fault]] = lambda _spec, _where: [],
 ) -> Product:
     """Return the product over these ports."""
 
@@ -206,6 +209,7 @@ def join(  # noqa: PLR0913 - all of it, in one place
         trust=trusts,
         spans=spans or Spans(),
         papers=unsigned,
+        lacking=lacking,
     )
     return product
 

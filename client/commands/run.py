@@ -15,6 +15,7 @@ from knative_lambda.client.commands.invoke import SENT, made, show
 from knative_lambda.client.commands.progress import Progress
 from knative_lambda.client.commands.wanted import Wanted, wants
 from knative_lambda.client.errors import ClientError, NotThere, Unreachable
+from knative_lambda.schemas.embedded import SURROUNDINGS
 
 TENANT = "demo"
 
@@ -34,6 +35,8 @@ def run(wanted: Callable[..., Wanted], data: str, kind: str, attributes: tuple[s
       knative-lambda run hello --serve
     """  # noqa: D301 (click's mark for lines to leave as they are)
     function, progress = wanted(), Progress()
+    if left := [field for field in SURROUNDINGS if function.options.pop(field, None)]:
+        click.echo(f"left out here, on a cluster only: {', '.join(left)}", err=True)
     with tempfile.TemporaryDirectory(prefix="knative-lambda-run-") as name:
         folder = Path(name)
         with local.embedded(folder, "--tenants", TENANT) as process:

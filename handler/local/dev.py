@@ -58,6 +58,7 @@ from knative_lambda.handler.tell.broker import HttpBroker
 from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.schemas import names
 from knative_lambda.schemas.catalogue import resource_faults
+from knative_lambda.schemas.embedded import lacking
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.types import SOURCES, TYPES
 from knative_lambda.storage.factory import open_store
@@ -123,7 +124,7 @@ class Embedded:
         self.builder = LocalBuilder(self.store, layout, data / "builds", ended=self._ended)
         self.senders = Senders.over(self.cluster, self.store, self.settings, HttpBroker().post)
         workshop = wire.workshop(self.settings, self.cluster, self.builder, layout, self.store)
-        product = wire.join(self.settings, workshop, self.senders, "local")
+        product = wire.join(self.settings, workshop, self.senders, "local", lacking=lacking)
         self.service = wire.Service(
             product, self.senders, lambda: {"store": self.store.state}, Records(product), modes.opened(product)
         )

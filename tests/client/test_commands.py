@@ -93,7 +93,8 @@ def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
     terminal.write("bad", {"main.py": "raise ValueError('no')\n"})
     for code, why, arguments in (
         (1, "Error: Ready is False", ("deploy", "bad")),
-        (1, "LAMBDA_A", ("deploy", "bad", "--env", "LAMBDA_A=1")),
+        (1, "`LAMBDA_A` belongs to the platform", ("deploy", "bad", "--env", "LAMBDA_A=1")),
+        (1, "`source.image` can be had on a cluster only", ("deploy", "bad", "--image", "registry.test/a/b:1")),
         (1, "nothing in . tells its runtime", ("deploy",)),
         (2, "'A' is no NAME=VALUE", ("deploy", "bad", "--env", "A")),
         (2, "--data is no JSON", ("invoke", "bad", "--type", "t", "-d", "{")),
@@ -111,6 +112,10 @@ def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
 def test_a_function_is_tried_on_this_machine_and_nothing_is_left(terminal: Terminal) -> None:
     terminal.says("init", "greeter")
     assert terminal.says("run", "greeter", "-d", '{"name": "ada"}') == '{"hello": "ada"}\n'
+    with (terminal.folder / "greeter" / "function.yaml").open("a") as settings:
+        settings.write("probes: {liveness: {path: /healthz}}\n")
+    done = terminal.run("run", "greeter")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "left out here, on a cluster only: probes")
     assert terminal.run("list").stderr == "No functions in demo found.\n"
     assert "greeter/main.py is there already" in terminal.run("init", "greeter").stderr
 
