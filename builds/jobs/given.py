@@ -72,6 +72,9 @@ def faults(spec: Mapping[str, Any], where: str) -> list[Fault]:
         for field in index
         if field not in known
     ]
+    named = urls(said)
+    if runtime == "go" and index.get("secret") and named and all(url.startswith("http:") for url in named):
+        found.append(Fault(f"{where}/indexes/secret", "go says no password to an address without TLS"))
     return found
 
 

@@ -426,6 +426,30 @@ def test_what_a_runtimes_packages_do_not_know_is_refused(runtime: str, field: st
         World().start(runtime=runtime, source=SOURCES[runtime], build={"indexes": index})
 
 
+PLAIN = "http://pypi.acme.test"
+
+
+@pytest.mark.parametrize("more", [{}, {"extra": [PLAIN]}])
+def test_a_password_that_go_would_say_to_nobody_is_refused(more: dict[str, Any]) -> None:
+    """Go keeps it from addresses without TLS, and says nothing of that; pip does not."""
+    world, index = World(build_secrets=True), {"url": PLAIN, "secret": "pypi"}
+    with pytest.raises(Refused, match="/data/build/indexes/secret: go says no password to an address without TLS"):
+        world.start(runtime="go", source=SOURCES["go"], build={"indexes": {**index, **more}})
+    world.start(source=LISTED, build={"indexes": index})
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {"url": PLAIN, "extra": [INDEX], "secret": "pypi"},
+        {"url": PLAIN},
+        {"private": ["acme.test/*"], "secret": "pypi"},
+    ],
+)
+def test_go_has_an_index_without_tls_that_asks_for_no_password(index: dict[str, Any]) -> None:
+    World(build_secrets=True).start(runtime="go", source=SOURCES["go"], build={"indexes": index})
+
+
 @pytest.mark.parametrize(
     "url",
     [
