@@ -91,6 +91,7 @@ def test_a_folder_that_is_not_all_text_is_sent_as_it_is(terminal: Terminal) -> N
 
 def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
     terminal.write("bad", {"main.py": "raise ValueError('no')\n"})
+    terminal.write("slow", {"main.py": "import time\n\ntime.sleep(600)\n"})
     for code, why, arguments in (
         (1, "Error: Ready is False", ("deploy", "bad")),
         (1, "`LAMBDA_A` belongs to the platform", ("deploy", "bad", "--env", "LAMBDA_A=1")),
@@ -102,7 +103,7 @@ def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
         (3, "There is no function demo/nobody", ("delete", "nobody")),
         (4, "does not answer", ("list", "--url", "http://127.0.0.1:1")),
         (4, "no cluster is known", ("list", "--kubeconfig", "/nowhere")),
-        (5, "slow does not answer yet", ("deploy", "bad", "--name", "slow", "--wait-timeout", "0")),
+        (5, "slow does not answer yet", ("deploy", "slow", "--wait-timeout", "0")),
     ):
         done = terminal.run(*arguments)
         assert (done.returncode, why in done.stderr) == (code, True), (arguments, done.stderr)

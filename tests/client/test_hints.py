@@ -178,7 +178,7 @@ def test_names_that_are_near_are_told(url: str, tmp_path: Path) -> None:
 
 def test_who_stops_waiting_is_told_that_it_goes_on_and_how_to_look(url: str, tmp_path: Path) -> None:
     (tmp_path / "late").mkdir()
-    (tmp_path / "late" / "main.py").write_text("import time\n\ntime.sleep(30)\n\n\n" + CODE)
+    (tmp_path / "late" / "main.py").write_text("import time\n\ntime.sleep(600)\n\n\n" + CODE)
     asked = [COMMAND, "deploy", str(tmp_path / "late"), "--url", url]
     with subprocess.Popen(asked, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

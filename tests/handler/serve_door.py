@@ -86,7 +86,7 @@ def main() -> None:
             host="127.0.0.1",
             port=port,
             threads=4,
-            read_timeout=1,
+            read_timeout=int(os.environ.get("PATIENCE", "60")),
             tmp_dir=tmp_dir,
             graceful_timeout=int(os.environ.get("DRAIN", "25")),
             farewell=int(os.environ.get("FAREWELL", "4")),

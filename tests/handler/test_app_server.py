@@ -105,8 +105,8 @@ def started(folder: Path, **variables: str) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """Yield a receiver that has started, for tests that leave it running."""
-    with started(tmp_path_factory.mktemp("receiver")) as receiver:
+    """Yield a receiver that has started, for tests that leave it running; it waits a second for the rest of a body."""
+    with started(tmp_path_factory.mktemp("receiver"), PATIENCE="1") as receiver:
         receiver.life("started")
         yield receiver
 
@@ -252,9 +252,11 @@ def test_each_event_has_one_line_of_json_and_no_request_another(shared: Receiver
     assert ids.count("first") == ids.count("second") == 1
 
 
-def test_who_sends_too_much_hears_that_it_is_too_much(shared: Receiver) -> None:
+def test_who_sends_too_much_hears_that_it_is_too_much(tmp_path: Path) -> None:
     """A Broker whose connection breaks as it sends takes that for no answer, and brings the event again and again."""
-    assert shared.ask("POST", "/", HEADERS, b"x" * 20_000_000).status == 413
+    with started(tmp_path) as receiver:
+        receiver.life("started")
+        assert receiver.ask("POST", "/", HEADERS, b"x" * 20_000_000).status == 413
 
 
 @pytest.mark.parametrize(
@@ -338,7 +340,7 @@ def test_it_serves_only_who_has_a_certificate_where_it_asks_for_one(tmp_path: Pa
 def test_a_client_that_says_nothing_takes_no_thread_for_ever(tmp_path: Path) -> None:
     """More of them than there are threads, each silent in the middle of its handshake; then others are served."""
     authority = Authority.made(tmp_path / "authority")
-    with started(tmp_path, TLS=str(authority.folder("served"))) as receiver, ExitStack() as silent:
+    with started(tmp_path, TLS=str(authority.folder("served")), PATIENCE="2") as receiver, ExitStack() as silent:
         receiver.life("started")
         for _ in range(8):
             connection = silent.enter_context(socket.create_connection(("127.0.0.1", receiver.port), timeout=60))

@@ -46,10 +46,10 @@ def test_who_waits_is_told_of_the_next_due_and_of_the_end() -> None:
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(dues.take)
         dues.add(("acme", "hello"))
-        assert first.result(10) == ("acme", "hello")
+        assert first.result(60) == ("acme", "hello")
         last = thread.submit(dues.take)
         dues.close()
-        assert last.result(10) is None
+        assert last.result(60) is None
 
 
 def test_what_is_due_at_the_end_is_given_and_what_was_put_off_is_not_waited_for() -> None:
