@@ -58,6 +58,7 @@ FUNCTIONS = (
     Panel("Ready", "short", {"{{ready}}": "knative_lambda:functions"}),
     Panel("From creation until first ready", "s", _quantiles("knative_lambda:function_ready_seconds_bucket")),
     Panel("Dead letters", "short", {"of {{of}}": "knative_lambda:dead_letters"}),
+    Panel("Dead letters of the last hour", "short", {"of {{of}}": "knative_lambda:dead_letters_lately"}),
 )
 SERVICE = "k8s_namespace_name, kn_service_name"
 WHOSE = f'on (job, instance) group_left ({SERVICE}) target_info{{kn_service_name!=""}}'

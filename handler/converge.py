@@ -145,6 +145,7 @@ def _tell_of_end(before: str, build: Object, product: Product) -> None:
             "tenant": meta["namespace"],
             "function": build["spec"]["function"],
             "build": meta["name"],
+            "cause": build["spec"]["cause"],
             "builder": build["spec"]["builder"],
             "attempts": build["status"].get("attempt", 0),
             "phase": record.phase(build),

@@ -42,7 +42,7 @@ def add(  # noqa: PLR0913 - what `app.py` was given
     app.after_request(partial(_tell_deprecated, settings.deprecated))
 
 
-def _let_in(door: Door, limits: Limits, porter: Porter, operation: Operation) -> None:
+def _let_in(door: Door, limits: Limits, porter: Porter, operations: Sequence[Operation]) -> None:
     """Let a request in and count it; raise `Denied`, or `TooMany` where it is over a rate.
 
     Who may not is counted as a caller alone: a stranger would use up what is a tenant's.
@@ -51,7 +51,8 @@ def _let_in(door: Door, limits: Limits, porter: Porter, operation: Operation) ->
     caller = requests.caller(entrance, attempt)
     porter.meet(caller)
     entrance.once(caller)
-    entrance.require(caller, operation, set())
+    for operation in operations:
+        entrance.require(caller, operation)
     g.body = attempt.body
     if wanted := _asked():
         porter.admit(wanted)

@@ -19,7 +19,8 @@ from knative_lambda.deploy.conditions import came
 from knative_lambda.handler.api import states
 from knative_lambda.schemas.errors import Fault, Refused
 
-SORTS = ("name", "created", "-created")
+NEWEST = "-created"
+SORTS = ("name", "created", NEWEST)
 LIMIT, MOST = 100, 500
 LOOKS = 10
 """Pages of the API server's that are looked through for one, where a filter leaves nothing of most of them."""
@@ -131,7 +132,7 @@ def _by_name(kind: Kind, namespace: str, wanted: Wanted, place: list[str], clust
 def _by_age(  # noqa: PLR0913, PLR0917
     kind: Kind, namespace: str, wanted: Wanted, place: list[str], order: list[list[str]], cluster: Cluster
 ) -> Part:
-    if wanted.sort == "-created":
+    if wanted.sort == NEWEST:
         left = [age for age in reversed(order) if not place or age < place]
     else:
         left = [age for age in order if not place or age > place]

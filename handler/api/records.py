@@ -5,7 +5,7 @@ Called by `app.py`, which answers what is raised here. A path's endpoint is its 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -18,7 +18,7 @@ from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api import actions
 from knative_lambda.handler.api.actions import ACTIONS, Action
 from knative_lambda.handler.api.model import ReadModel
-from knative_lambda.handler.api.pages import Wanted
+from knative_lambda.handler.api.pages import NEWEST, Wanted
 from knative_lambda.handler.api.watching import Watching
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.receive.intake import Limits
@@ -26,16 +26,17 @@ from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import NotNow
 
 Thing = TypeVar("Thing")
-LISTED = {FUNCTION: "name", BUILD: "-created", DEAD_LETTER: "-created"}
-"""In which order, unless another is asked for."""
+LISTED = (FUNCTION, BUILD, DEAD_LETTER)
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class Ask(Protocol):
     """Returns what is read, once it is known that whoever asks may do that."""
 
-    def __call__(self, verbs: tuple[str, ...], resource: str, tenant: str, name: str = "") -> ReadModel:
-        """Raise `Denied` or `NotFound` otherwise."""
+    def __call__(
+        self, verbs: tuple[str, ...], resource: str, tenant: str, name: str = "", also: Sequence[Operation] = ()
+    ) -> ReadModel:
+        """Raise `Denied` or `NotFound` otherwise; `also` is what is done there beside."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Way:
 
     read: Callable[[], ReadModel | None]
     """Returns what they read, or None where they are not served."""
-    let_in: Callable[[Operation], None]
-    """Raises `Denied` for who may not do what they ask for, before it is looked whether that is there."""
+    let_in: Callable[[Sequence[Operation]], None]
+    """Raises `Denied` for who may not do all that they ask for, before it is looked whether that is there."""
     body: Callable[[], bytes]
     """Returns the body of a request that was let in; raises `Refused` where it is too large, or has no end."""
     receive: Callable[[Event], None]
@@ -56,11 +57,13 @@ class Way:
 def add(app: Flask, way: Way) -> None:
     """Add the paths."""
 
-    def ask(verbs: tuple[str, ...], resource: str, tenant: str, name: str = "") -> ReadModel:
+    def ask(
+        verbs: tuple[str, ...], resource: str, tenant: str, name: str = "", also: Sequence[Operation] = ()
+    ) -> ReadModel:
         read = way.read()
         if read is None:
             raise NotFound("The records under /v1 are not enabled here.")
-        way.let_in(Operation(verbs, resource, tenant, name))
+        way.let_in((Operation(verbs, resource, tenant, name), *also))
         if not is_label(tenant) or not is_label(name or tenant):
             raise NotFound("There is nothing of that name.")
         return read
@@ -90,9 +93,8 @@ def add(app: Flask, way: Way) -> None:
 
     @app.get("/v1/tenants/<tenant>/functions/<name>/events", endpoint="watchFunction")
     def function_events(tenant: str, name: str) -> Response:
-        read = ask(("get",), "functions", tenant, name)
-        ask(("get",), "builds", tenant)  # of those of the function, whose names are not known yet
-        return watching.function(read, tenant, name)
+        builds = Operation(("get",), "builds", tenant)  # of the function, whose names are not known yet
+        return watching.function(ask(("get",), "functions", tenant, name, (builds,)), tenant, name)
 
 
 def is_label(name: str) -> bool:
@@ -105,7 +107,7 @@ def _list(ask: Ask, kind: Kind, tenant: str, name: str = "") -> Response:
     read = ask(("list",), kind.plural, tenant)
     if not is_label(name or tenant):
         raise NotFound("There is nothing of that name.")
-    wanted = Wanted.of(kind, request.args, LISTED[kind])
+    wanted = Wanted.of(kind, request.args, NEWEST if name else "name")
     if name:
         wanted = replace(wanted, labels={**wanted.labels, names.FUNCTION_LABEL: name})
     part = _found(read.page(kind, tenant, wanted), f"tenant {tenant}")

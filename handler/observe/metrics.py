@@ -7,7 +7,7 @@ without touching anything else. One process, one registry, no globals.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -37,6 +37,8 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 PORTS = frozenset({*READS, "broker"})
 """Whose calls are counted."""
 OPERATIONS = asked.API | asked.EVENTS
+AT_ONCE = 8
+"""Who reads the metrics at once: a few scrapers, each of whom is done in a moment."""
 App = Callable[..., Any]
 """A WSGI application."""
 log = logging.getLogger(__name__)
@@ -44,10 +46,30 @@ log = logging.getLogger(__name__)
 
 class _Silent(WSGIRequestHandler):
     timeout = 5
-    """Seconds until who says nothing is let go of: each connection is a thread."""
+    """Seconds until who says nothing is let go of."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the standard library has it
         """Say nothing: it would be a line for each scrape."""
+
+
+class _Few(ThreadingWSGIServer):
+    """Answers as many at once as there is `room` for, each in a thread; who comes then is let go of."""
+
+    room: BoundedSemaphore
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread where there is room for one."""
+        if self.room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.room.release()
 
 
 class Metrics:
@@ -131,19 +153,21 @@ class Metrics:
         """Show what a census has counted, too; `product` is the product's namespace."""
         self.registry.register(CensusMetrics(census, product, OURS))
 
-    def serve(self, port: int, behind: Callable[[App], App] = lambda app: app) -> None:
+    def serve(self, port: int, behind: Callable[[App], App] = lambda app: app, most: int = AT_ONCE) -> None:
         """Let the metrics be read on this port, 0 for none, `behind` whatever else is to see a request first.
 
+        So many are answered at once, at `most`: each takes a thread of this process.
         A port that is taken is told, and nothing else suffers.
         """
         if not port:
             return
         try:
             app = behind(make_wsgi_app(self.registry))
-            server = make_server("", port, app, ThreadingWSGIServer, handler_class=_Silent)
+            server = make_server("", port, app, _Few, handler_class=_Silent)
         except OSError as error:
             log.warning("nobody can read the metrics: port %s: %s", port, error)
             return
+        server.room = BoundedSemaphore(most)
         thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
         self._server = server, thread

@@ -24,7 +24,7 @@ from knative_lambda.handler.access.operations import Operation
 from knative_lambda.handler.api import live, records, states
 from knative_lambda.handler.api.live import Look, Place
 from knative_lambda.handler.api.model import ReadModel
-from knative_lambda.handler.api.pages import Part, Wanted
+from knative_lambda.handler.api.pages import NEWEST, Part, Wanted
 from knative_lambda.handler.api.watching import Watching
 from knative_lambda.handler.page import shown, text
 from knative_lambda.handler.receive import requests
@@ -45,6 +45,8 @@ SHOWN: Mapping[Kind, Callable[[Any], shown.Thing]] = {
     DEAD_LETTER: shown.letter,
 }
 TITLES = {FUNCTION: "Functions", BUILD: "Builds", DEAD_LETTER: "Dead letters"}
+SORTED = {FUNCTION: "name", BUILD: NEWEST, DEAD_LETTER: NEWEST}
+"""In which order, unless another is asked for."""
 LISTED, SOME = 50, 10
 """Things on a page of a list, and in one of several lists beside each other."""
 LINES = 2000
@@ -110,7 +112,7 @@ class Page:
                 denied.append(error)
                 parts.append((kind, None))
                 continue
-            wanted = Wanted(sort=records.LISTED[kind], limit=LISTED if kind == FUNCTION else SOME)
+            wanted = Wanted(sort=SORTED[kind], limit=LISTED if kind == FUNCTION else SOME)
             if (part := read.page(kind, tenant, wanted)) is not None:
                 parts.append((kind, part))
         if len(denied) == len(SHOWN):
@@ -126,7 +128,7 @@ class Page:
         """Show a page of a list, as ``/v1`` would have it for the same parameters."""
         read = self._ask("list", kind, tenant)
         asked = {name: value for name, value in request.args.items() if value}
-        wanted = Wanted.of(kind, {"limit": str(LISTED), **asked}, records.LISTED[kind])
+        wanted = Wanted.of(kind, {"limit": str(LISTED), **asked}, SORTED[kind])
         part = _found(read.page(kind, tenant, wanted), f"tenant {tenant}")
         first = {name: value for name, value in asked.items() if name != "continue"}
         more = {"asked": asked, "first": first, "next": first | {"continue": part.after}}
@@ -212,7 +214,7 @@ class Page:
             read = self._ask("list", BUILD, tenant)
         except Forbidden:
             return None
-        wanted = Wanted(labels={names.FUNCTION_LABEL: name}, sort=records.LISTED[BUILD], limit=SOME)
+        wanted = Wanted(labels={names.FUNCTION_LABEL: name}, sort=NEWEST, limit=SOME)
         return self._table(BUILD, read.page(BUILD, tenant, wanted))
 
     def _table(self, kind: Kind, part: Part | None) -> "Table":

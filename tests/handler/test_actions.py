@@ -316,3 +316,15 @@ def test_an_action_is_counted_and_logged_by_how_it_ended(caplog: pytest.LogCaptu
         ("acme", "hello", 503),
         ("acme", "hello", 202),
     ]
+
+
+def test_the_line_of_a_build_that_ended_names_the_event_that_asked_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    """As the lines of events name theirs: by its source and its id."""
+    site = Site()
+    with caplog.at_level("INFO"):
+        done(act(site, "start", runtime="python", source=TWO))
+        site.world.finish()
+    [handled] = [vars(line)["fields"] for line in caplog.records if line.message == "handled"]
+    [ended] = [vars(line)["fields"] for line in caplog.records if line.message == "build ended"]
+    assert ended["cause"] == f"{handled['event_source']} {handled['event_id']}"
+    assert (ended["tenant"], ended["function"]) == (handled["tenant"], handled["function"])

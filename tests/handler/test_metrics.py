@@ -6,6 +6,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -187,3 +188,24 @@ def test_who_connects_and_says_nothing_is_let_go_of(metrics: Metrics, monkeypatc
     metrics.serve(port)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         assert silent.recv(1) == b""
+
+
+@pytest.mark.parametrize(("most", "third"), [(2, b""), (3, b"HTTP/1.0 200 OK")])
+def test_so_many_are_answered_at_once_and_who_comes_then_is_let_go_of(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, most: int, third: bytes
+) -> None:
+    monkeypatch.setattr(_Silent, "timeout", 60)
+    port = free_port()
+    metrics.serve(port, most=most)
+    with ExitStack() as stack:
+        one, _, last = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(3))
+        assert first_line(last) == third
+        assert first_line(one) == b"HTTP/1.0 200 OK", "who was there before loses nothing by it"
+
+
+def first_line(caller: socket.socket) -> bytes:
+    """Ask for the metrics and return the first line of the answer; nothing where there is none."""
+    with suppress(ConnectionError):
+        caller.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return caller.makefile("rb").readline().rstrip()
+    return b""

@@ -106,6 +106,23 @@ def test_a_page_costs_the_same_however_many_there_are(site: Site, monkeypatch: p
     assert ask(site, sort="created").status_code == 500, "the control is one: this order does ask for all"
 
 
+@pytest.mark.parametrize("kind", ["functions", "builds", "deadletters"])
+def test_no_list_of_a_tenant_looks_through_all_unless_it_is_asked_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    site.world.live()
+    heads = site.world.cluster.heads
+    monkeypatch.setattr(site.world.cluster, "heads", None)
+    assert ask(site, f"/v1/tenants/acme/{kind}").status_code == 200
+    assert ask(site, f"/v1/tenants/acme/{kind}", sort="-created").status_code == 500, "the control is one"
+    looked: list[Any] = []
+    monkeypatch.setattr(site.world.cluster, "heads", lambda *given: looked.append(given) or heads(*given))  # type: ignore[func-returns-value]
+    assert len(listed(site, f"{PATH}/hello/builds")) == 1
+    assert looked == [(BUILD, "acme", {names.FUNCTION_LABEL: "hello"})], (
+        "of a function's own few, its newest comes first"
+    )
+
+
 def test_a_page_that_a_filter_empties_looks_on_but_not_for_ever(site: Site) -> None:
     for number in range(40):
         put(site.world, f"f-{number:04}", runtime="go" if number == 35 else "python")

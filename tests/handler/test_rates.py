@@ -23,6 +23,7 @@ from knative_lambda.schemas.errors import TooMany
 TENANTS = frozenset({"acme", "other"})
 DATA = {"tenant": "acme", "name": "hello"}
 NOW = "2026-01-01T00:00:00Z"
+TWO = {"perSecond": 1, "burst": 2}
 ALICE = account("acme", "alice")
 
 
@@ -200,6 +201,20 @@ def test_requests_for_the_records_count_too(clock: Clock) -> None:
     assert [site.http.get("/v1/tenants/acme/functions").status_code for _ in range(3)] == [200, 200, 429]
     assert site.http.get("/v1/tenants/other/functions").status_code == 200
     assert [site.http.get(f"/health/{name}").status_code for name in ("live", "ready", "dependencies")] == [200] * 3
+
+
+def test_a_look_at_a_function_and_its_builds_counts_once(clock: Clock) -> None:
+    """It takes two rights, and it is one request."""
+    site = Site(World(api=True, access_api=("token",)), counted(clock, **dict.fromkeys(("tenant", "caller"), TWO)))
+    site.world.live()
+    site.door.reviews = reviews = FakeReviews()
+    for resource in ("functions", "builds"):
+        reviews.allow(ALICE, "get", resource, "acme")
+    headers = {"Authorization": f"Bearer {reviews.give(ALICE, 'knative-lambda')}"}
+    path = "/v1/tenants/acme/functions/hello/events"
+    assert [site.http.get(path, headers=headers).status_code for _ in range(3)] == [200, 200, 429]
+    asked = [asked for asked in reviews.asked if isinstance(asked, Right)]
+    assert [(right.resource, right.name) for right in asked] == [("functions", "hello"), ("builds", "")] * 2
 
 
 def test_what_sources_report_is_let_in_whatever_a_tenant_sends(clock: Clock) -> None:
