@@ -2,7 +2,7 @@
 
 from knative_lambda.client.client import Client
 from knative_lambda.client.door import Door, Sent, event
-from knative_lambda.client.errors import Away, ClientError, NotThere, Paused, TimedOut, Unreachable
+from knative_lambda.client.errors import Away, ClientError, Forbidden, NotThere, Paused, TimedOut, Unreachable
 from knative_lambda.client.models import Build, Condition, DeadLetter, Event, Function, Reply
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DeadLetter",
     "Door",
     "Event",
+    "Forbidden",
     "Function",
     "NotThere",
     "Paused",

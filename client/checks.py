@@ -4,16 +4,19 @@ Whether the registry can be pushed to and pulled from, and whether the store kee
 a small function is built, run and removed, which needs all three.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 
 from knative_lambda.client.client import Client
 from knative_lambda.client.cluster import API, EVENTING, SERVING, Cluster
-from knative_lambda.client.door import PRODUCT, event
-from knative_lambda.client.errors import ClientError
+from knative_lambda.client.door import PRODUCT, Sent, event
+from knative_lambda.client.errors import ClientError, Forbidden, TimedOut
 from knative_lambda.client.http import Http
-from knative_lambda.client.models import Resource
+from knative_lambda.client.models import STEPS, Resource
 
 CODE = "def handle(event, context):\n    return event.data\n"
 TRIAL_SECONDS = 180.0
@@ -23,14 +26,28 @@ RIGHTS = (
     ("knative-lambda.dev", "deadletters", ("list", "patch")),
 )
 STAGES = (
-    ("refused", "the source was not taken: `deadletters list -n knative-lambda` has the reason"),
-    ("Registry", "look at `registry` in the chart's values: its host, its certificate, and the Secret to push with"),
-    ("Store", "look at `storage` in the chart's values: its URL, its bucket, and the Secret with its keys"),
-    ("Image", "nodes cannot pull what was pushed: look at the registry's host and the tenant's pull Secrets"),
-    ("Quota", "the tenant's quota is used up: `kubectl describe quota`"),
-    ("Built", "`logs` and `describe build` have more; the receiver's own log has the rest"),
+    (
+        r"Registry|^registry:|BaseMissing|ImageMissing",
+        "look at `registry` in the chart's values: its host, its certificate, and the Secret to push with",
+    ),
+    (
+        r"^store:|: Context",
+        "look at `storage` in the chart's values: its URL, its bucket, and the Secret with its keys",
+    ),
+    (
+        r"Image|fetch image",
+        "nodes cannot pull what was pushed: look at the registry's host and the tenant's pull Secrets",
+    ),
+    (r"[Qq]uota", "the tenant's quota is used up: `kubectl describe quota`"),
+    (r"was refused:", f"`deadletters -n {PRODUCT} list` has the event, and the reason"),
+    (
+        r"has noticed it",
+        "the receiver did not come, or its store is away: its log, and its /health/dependencies, say which",
+    ),
+    (r"does not answer an event", "Knative's activator passes events on: look at its log in knative-serving"),
+    (r"Built is", f"the receiver's log has more: `kubectl logs -l serving.knative.dev/service=receiver -n {PRODUCT}`"),
 )
-"""A word of the failure → what to do; the first that fits."""
+"""What a fault of the trial looks like → what to do; the first that fits."""
 
 
 @dataclass(frozen=True)
@@ -42,43 +59,50 @@ class Check:
     """Why it does not hold; "" where it does."""
     hint: str = ""
     """What to do then."""
+    is_hidden: bool = False
+    """Whether who asks may not see it, which is no fault."""
 
 
-def checks(client: Client, tenant: str, *, trial: bool) -> Iterator[Check]:
-    """Yield each check once it was made; after one that the others need, none comes where it does not hold."""
-    door = client.door
-    found = _of_cluster(door.http, tenant) if isinstance(door, Cluster) else _of_service(client, tenant)
-    for check in found:
+def checks(client: Client, tenant: str, *, trial: bool, seconds: float = TRIAL_SECONDS) -> Iterator[Check]:
+    """Yield each check once it was made, without those that need what does not hold; a trial needs all the others.
+
+    `seconds` is how long a function is waited for.
+    """
+    door, holds = client.door, True
+    for check in _of_cluster(door.http, tenant) if isinstance(door, Cluster) else _of_service(client, tenant):
         yield check
-        if check.fault and check.what in ("API server", "custom resources", "service"):
-            return
-    if trial:
-        yield _try("registry and store: a function is built, runs and is removed", lambda: _trial(client, tenant))
+        holds &= not check.fault
+    if trial and holds:
+        yield from _trial(client, tenant, seconds)
 
 
 def _of_service(client: Client, tenant: str) -> Iterator[Check]:
-    hint = "start it with `knative-lambda dev`, or name another with --url or a cluster with --context"
+    hint = f"does it serve {tenant}? -n names another tenant, --url another service"
     yield _try("service", lambda: client.functions(tenant), hint)
 
 
 def _of_cluster(http: Http, tenant: str) -> Iterator[Check]:
-    yield _try("API server", lambda: http.get("/version"), "look at the kubeconfig, and at --context")
-    yield _try("custom resources", lambda: http.get(API), "install the chart: `make deploy`")
-    yield _try("Knative Serving", lambda: http.get(SERVING), "install Knative Serving")
-    yield _try("Knative Eventing", lambda: http.get(EVENTING), "install Knative Eventing")
-    receiver = f"{SERVING}/namespaces/{PRODUCT}/services/receiver"
-    yield _try("receiver", lambda: _ready(http, receiver), f"`kubectl describe ksvc receiver -n {PRODUCT}`")
-    for namespace, name in ((PRODUCT, "default"), (PRODUCT, "cluster"), (tenant, "default")):
+    for what, path, hint in (
+        ("API server", "/version", "look at the kubeconfig, and at --context"),
+        ("custom resources", API, "install the chart: `make deploy`"),
+    ):
+        yield (found := _try(what, partial(http.get, path), hint))
+        if found.fault:
+            return
+    yield (serving := _try("Knative Serving", lambda: http.get(SERVING), "install Knative Serving"))
+    yield (eventing := _try("Knative Eventing", lambda: http.get(EVENTING), "install Knative Eventing"))
+    if not serving.fault:
+        receiver = f"{SERVING}/namespaces/{PRODUCT}/services/receiver"
+        hint = f"`kubectl describe ksvc receiver -n {PRODUCT}`"
+        yield _try("receiver", partial(_ready, http, receiver), hint, hides=True)
+    for namespace, name in () if eventing.fault else ((PRODUCT, "default"), (PRODUCT, "cluster"), (tenant, "default")):
         path = f"{EVENTING}/namespaces/{namespace}/brokers/{name}"
         hint = f"`kubectl describe broker {name} -n {namespace}`; is {namespace} a tenant? `tenant list` has them"
-        yield _try(f"Broker {namespace}/{name}", lambda path=path: _ready(http, path), hint)  # type: ignore[misc] # its default is its type
+        yield _try(f"Broker {namespace}/{name}", partial(_ready, http, path), hint, hides=namespace == PRODUCT)
     for group, resource, verbs in RIGHTS:
         hint = f"whoever gives rights in {tenant} can add you to `people` in the chart's values"
-        yield _try(
-            f"rights: {', '.join(verbs)} {resource} in {tenant}",
-            lambda group=group, resource=resource, verbs=verbs: _rights(http, tenant, group, resource, verbs),  # type: ignore[misc] # the same
-            hint,
-        )
+        what = f"rights: {', '.join(verbs)} {resource} in {tenant}"
+        yield _try(what, partial(_rights, http, tenant, group, resource, verbs), hint)
 
 
 def _ready(http: Http, path: str) -> None:
@@ -103,21 +127,48 @@ def _rights(http: Http, tenant: str, group: str, resource: str, verbs: tuple[str
         raise ClientError(f"you may not {', '.join(missing)} {resource}")
 
 
-def _trial(client: Client, tenant: str) -> None:
-    name = f"doctor-{uuid.uuid4().hex[:8]}"
-    sent = client.deploy(tenant, name, "python", {"inline": {"main.py": CODE}})
+def _trial(client: Client, tenant: str, seconds: float) -> Iterator[Check]:
+    """Try a function, and remove it whatever became of it; that it stays is told beside what was wrong with it."""
+    name, what = f"doctor-{uuid.uuid4().hex[:8]}", "registry and store: a function is built and answers"
+    sent: list[Sent] = []
+    taken = _try(what, lambda: sent.append(client.deploy(tenant, name, "python", {"inline": {"main.py": CODE}})))
+    if not sent:
+        yield taken
+        return
     try:
-        client.wait(tenant, name, sent, seconds=TRIAL_SECONDS)
-        if client.invoke(tenant, name, event("doctor", {"asked": name})).event is None:
-            raise ClientError("the function runs, and does not answer an event")
+        tried = _try(what, lambda: _answers(client, tenant, name, sent[0], seconds))
     finally:
-        client.delete(tenant, name)
+        hint = f"try it again: `delete {name} -n {tenant}`"
+        removed = _try(f"{name} is removed", lambda: client.delete(tenant, name), hint)
+    yield tried
+    if removed.fault:
+        yield removed
 
 
-def _try(what: str, look: Callable[[], object], hint: str = "") -> Check:
+def _answers(client: Client, tenant: str, name: str, sent: Sent, seconds: float) -> None:
+    try:
+        client.wait(tenant, name, sent, seconds=seconds)
+    except TimedOut as error:
+        found = client.function(tenant, name)
+        step = next((found.step(kind) for kind in STEPS if found.step(kind).status != "True"), None)
+        known = f"{step.type} is {step.status}: {step.reason}: {step.message}" if found.status and step else ""
+        raise TimedOut(f"after {seconds:.0f} s: {known or 'nobody has noticed it'}".rstrip(": ")) from error
+    reply = client.invoke(tenant, name, event("doctor", {"asked": name}))
+    if reply.status == HTTPStatus.FORBIDDEN:
+        return  # its record says that it is ready, and to call it by the API server is a right of few
+    if reply.event is None:
+        raise ClientError(f"the function runs, and does not answer an event: status {reply.status}")
+
+
+def _try(what: str, look: Callable[[], object], hint: str = "", *, hides: bool = False) -> Check:
+    """Make a check; one without a `hint` is the trial's, one that `hides` is of what is the product's own."""
     try:
         look()
     except ClientError as error:
+        if hides and isinstance(error, Forbidden):
+            return Check(what, is_hidden=True)
         told = str(error)
-        return Check(what, told, hint or error.hint or next((advice for word, advice in STAGES if word in told), ""))
+        stage = next((advice for shape, advice in STAGES if not hint and re.search(shape, told)), "")
+        own = "" if "`doctor`" in error.hint else error.hint  # who reads this has asked it
+        return Check(what, told, stage or own or hint)
     return Check(what)

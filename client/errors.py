@@ -3,8 +3,9 @@
     ClientError          1  it did not come to pass: refused, a build that failed, a function that does not answer
       Paused             1  it is recorded, and waits for a pause to end; a `deploy` that says so ends with 0
       NotThere           3  there is nothing of that name
-      Unreachable        4  whoever was asked does not answer, or does not know who asks, or that one may not
+      Unreachable        4  whoever was asked does not answer, or does not know who asks
         Away             4  it does not at the moment, and may when it is asked again
+        Forbidden        4  it knows who asks, and that one may not
       TimedOut           5  it goes on, and was not waited for any longer
       Stopped          130  it goes on, and whoever waited has pressed Ctrl-C
 
@@ -42,6 +43,10 @@ class Unreachable(ClientError):
 
 class Away(Unreachable):
     """Nobody answers at the moment: who asks again may be answered."""
+
+
+class Forbidden(Unreachable):
+    """Who asks has no right to it."""
 
 
 class TimedOut(ClientError):

@@ -14,13 +14,12 @@ from urllib.parse import urlencode, urlsplit
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from knative_lambda.client.errors import Away, ClientError, NotThere, Unreachable
+from knative_lambda.client.errors import Away, ClientError, Forbidden, NotThere, Unreachable
 
 JSON = {"Content-Type": "application/json"}
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 ERRORS = 400
-_CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ELSEWHERE = ("The requested URL", "The records under /v1")
 """How a service begins that does not know a path at all."""
 _OLDER = "it is older than this command, and does not know that field"
@@ -82,9 +81,10 @@ class Answer:
             if self.status != HTTPStatus.NOT_FOUND or self._is_elsewhere():
                 raise Unreachable(f"{self.asked.partition('?')[0]} is not served there: {why}", self.advice.absent)
             raise NotThere(why)
-        if self.status in _CLOSED:
-            is_known = self.status == HTTPStatus.FORBIDDEN
-            raise Unreachable(why, self.advice.forbidden if is_known else self.advice.unknown)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            raise Unreachable(why, self.advice.unknown)
+        if self.status == HTTPStatus.FORBIDDEN:
+            raise Forbidden(why, self.advice.forbidden)
         if self.status in _LATER:
             raise Away(why, self.advice.later)
         not_now = _NOT_NOW if self.status == HTTPStatus.CONFLICT else ""
