@@ -33,6 +33,17 @@ LINE_LIMIT = 64 * 1024
 class StartFailed(Exception):
     """The process ended, or did not become ready in time; the text says why in the process' own last words."""
 
+    reason = "RevisionFailed"
+    """What the Service's condition gives as its reason."""
+
+
+class Missing(StartFailed):
+    """A thing of this `kind` that it names is not there; here the Service says what on a cluster an Event tells."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = f"{kind}Missing"
+
 
 @dataclass(frozen=True)
 class Program:

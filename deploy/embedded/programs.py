@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from knative_lambda.deploy.cluster import Object
-from knative_lambda.deploy.embedded.process import Program, StartFailed
+from knative_lambda.deploy.embedded.process import Missing, Program, StartFailed
 from knative_lambda.deploy.embedded.revision import Limits
 from knative_lambda.schemas.errors import Refused
 
@@ -107,7 +107,7 @@ def _variables(container: Object, namespace: str, folder: Path) -> dict[str, str
             if (given := elsewhere.get(f"{kind}KeyRef")) is not None:
                 keys = _keys(kind, given["name"], namespace, folder)
                 if given["key"] not in keys:
-                    raise StartFailed(f'couldn\'t find key {given["key"]} in {kind} "{given["name"]}"')
+                    raise Missing("Key", f'couldn\'t find key {given["key"]} in {kind} "{given["name"]}"')
                 found[name] = keys[given["key"]]
         if elsewhere and name not in found:
             raise StartFailed(f"the embedded mode knows no such valueFrom: {name}")
@@ -132,5 +132,6 @@ def _keys(kind: str, name: str, namespace: str, folder: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise StartFailed(f'{kind.lower()} "{name}" not found: the embedded mode reads it from {path}') from error
+        text = f'{kind.lower()} "{name}" not found: the embedded mode reads it from {path}'
+        raise Missing(f"{kind[0].upper()}{kind[1:]}", text) from error
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

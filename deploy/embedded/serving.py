@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from knative_lambda.deploy.cluster import KNATIVE_SERVICE, NAMESPACE, Cluster, Kind, Object
+from knative_lambda.deploy.conditions import Saying
 from knative_lambda.deploy.embedded import programs
 from knative_lambda.deploy.embedded.ledger import Ledger, Made, Revisions
 from knative_lambda.deploy.embedded.process import FunctionLog, StartFailed
 from knative_lambda.deploy.embedded.programs import Images
 from knative_lambda.deploy.embedded.revision import Retired, Revision
-from knative_lambda.deploy.embedded.statuses import service_status
+from knative_lambda.deploy.embedded.statuses import YES, service_status
 from knative_lambda.deploy.embedded.transport import NoAnswer, Request, Response, TimedOut
 from knative_lambda.deploy.embedded.workqueue import WorkQueue
 
@@ -50,7 +51,10 @@ class _Service:
 
     current: Revision | None = None
     starting: tuple[Object, Revision] | None = None
-    failure: tuple[str, str] = ("", "")
+    failed: str = ""
+    """The newest revision, where it has failed."""
+    failure: Saying = YES
+    """What its condition says then."""
     lacking: bool = False
     """Whether the newest revision could not even be started, for want of a Secret or an image that may still come."""
     retired: list[Revision] = field(default_factory=list)
@@ -177,16 +181,16 @@ class Serving:
             except StartFailed:  # its image or a Secret went while we were away
                 revisions = replace(revisions, ready=None)
         revisions = self._bring_up(key, service, obj, revisions)
-        self._tell(obj, revisions, service.failure[1])
+        self._tell(obj, revisions, service.failure)
 
     def _bring_up(self, key: Key, service: _Service, obj: Object, revisions: Revisions) -> Revisions:
         """Start the newest revision where it has neither been ready nor failed; it takes over when it is ready."""
         made = revisions.created
-        if made is None or made == revisions.ready or (service.failure[0] == made.name and not service.lacking):
+        if made is None or made == revisions.ready or (service.failed == made.name and not service.lacking):
             return revisions
-        if service.failure[0] != made.name:
-            service.failure = ("", "")
-            self._tell(obj, revisions, "")
+        if service.failed != made.name:
+            service.failed, service.failure = "", YES
+            self._tell(obj, revisions, YES)
         service.lacking = True
         try:
             revision = self._revision(key, made)
@@ -195,12 +199,13 @@ class Serving:
                 service.starting = (obj["spec"]["template"], revision)
             revision.start()
         except StartFailed as error:
-            service.failure = (made.name, f'Revision "{made.name}" failed with message: {error}.')
+            service.failed = made.name
+            service.failure = ("False", error.reason, f'Revision "{made.name}" failed with message: {error}.')
             return revisions
         finally:
             with self._lock:
                 service.starting = None
-        service.failure = ("", "")
+        service.failed, service.failure = "", YES
         revisions = replace(revisions, ready=made)
         self._ledger.write(*key, revisions)
         with self._lock:
@@ -222,7 +227,7 @@ class Serving:
         limits = programs.limits(made.template, idle=settings.idle, start_timeout=settings.start_timeout)
         return Revision(program, output, limits)
 
-    def _tell(self, obj: Object, revisions: Revisions, failure: str) -> None:
+    def _tell(self, obj: Object, revisions: Revisions, failure: Saying) -> None:
         """Write the Service's status as Knative has it, where it differs; a newer generation has its own turn."""
         key = _key(obj)
         live = self._cluster.get(KNATIVE_SERVICE, *key)

@@ -18,12 +18,12 @@ def all_told(obj: Object, said: Mapping[str, Saying], now: datetime) -> list[Obj
     return conditions
 
 
-def service_status(obj: Object, revisions: Revisions, failure: str, url: str, now: datetime) -> Object:
-    """Return the status of a Knative Service whose newest revision has failed with `failure`, or has not ("")."""
+def service_status(obj: Object, revisions: Revisions, failure: Saying, url: str, now: datetime) -> Object:
+    """Return the status of a Knative Service whose newest revision has failed as `failure` says, or has not (`YES`)."""
     created, ready = revisions.created, revisions.ready
     newest: Saying = ("Unknown", "", "")
-    if failure:
-        newest = ("False", "RevisionFailed", failure)
+    if failure != YES:
+        newest = failure
     elif created is not None and created == ready:
         newest = YES
     missing = f'Configuration "{obj["metadata"]["name"]}" does not have any ready Revision.'

@@ -94,6 +94,7 @@ def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
     terminal.write("slow", {"main.py": "import time\n\ntime.sleep(600)\n"})
     for code, why, arguments in (
         (1, "Error: Ready is False", ("deploy", "bad")),
+        (1, "SecretMissing", ("deploy", "bad", "--secret", "none")),
         (1, "`LAMBDA_A` belongs to the platform", ("deploy", "bad", "--env", "LAMBDA_A=1")),
         (1, "`source.image` can be had on a cluster only", ("deploy", "bad", "--image", "registry.test/a/b:1")),
         (1, "nothing in . tells its runtime", ("deploy",)),

@@ -224,6 +224,7 @@ def test_a_variable_is_one_key_of_a_secret_or_of_a_config_map(bench: Bench) -> N
 
     bench.run(bench.image("one"), env=[keyed("TOKEN", "secret", "none")])
     assert 'couldn\'t find key none in secret "shop"' in bench.ready()["message"]
+    assert bench.ready()["reason"] == "KeyMissing"
 
 
 def test_a_secret_that_comes_later_is_found(bench: Bench) -> None:
@@ -251,24 +252,29 @@ def test_a_program_that_fails_is_not_started_again_and_again(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    ("container", "why"),
+    ("container", "reason", "why"),
     [
-        ({"envFrom": [{"secretRef": {"name": "db"}}]}, 'secret "db" not found'),
-        ({"envFrom": [{"configMapRef": {"name": "settings"}}]}, 'configmap "settings" not found'),
+        ({"envFrom": [{"secretRef": {"name": "db"}}]}, "SecretMissing", 'secret "db" not found'),
+        ({"envFrom": [{"configMapRef": {"name": "settings"}}]}, "ConfigMapMissing", 'configmap "settings" not found'),
         (
             {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a"}}}]},
+            "SecretMissing",
             'secret "db" not found',
         ),
-        ({"env": [{"name": "KEY", "valueFrom": {"fieldRef": {}}}]}, "valueFrom"),
-        ({"volumeMounts": [{"name": "mount-0", "mountPath": "/data"}]}, "the embedded mode mounts nothing: /data"),
+        ({"env": [{"name": "KEY", "valueFrom": {"fieldRef": {}}}]}, "RevisionFailed", "valueFrom"),
+        (
+            {"volumeMounts": [{"name": "mount-0", "mountPath": "/data"}]},
+            "RevisionFailed",
+            "the embedded mode mounts nothing: /data",
+        ),
     ],
 )
 def test_what_cannot_be_given_to_a_function_is_a_failed_revision(
-    bench: Bench, container: dict[str, Any], why: str
+    bench: Bench, container: dict[str, Any], reason: str, why: str
 ) -> None:
     bench.run(bench.image("one"), **container)
 
-    assert bench.ready()["reason"] == "RevisionFailed"
+    assert bench.ready()["reason"] == reason
     assert why in bench.ready()["message"]
 
 
