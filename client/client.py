@@ -220,7 +220,7 @@ def _advice(name: str, failed: Condition) -> str:
         return "it goes on when `paused` is taken out of its settings and it is deployed again"
     if failed.type == "Built":
         return f"`logs {name}` has what the build said; `retry {name}` builds the same once more"
-    return f"`describe {name}` tells how far it is: what is missing is noticed within a minute of when it is made"
+    return f"`describe {name}` tells how far it is; once what is missing is there, deploy it again"
 
 
 def _reply(answer: Answer) -> Reply:

@@ -73,10 +73,15 @@ class Cluster:
         spec = {field: value for field, value in wanted.items() if field not in ("rebuild", "sequence")}
 
         def change(found: Object) -> Object:
-            before = found.get("spec", {})
+            before, function = found.get("spec", {}), Function(found)
             same = all(before.get(field) == spec.get(field) for field in BUILT_OF)
-            failed = same and Function(found).step("Built").status == "False"
-            return {**spec, "rebuild": str(uuid.uuid4())} if wanted.get("rebuild") or failed else spec
+            built, ready = (function.step(kind).status for kind in ("Built", "Ready"))
+            after = {**spec, **{field: before[field] for field in before if field == "restart"}}
+            if wanted.get("rebuild") or (same and built == "False"):
+                after["rebuild"] = str(uuid.uuid4())
+            if (built, ready) == ("True", "False"):  # what it lacked may be there by now
+                after["restart"] = str(uuid.uuid4())
+            return after
 
         return self._write(tenant, name, change, make=True)
 

@@ -82,6 +82,7 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
         "autoscaling.knative.dev/min-scale": str(scale.get("min", 0)),
         "autoscaling.knative.dev/max-scale": str(scale.get("max", 0)),
         "serving.knative.dev/progress-deadline": settings.progress_deadline,
+        **({names.RESTART_ANNOTATION: spec["restart"]} if "restart" in spec else {}),
     }
     mounts, volumes = pod.mounts(spec, settings.tmp, settings.empty_dir)
     container: Object = {

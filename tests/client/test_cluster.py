@@ -104,6 +104,26 @@ def test_the_same_again_waits_for_nothing_and_what_has_failed_is_built_afresh(
         client.wait(tenant, "hello", sent)
 
 
+def test_what_did_not_come_up_is_started_anew_and_that_start_is_waited_for(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    client.deploy(tenant, "hello", "python", SOURCE)
+    converge(cluster, tenant, **{**READY, "Ready": ("False", "SecretMissing")})
+    sent = client.deploy(tenant, "hello", "python", SOURCE)
+    first = client.function(tenant, "hello").spec["restart"]
+    with pytest.raises(TimedOut):
+        client.wait(tenant, "hello", sent, seconds=0)
+
+    converge(cluster, tenant, **READY)
+    client.wait(tenant, "hello", client.deploy(tenant, "hello", "python", SOURCE), seconds=0)
+    assert client.function(tenant, "hello").spec["restart"] == first, "what runs is left as it is"
+    converge(cluster, tenant, **{**READY, "Ready": ("False", "SecretMissing")})
+    client.deploy(tenant, "hello", "python", SOURCE)
+    spec = client.function(tenant, "hello").spec
+    assert spec["restart"] != first
+    assert "rebuild" not in spec
+
+
 def test_nobody_waits_for_what_a_paused_function_leaves_for_later(
     client: Client, cluster: KubernetesCluster, tenant: str
 ) -> None:

@@ -120,6 +120,19 @@ def test_a_python_function_owns_an_account_a_service_and_a_trigger_for_each_filt
     }
 
 
+def test_another_restart_is_another_version_and_the_same_one_is_not() -> None:
+    def template(**said: str) -> Any:
+        _, service, _ = children({**FUNCTION, "spec": {**FUNCTION["spec"], **said}}, IMAGE, "", SETTINGS)
+        return service["spec"]["template"]
+
+    first = template(restart="1")
+    assert (first["metadata"].pop("annotations"), first["metadata"]["labels"]) == (
+        {**template()["metadata"]["annotations"], names.RESTART_ANNOTATION: "1"},
+        template()["metadata"]["labels"],
+    )
+    assert template(restart="1") == template(restart="1") != template(restart="2")
+
+
 @pytest.mark.parametrize(
     ("given", "limits"),
     [

@@ -95,6 +95,39 @@ def test_the_same_source_again_says_that_what_ran_is_broken(world: World) -> Non
     assert world.condition("Ready")[:2] == ("False", "RevisionFailed")
 
 
+def test_what_did_not_come_up_is_started_anew_when_it_is_sent_again(world: World) -> None:
+    """A Secret that was missing may be there: nothing is built for it, and what is told is not of the start before."""
+    world.start()
+    world.finish()
+    world.knative(ready="False", reason="SecretMissing", message="there is no Secret db in acme")
+    failed, made = template(world), world.builds()
+    world.start()
+    assert template(world) != failed
+    assert world.condition("Ready")[:2] == ("Unknown", "Deploying")
+    again = template(world)
+    world.start()
+    assert template(world) == again, "it is under way"
+    world.knative()
+    before = world.cluster.get(KNATIVE_SERVICE, "acme", "hello")
+    world.start()
+    assert world.cluster.get(KNATIVE_SERVICE, "acme", "hello") == before, "it has come up"
+    assert world.condition("Ready")[0] == "True"
+    assert [each["metadata"]["name"] for each in world.builds()] == [each["metadata"]["name"] for each in made]
+
+
+def test_an_event_that_comes_twice_starts_nothing_twice(world: World) -> None:
+    world.start()
+    world.finish()
+    world.knative(ready="False", reason="SecretMissing")
+    sent = world.start()
+    world.knative(ready="False", reason="SecretMissing")
+    before = template(world)
+    world.start(id=sent.id, time=sent.time)
+    assert template(world) == before
+    world.start()
+    assert template(world) != before
+
+
 def test_the_same_source_again_sends_what_is_owed(world: World) -> None:
     world.broker = 503
     world.live()
@@ -237,6 +270,12 @@ def test_a_knative_service_that_a_person_made_is_left_alone(world: World) -> Non
     state, reason, message = world.condition("Deployed")
     assert (state, reason) == ("False", "NameTaken")
     assert "not this function's" in message
+
+
+def template(world: World) -> Any:
+    service = world.cluster.get(KNATIVE_SERVICE, "acme", "hello")
+    assert service is not None
+    return service["spec"]["template"]
 
 
 def test_knatives_own_reason_is_told(world: World) -> None:

@@ -456,6 +456,12 @@ STORIES = (
     Story("a build whose Job was deleted by hand", job_deleted, taken_away),
     Story("a Service that is ready", reported("Service"), served()),
     Story("a Service that does not become ready", reported("Service"), served("RevisionFailed")),
+    Story(
+        "the same again of what did not become ready",
+        again(triggers=[{"type": "demo"}]),
+        then(served("RevisionFailed"), sent(reported("Service"))),
+        "cluster.replace Function",
+    ),
     Story("a Function that a person applied", reported("Function"), applied()),
     Story(
         "a source of a person's that cannot be taken",
