@@ -1,6 +1,7 @@
 """``deploy``: a folder becomes a function that answers, or one reads why not."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -56,8 +57,10 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
         function.options["scale"] = {**function.options.get("scale", {}), **bounds}
     progress = Progress()
     sent = place.client.deploy(place.tenant, function.name, function.runtime, function.source, **function.options)
-    progress.say(0, "Accepted")
-    if not no_wait:
+    with going_on(function.name):
+        progress.say(0, "Accepted")
+        if no_wait:
+            return
         try:
             finish(place, function.name, sent, progress, wait_timeout, output)
         except Paused as paused:
@@ -69,14 +72,21 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
             )
 
 
+@contextlib.contextmanager
+def going_on(name: str) -> Iterator[None]:
+    """Tell who presses Ctrl-C that what they asked for goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        look = f"`describe {name}` tells how far it is, `logs {name} -f` what it says, `cancel {name}` stops the build"
+        raise Stopped(f"{name} goes on without this command", look) from None
+
+
 def finish(  # noqa: PLR0913, PLR0917 (what a command was told)
     place: Place, name: str, sent: Sent, progress: Progress, seconds: float, output: str | None = None
 ) -> None:
     """Tell how far a function is until what was sent answers, then where."""
-    try:
+    with going_on(name):
         found = place.client.wait(place.tenant, name, sent, told=progress.told, seconds=seconds)
-    except KeyboardInterrupt:
-        look = f"`describe {name}` tells how far it is, `logs {name} -f` what it says, `cancel {name}` stops the build"
-        raise Stopped(f"{name} goes on without this command", look) from None
     if not show_one(found, output):
         click.echo(f"{name} answers at {found.url}")
