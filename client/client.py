@@ -88,7 +88,12 @@ class Client:
         self.door.resend(namespace, name)
 
     def deploy(self, tenant: str, name: str, runtime: str, source: Object, **options: Any) -> Sent:
-        """Have a function run; `options` are the other fields of a ``build.start``. Returns what to `wait` for."""
+        """Have a function run; `options` are the other fields of a ``build.start``. Returns what to `wait` for.
+
+        One that is paused stays so, unless `paused` is among the options.
+        """
+        if "paused" not in options and self._is_paused(tenant, name):
+            options["paused"] = True
         return self.door.start(tenant, name, {"runtime": runtime, "source": source, **options})
 
     def retry(self, tenant: str, name: str) -> Sent:
@@ -119,6 +124,18 @@ class Client:
         if not chosen or self.build(tenant, chosen).is_over:
             raise ClientError(f"nothing of {name} is being built" if not build else f"{build} is not being built")
         self.door.cancel(tenant, name, chosen)
+
+    def pause(self, tenant: str, name: str) -> None:
+        """Have nothing new of a function built or deployed until it is resumed; what runs goes on."""
+        if not self.function(tenant, name).is_paused:
+            self.door.pause(tenant, name, paused=True)
+
+    def resume(self, tenant: str, name: str) -> Sent:
+        """Have a function go on with its newest source. Returns what to `wait` for."""
+        function = self.function(tenant, name)
+        return (
+            self.door.pause(tenant, name, paused=False) if function.is_paused else Sent(generation=function.generation)
+        )
 
     def delete(self, tenant: str, name: str) -> None:
         """Have a function removed; raise `NotThere`."""
@@ -182,6 +199,12 @@ class Client:
         body = b"" if event.data is None else json.dumps(event.data).encode()
         return _reply(self.door.call(tenant, name, headers, body))
 
+    def _is_paused(self, tenant: str, name: str) -> bool:
+        try:
+            return self.function(tenant, name).is_paused
+        except NotThere:
+            return False
+
     def _before(self, tenant: str, name: str) -> Build:
         function = self.function(tenant, name)
         before = function.ready_build if function.ready_build != function.build else function.previous_build
@@ -217,7 +240,7 @@ class Client:
 def _advice(name: str, failed: Condition) -> str:
     """Return what to do about a step that has failed, or waits."""
     if failed.reason == PAUSED[1]:
-        return "it goes on when `paused` is taken out of its settings and it is deployed again"
+        return f"`resume {name}` lets it go on"
     if failed.type == "Built":
         return f"`logs {name}` has what the build said; `retry {name}` builds the same once more"
     return f"`describe {name}` tells how far it is; once what is missing is there, deploy it again"

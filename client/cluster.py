@@ -104,6 +104,15 @@ class Cluster:
 
         return self._write(tenant, name, change)
 
+    def pause(self, tenant: str, name: str, *, paused: bool) -> Sent:
+        """Write it, and nothing else of the record."""
+
+        def change(found: Object) -> Object:
+            spec = {field: value for field, value in found["spec"].items() if field != "paused"}
+            return {**spec, "paused": True} if paused else spec
+
+        return self._write(tenant, name, change)
+
     def delete(self, tenant: str, name: str) -> None:
         """Delete the record; what belongs to it goes with it."""
         with _named("functions", tenant, name):

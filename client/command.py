@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from knative_lambda.client import demo as story
-from knative_lambda.client.commands.change import cancel, delete, retry, rollback
+from knative_lambda.client.commands.change import cancel, delete, pause, resume, retry, rollback
 from knative_lambda.client.commands.complete import completion
 from knative_lambda.client.commands.deadletters import deadletters
 from knative_lambda.client.commands.deploy import deploy
@@ -105,6 +105,6 @@ def demo() -> None:
 
 for _command in (
     *(init, run, deploy, show_functions, describe, logs, events, builds, invoke),
-    *(cancel, retry, rollback, delete, deadletters, tenant, doctor, completion),
+    *(cancel, retry, rollback, pause, resume, delete, deadletters, tenant, doctor, completion),
 ):
     main.add_command(_command)

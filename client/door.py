@@ -61,6 +61,9 @@ class Door(Protocol):
     def rollback(self, tenant: str, name: str, build: Build) -> Sent:
         """Have what an earlier Build made run again."""
 
+    def pause(self, tenant: str, name: str, *, paused: bool) -> Sent:
+        """Have nothing new of a function built or deployed, or have it go on."""
+
     def delete(self, tenant: str, name: str) -> None:
         """Have a function removed; raise `NotThere` where that is known at once."""
 

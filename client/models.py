@@ -123,6 +123,11 @@ class Function(Resource):
         return int(self.body["metadata"].get("generation", 0))
 
     @property
+    def is_paused(self) -> bool:
+        """Say whether nothing new of it is to be built or deployed."""
+        return bool(self.spec.get("paused"))
+
+    @property
     def is_current(self) -> bool:
         """Say whether the conditions are about the newest wanted state."""
         return self.generation > 0 and self.status.get("observedGeneration") == self.generation

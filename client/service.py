@@ -70,6 +70,10 @@ class Service:
         """Ask for the action."""
         return self._act(tenant, name, "rollback", {"build": build.name})
 
+    def pause(self, tenant: str, name: str, *, paused: bool) -> Sent:
+        """Ask for the action."""
+        return self._act(tenant, name, "pause" if paused else "resume", {})
+
     def delete(self, tenant: str, name: str) -> None:
         """Send a ``function.delete``; what is not there is said to be so."""
         self.find("functions", tenant, name)

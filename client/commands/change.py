@@ -1,4 +1,4 @@
-"""``cancel``, ``retry``, ``rollback`` and ``delete``: what may be wanted of a function that is there."""
+"""What may be wanted of a function that is there, from ``cancel`` to ``delete``."""
 
 import click
 
@@ -64,6 +64,40 @@ def rollback(place: Place, name: str, build: str, no_wait: bool, wait_timeout: f
     progress = Progress()
     chosen, sent = place.client.rollback(place.tenant, name, build)
     click.echo(f"{name} goes back to {chosen.name}")
+    if not no_wait:
+        finish(place, name, sent, progress, wait_timeout)
+
+
+@click.command(short_help="Build and deploy nothing new for now.")
+@NAME
+@placed
+def pause(place: Place, name: str) -> None:
+    """Build and deploy nothing new of a function until it is resumed; what runs goes on.
+
+    What is being built ends. What is deployed meanwhile is recorded, and comes when the function goes on.
+
+    \b
+    Examples:
+      knative-lambda pause hello
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    place.client.pause(place.tenant, name)
+    click.echo(f"{name} is paused: what runs goes on, and what is new waits for `resume {name}`")
+
+
+@click.command(short_help="Go on after a pause.")
+@NAME
+@WAIT
+@SECONDS
+@placed
+def resume(place: Place, name: str, no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (the same)
+    """Have a function that is paused go on, with its newest source and settings.
+
+    \b
+    Examples:
+      knative-lambda resume hello
+    """  # noqa: D301 (click's mark for lines to leave as they are)
+    progress = Progress()
+    sent = place.client.resume(place.tenant, name)
     if not no_wait:
         finish(place, name, sent, progress, wait_timeout)
 

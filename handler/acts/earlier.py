@@ -1,4 +1,4 @@
-"""A function once more as it was: a build that failed is tried again, or an earlier build's source comes back.
+"""A function once more: a build that failed is tried again, an earlier source comes back, or there is a pause.
 
 Called by `start.py` for a ``build.start`` that names no source of its own but one that is on record. The gate lets no
 such event in; the actions under ``/v1`` make it. What is read is read of the Function that is then written, so that a
@@ -6,8 +6,10 @@ newer source is never overwritten by one that was asked for before it. Called by
 written an earlier source into the Function itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from knative_lambda.builds import record
 from knative_lambda.builds.choice import Choice
@@ -24,20 +26,29 @@ from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.names import FUNCTION_LABEL
 
 AGAIN = "again"
-"""In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now."""
+"""In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now.
+
+With `PAUSED` nothing else is asked but that the Function is paused, or goes on.
+"""
+PAUSED = "paused"
 SOURCE = ("runtime", "source", "entrypoint", "builder", "build", "rebuild")
 """The fields of a Function that an earlier source brings back; all others are settings, which stay as they are."""
 
 
-def again(function: Object | None, name: str, key: Key, product: Product) -> tuple[Object, Inputs]:
-    """Return a Function as it is to be, and its inputs; `name` is a Build's, or "" for the source that it has.
+def again(
+    function: Object | None, asked: Mapping[str, Any], key: Key, product: Product
+) -> tuple[Object, Inputs | None]:
+    """Return a Function as it is to be, and its inputs, None where those stay; `asked` is the event's data.
 
     Raises `Refused` where there is no such function, or nothing of it that could be built.
     """
     if function is None:
         raise Refused.because("/data/name", "there is no such function")
-    if name:
-        return _earlier(function, name, key, product)
+    if PAUSED in asked:
+        spec = {field: value for field, value in function["spec"].items() if field != PAUSED}
+        return {**function, "spec": {**spec, PAUSED: True} if asked[PAUSED] else spec}, None
+    if asked[AGAIN]:
+        return _earlier(function, asked[AGAIN], key, product)
     meta, spec = function["metadata"], function["spec"]
     before = product.believed(meta["namespace"], spec, prepare.recorded(meta.get("annotations", {}), spec))
     if before is None:

@@ -76,9 +76,9 @@ def start_build(event: Event, product: Product) -> None:
             return
         if stands == "newer":
             try:
-                build = None
+                build, inputs = None, None
                 if AGAIN in data:
-                    body, inputs = again(found, data[AGAIN], key, product)
+                    body, inputs = again(found, data, key, product)
                 else:
                     prepared = prepared or _prepared(event, found, key, product)
                     spec = {**wanted(data, prepared.context, key), **_restart(found, key)}
@@ -87,7 +87,8 @@ def start_build(event: Event, product: Product) -> None:
                 written = _write(_traced(body, found, product), inputs, key, product)
             except (Conflict, AlreadyExists):
                 continue
-            if (found is None and _is_late(written, key, product)) or rests(written, inputs, build, product):
+            is_late = found is None and _is_late(written, key, product)
+            if is_late or (inputs is not None and rests(written, inputs, build, product)):
                 return
         converge(tenant, name, product)
         return
@@ -145,10 +146,10 @@ def _inputs(body: Object, prepared: Source, key: Key, product: Product) -> tuple
     return product.with_given(replace(inputs, lost=lost), meta["namespace"], spec), build
 
 
-def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:
-    """Create or replace the Function in one write: its spec, what it was prepared into, and the order key."""
+def _write(body: Object, inputs: Inputs | None, key: Key, product: Product) -> Object:
+    """Create or replace the Function in one write: its spec, its order key, and its inputs if they are new."""
     meta = body["metadata"]
-    notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
+    notes = {EVENT_ANNOTATION: key.dumps(), **({INPUT_ANNOTATION: inputs.dumps()} if inputs else {})}
     body = {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **notes}}}
     is_new = "resourceVersion" not in meta
     return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind, Object
 from knative_lambda.handler.acts import order
-from knative_lambda.handler.acts.earlier import AGAIN
+from knative_lambda.handler.acts.earlier import AGAIN, PAUSED
 from knative_lambda.handler.api import states
 from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.events import Event
@@ -50,6 +50,8 @@ ACTIONS = (
     Action(FUNCTION, "cancel", types.BUILD_CANCEL),
     Action(FUNCTION, "retry", types.BUILD_START),
     Action(FUNCTION, "rollback", types.BUILD_START),
+    Action(FUNCTION, "pause", types.BUILD_START),
+    Action(FUNCTION, "resume", types.BUILD_START),
     Action(FUNCTION, "delete", types.FUNCTION_DELETE, ("delete",)),
     Action(BUILD, "cancel", types.BUILD_CANCEL),
 )
@@ -106,6 +108,8 @@ def event(
     if action.name in ("retry", "rollback"):
         data[AGAIN] = _again(action, found or {}, asked)
         data.pop("build", None)
+    if action.name in ("pause", "resume"):
+        data |= {AGAIN: "", PAUSED: action.name == "pause"}
     return Event(made.id(), SOURCE, action.type, data, made.after(function), received_type=action.type)
 
 

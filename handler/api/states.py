@@ -45,6 +45,8 @@ def _function_allowed(function: Object, state: str) -> list[str]:
         "cancel": state in ("Pending", "Building"),
         "retry": state == "Failed" and _is_prepared(function),
         "rollback": bool(previous(function)),
+        "pause": not function["spec"].get("paused"),
+        "resume": bool(function["spec"].get("paused")),
         "delete": True,
     }
     return [action for action, is_allowed in may.items() if is_allowed]

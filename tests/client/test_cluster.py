@@ -136,6 +136,30 @@ def test_nobody_waits_for_what_a_paused_function_leaves_for_later(
         client.wait(tenant, "hello", sent)
 
 
+def test_only_a_resume_or_a_deploy_that_says_so_ends_a_pause(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    """A deploy that says nothing of it leaves it as it is, as `kubectl apply` does."""
+    client.deploy(tenant, "hello", "python", SOURCE, env={"A": "1"})
+    before = client.function(tenant, "hello").spec
+    client.pause(tenant, "hello")
+    paused = client.function(tenant, "hello")
+    client.pause(tenant, "hello")
+    assert client.function(tenant, "hello").body == paused.body
+    assert paused.spec == {**before, "paused": True}
+    client.deploy(tenant, "hello", "python", SOURCE)
+    assert client.function(tenant, "hello").is_paused
+    sent = client.resume(tenant, "hello")
+    assert not sent.is_in(paused)
+    assert "paused" not in client.function(tenant, "hello").spec
+    assert client.resume(tenant, "hello") == sent
+    converge(cluster, tenant, **READY)
+    assert client.wait(tenant, "hello", sent).answers
+    client.pause(tenant, "hello")
+    client.deploy(tenant, "hello", "python", SOURCE, paused=False)
+    assert not client.function(tenant, "hello").is_paused
+
+
 def test_a_new_version_keeps_no_field_of_the_one_before_and_all_that_the_product_has_noted(
     client: Client, cluster: KubernetesCluster, tenant: str
 ) -> None:

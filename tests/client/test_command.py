@@ -21,7 +21,7 @@ COMMANDS = [
         "doctor",
         "events",
     ),
-    *("init", "invoke", "list", "logs", "retry", "rollback", "run", "tenant"),
+    *("init", "invoke", "list", "logs", "pause", "resume", "retry", "rollback", "run", "tenant"),
 ]
 
 

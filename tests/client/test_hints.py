@@ -159,7 +159,7 @@ def test_names_that_are_near_are_told(url: str, tmp_path: Path) -> None:
     (tmp_path / "greeter").mkdir()
     (tmp_path / "greeter" / "main.py").write_text(CODE)
     assert told("deploy", str(tmp_path / "greeter"), "--url", url)[0] == 0
-    for command in ("describe", "logs", "delete", "retry", "rollback", "events", "invoke", "cancel"):
+    for command in ("describe", "logs", "delete", "retry", "rollback", "events", "invoke", "cancel", "pause", "resume"):
         code, error, hint = told(command, "greter", "--url", url)
         assert (code, hint) == (3, "did you mean greeter?"), (command, error)
     assert (
@@ -253,7 +253,7 @@ def test_a_folder_that_asks_to_be_paused_is_deployed_and_another_reason_to_wait_
     url: str, tmp_path: Path
 ) -> None:
     code, error, hint = told("deploy", folder(tmp_path, "idle", settings="paused: true"), "--url", url)
-    assert (code, "idle is paused" in error, "`paused`" in hint) == (0, True, True), error
+    assert (code, "idle is paused" in error, "`resume idle`" in hint) == (0, True, True), error
     code, error, hint = told("invoke", "idle", "--url", url)
     assert (code, "idle has not come up: Paused" in error, hint) == (1, True, "`describe idle` tells how far it is")
     assert told("delete", "idle", "--url", url)[0] == 0

@@ -1,8 +1,10 @@
 """The terminal that `docs/command.md` shows: each of its commands is run, as it stands, and says what stands there.
 
-``WRITE=1 pytest tests/client/test_walk.py`` writes the page anew.
+`docs/command.cast` is the same as a recording (asciicast v2), at an even pace. ``WRITE=1 pytest
+tests/client/test_walk.py`` writes both anew.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +17,9 @@ import pytest
 from support.embedded import embedded
 
 PAGE = Path(__file__).parents[2] / "docs" / "command.md"
+CAST = PAGE.with_suffix(".cast")
+LOOK, TYPE, LINE = 2.0, 0.8, 0.3
+"""Seconds of a recording: before a prompt, before its command, and before each line of what that says."""
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CHANGING = (
     (r"sha256:[0-9a-f]{64}", "sha256:" + "698831d9" * 8),
@@ -74,9 +79,24 @@ def played(block: str, home: Path, builds: dict[str, str]) -> str:
     return "\n".join(text.rstrip() for text in shown) + "\n"
 
 
+def cast(page: str) -> str:
+    """Return the recording of a page's terminal."""
+    shown = [line for block in CONSOLE.findall(page) for line in block.splitlines()]
+    head = {"version": 2, "width": max(map(len, shown)), "height": 30, "title": "knative-lambda"}
+    told, at = [json.dumps(head)], 0.0
+    for line in shown:
+        asked = line.startswith("$ ")
+        for pause, text in ((LOOK, "$ "), (TYPE, f"{line[2:]}\r\n")) if asked else ((LINE, f"{line}\r\n"),):
+            at += pause
+            told.append(json.dumps([round(at, 1), "o", text]))
+    return "\n".join(told) + "\n"
+
+
 def test_the_page_shows_what_a_terminal_shows(home: Path) -> None:
     text, builds = PAGE.read_text("utf-8"), dict[str, str]()
     now = CONSOLE.sub(lambda found: f"```console\n{played(found[1], home, builds)}```", text)
     if "WRITE" in os.environ:
         PAGE.write_text(now, "utf-8")
+        CAST.write_text(cast(now), "utf-8")
     assert unaligned(now) == unaligned(text)
+    assert CAST.read_text("utf-8") == cast(text), "the recording is of another page"

@@ -39,6 +39,8 @@ ROUTES = [
     ("post", "/v1/tenants/{}/functions/hello/cancel", "update", "functions"),
     ("post", "/v1/tenants/{}/functions/hello/retry", "update", "functions"),
     ("post", "/v1/tenants/{}/functions/hello/rollback", "update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/pause", "update", "functions"),
+    ("post", "/v1/tenants/{}/functions/hello/resume", "update", "functions"),
     ("post", "/v1/tenants/{}/functions/hello/delete", "delete", "functions"),
     ("post", "/v1/tenants/{}/builds/hello/cancel", "update", "functions"),
     ("get", "/v1/tenants/{}/functions/hello/events", "get", "functions"),

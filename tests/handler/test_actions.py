@@ -10,6 +10,7 @@ from support.world import DIGEST, World
 from werkzeug.test import TestResponse
 
 from knative_lambda.builds.builder import Ended
+from knative_lambda.deploy.cluster import FUNCTION
 from knative_lambda.handler.acts import earlier
 from knative_lambda.handler.acts.order import seen_by
 from knative_lambda.handler.api.actions import ACTIONS
@@ -71,7 +72,7 @@ def test_what_the_event_could_not_say_is_refused_with_every_fault(site: Site) ->
     body = {"runtime": "cobol", "source": TWO, "name": "other", "again": ""}
     faults = problem(act(site, "start", **body), 422, "refused")["faults"]
     assert {fault["where"] for fault in faults} >= {"/runtime", "/name"}
-    for action in ("cancel", "retry", "rollback", "delete"):
+    for action in ("cancel", "retry", "rollback", "pause", "resume", "delete"):
         assert act(site, action, again="x").status_code == 422
         assert act(site, action, sequence="x").status_code == 422
     assert site.door.received == []
@@ -84,7 +85,7 @@ def test_a_body_that_is_no_json_is_told(site: Site, body: bytes) -> None:
 
 
 def test_where_nothing_is_only_a_start_does_something(site: Site) -> None:
-    for action in ("cancel", "retry", "rollback", "delete"):
+    for action in ("cancel", "retry", "rollback", "pause", "resume", "delete"):
         problem(act(site, action), 404, "not-found")
     problem(act(site, "cancel", "/v1/tenants/acme/builds/hello"), 404, "not-found")
     problem(act(site, "start", "/v1/tenants/nobody/functions/hello", runtime="python", source=TWO), 404, "not-found")
@@ -92,9 +93,9 @@ def test_where_nothing_is_only_a_start_does_something(site: Site) -> None:
 
 def test_what_cannot_be_done_now_says_why_and_what_can(site: Site) -> None:
     site.world.live()
-    for action in ("cancel", "retry", "rollback"):
+    for action in ("cancel", "retry", "rollback", "resume"):
         told = problem(act(site, action), 409, "not-now")
-        assert told["allowed_actions"] == ["start", "delete"]
+        assert told["allowed_actions"] == ["start", "pause", "delete"]
         assert action in told["detail"]
     assert site.door.received == []
 
@@ -212,6 +213,51 @@ def test_dependencies_are_those_of_then(site: Site) -> None:
     made = world.build()
     assert made["metadata"]["name"] != first["metadata"]["name"]
     assert made["spec"]["dependencies"] == first["spec"]["dependencies"]
+
+
+def test_a_function_pauses_and_goes_on_with_the_newest_source(site: Site) -> None:
+    """All else of it stays as it is, also what was retried or rolled back meanwhile: only a resume lets it go on."""
+    world = site.world
+    first, second = two_versions(site)
+    spec, built = world.function()["spec"], world.builder.starts
+    assert "resume" in done(act(site, "pause"))["allowed_actions"]
+    assert world.function()["spec"] == {**spec, "paused": True}
+    assert world.condition("Deployed")[:2] == ("True", "Paused")
+    problem(act(site, "pause"), 409, "not-now")
+    done(act(site, "rollback"))
+    world.knative()
+    assert world.condition("Deployed")[:2] == ("Unknown", "Paused")
+    assert world.function()["status"]["latestReadyBuild"] == second
+    assert "pause" in done(act(site, "resume"))["allowed_actions"]
+    world.knative()
+    assert world.function()["status"]["latestReadyBuild"] == first
+    assert "paused" not in world.function()["spec"]
+    assert world.builder.starts == built
+
+
+def test_a_pause_ends_what_is_being_built_and_a_resume_builds_it(site: Site) -> None:
+    world = site.world
+    world.start()
+    first = world.build()["metadata"]["name"]
+    assert done(act(site, "pause"))["state"] == "Paused"
+    assert world.build()["status"]["phase"] == "Cancelled"
+    assert done(act(site, "resume"))["state"] == "Building"
+    assert world.build()["metadata"]["name"] != first
+    world.finish()
+    world.knative()
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_what_nobody_could_take_is_paused_too(site: Site) -> None:
+    """Such as a source that a person applied, which is not on record."""
+    world = site.world
+    world.live()
+    function, strange = world.function(), {"context": {"hash": "sha256:" + "0" * 64}}
+    world.cluster.replace(FUNCTION, {**function, "spec": {**function["spec"], "source": strange}})
+    done(act(site, "pause"))
+    assert world.function()["spec"]["paused"] is True
+    done(act(site, "resume"))
+    assert "paused" not in world.function()["spec"]
 
 
 def test_a_newer_source_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

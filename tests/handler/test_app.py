@@ -44,7 +44,7 @@ HELLO = {
     "metadata": {"name": "hello", "namespace": "acme", "uid": "1", "resourceVersion": "1"},
     "spec": {"function": "hello", "functionUID": "1"},
     "state": "Ready",
-    "allowed_actions": ["start", "cancel", "retry", "rollback", "delete", "resend"],
+    "allowed_actions": ["start", "cancel", "retry", "rollback", "pause", "resume", "delete", "resend"],
 }
 
 

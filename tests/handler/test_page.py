@@ -218,7 +218,7 @@ def test_each_command_that_is_shown_is_one(full: Looked, tmp_path: Path, monkeyp
     paths += [f"/ui/acme/builds/{build['metadata']['name']}" for build in full.world.builds()]
     paths.append(f"/ui/acme/deadletters/{LETTER}")
     shown = {found for path in paths for found in re.findall('data-copy="([^"]*)"', full.body(path))}
-    assert {command.split()[1] for command in shown} == {"deploy", "cancel", "retry", "delete", "deadletters"}
+    assert {command.split()[1] for command in shown} == {"deploy", "cancel", "retry", "pause", "delete", "deadletters"}
     for command in shown:
         _parse(main, shlex.split(html.unescape(command))[1:])
 

@@ -278,21 +278,23 @@ def shown(site: Site, path: str) -> tuple[str, list[str]]:
 def test_what_may_be_done_follows_from_what_a_function_is(site: Site) -> None:
     world, path = site.world, f"{PATH}/hello"
     put(world, "new")
-    assert shown(site, f"{PATH}/new") == ("Pending", ["start", "cancel", "delete"])
+    assert shown(site, f"{PATH}/new") == ("Pending", ["start", "cancel", "pause", "delete"])
     world.start()
     build = f"/v1/tenants/acme/builds/{world.build()['metadata']['name']}"
-    assert shown(site, path) == ("Building", ["start", "cancel", "delete"])
+    assert shown(site, path) == ("Building", ["start", "cancel", "pause", "delete"])
     assert shown(site, build) == ("Running", ["cancel"])
     world.finish()
-    assert shown(site, path) == ("Deploying", ["start", "delete"])
+    assert shown(site, path) == ("Deploying", ["start", "pause", "delete"])
     world.knative(ready="False", reason="Crashes")
-    assert shown(site, path) == ("NotReady", ["start", "delete"])
+    assert shown(site, path) == ("NotReady", ["start", "pause", "delete"])
     world.knative()
-    assert shown(site, path) == ("Ready", ["start", "delete"])
+    assert shown(site, path) == ("Ready", ["start", "pause", "delete"])
     assert shown(site, build) == ("Succeeded", [])
     world.start(source={"inline": {"main.py": "def handle(event, context): 2\n"}})
     world.fail(Ended(1))
-    assert shown(site, path) == ("Failed", ["start", "retry", "rollback", "delete"])
+    assert shown(site, path) == ("Failed", ["start", "retry", "rollback", "pause", "delete"])
+    world.start(source={"inline": {"main.py": "def handle(event, context): 3\n"}}, paused=True)
+    assert shown(site, path) == ("Paused", ["start", "rollback", "resume", "delete"])
 
 
 def test_what_was_ready_before_is_remembered_and_kept(site: Site) -> None:
@@ -301,7 +303,7 @@ def test_what_was_ready_before_is_remembered_and_kept(site: Site) -> None:
     first = world.function()["status"]["latestBuild"]
     world.live(source={"inline": {"main.py": "def handle(event, context): 2\n"}})
     assert world.function()["status"]["previousReadyBuild"] == first
-    assert shown(site, f"{PATH}/hello") == ("Ready", ["start", "rollback", "delete"])
+    assert shown(site, f"{PATH}/hello") == ("Ready", ["start", "rollback", "pause", "delete"])
 
 
 # --- 304

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,23 +26,26 @@ NAME = "commanded"
 BIN = Path(sys.executable).parent
 CACHE = Path(os.environ.get("CLUSTER_CACHE", Path.home() / ".cache" / "knative-cluster")) / "bin"
 ADA = '{"name": "ada"}'
-LATE = {
+HELD = {
     "requirements.txt": "./late\n",
     "late/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
     "late/backend.py": """\
-import pathlib, time
+import contextlib
+import socket
 
 
 def _none(*_arguments, **_more):
-    while not pathlib.Path(GATE).exists():
-        time.sleep(0.05)
+    with contextlib.suppress(OSError):
+        socket.create_connection(("{host}", {port})).recv(1)
     raise SystemExit("nothing can be made of it")
 
 
 get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _none
 """,
 }
-"""A dependency that cannot be installed, which is known once it is let go; it needs nothing of any index."""
+"""A dependency that cannot be installed, and is held until it is let go; it needs nothing of any index."""
+PATIENCE = 300.0
+"""Seconds after which a build that does not come has failed."""
 CHANGING = (
     (rf"{NAME}-[a-z2-7]{{16}}\b", "<build>"),
     (r"\S+@sha256:[0-9a-f]{64}", "<image>"),
@@ -64,6 +68,8 @@ class Place:
 
     folder: Path
     said: dict[str, str]
+    host: str = "127.0.0.1"
+    """This machine's address, as builds reach it."""
     told: list[str] = field(default_factory=list)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -131,7 +137,7 @@ def _kept(found: dict[str, Any]) -> dict[str, Any]:
 
 def tell(place: Place) -> str:
     """Tell the story; return what was shown."""
-    for part in (_deployed, _looked_at, _replaced, _broken, _taken_back, _removed):
+    for part in (_deployed, _looked_at, _replaced, _paused, _broken, _taken_back, _removed):
         part(place)
     return "\n".join(place.told) + "\n"
 
@@ -173,14 +179,25 @@ def _replaced(place: Place) -> None:
     place.tell("invoke", NAME, "-d", ADA)
 
 
+def _paused(place: Place) -> None:
+    """Have something new wait, of a kind that no record can hold, and come when the function goes on."""
+    place.tell("pause", NAME)
+    place.tell("pause", f"function.knative-lambda.dev/{NAME}")
+    code, picture = place.folder / NAME / "main.py", place.folder / NAME / "picture"
+    code.write_text(code.read_text().replace('"good morning"', '"good evening"'))
+    picture.write_bytes(b"\xff\x00")
+    place.tell("deploy", NAME, "--env", "GREETING=hi")
+    picture.unlink()
+    place.tell("invoke", NAME, "-d", ADA)
+    place.tell("list", shown=own)
+    place.tell("resume", NAME)
+    place.tell("invoke", NAME, "-d", ADA)
+    place.tell("resume", NAME, "--no-wait")
+
+
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
     yield from process.stdout
-
-
-def _builds(place: Place) -> list[str]:
-    """Return the names of the builds."""
-    return [build["metadata"]["name"] for build in _items(place)]
 
 
 def _phase(place: Place) -> str:
@@ -194,33 +211,32 @@ def _items(place: Place) -> list[dict[str, Any]]:
 
 def _broken(place: Place) -> None:
     """Have a build fail whose log is read while it comes and afterwards; it is tried again, and that is cancelled."""
-    gate = place.folder / "gate"
-    for file, text in LATE.items():
-        (place.folder / NAME / file).parent.mkdir(exist_ok=True)
-        (place.folder / NAME / file).write_text(text.replace("GATE", repr(str(gate))))
-    asked = ("deploy", NAME)
-    before = _builds(place)
-    with place.start("knative-lambda", *asked) as deploying:
-        while _builds(place) == before and deploying.poll() is None:
-            pass
-        with place.start("knative-lambda", "logs", NAME, "-f") as following:
-            lines = _lines(following)
-            first = next(lines, "")
-            live = _phase(place)
-            gate.touch()
-            followed = first + "".join(lines)
-        out, error = deploying.communicate()
-    place.write(asked, (deploying.returncode, out, wrong(error)))
-    assert live == "Running", f"the log came when the build was {live}"
-    assert followed == place.run("logs", NAME)[1], "its log is another afterwards"
-    place.write(("logs", NAME, "-f"), (following.returncode, followed, ""), shown=lambda _: "")
-    place.tell("invoke", NAME, "-d", ADA)
-    place.tell("list", shown=own)
-    gate.unlink()
-    place.tell("retry", NAME, "--no-wait")
-    place.tell("cancel", f"function.knative-lambda.dev/{NAME}")
-    while _phase(place) in ("Queued", "Running"):
-        pass
+    with socket.create_server((place.host, 0)) as gate:
+        gate.settimeout(PATIENCE)
+        for file, text in HELD.items():
+            (place.folder / NAME / file).parent.mkdir(exist_ok=True)
+            said = text.replace("{host}", place.host).replace("{port}", str(gate.getsockname()[1]))
+            (place.folder / NAME / file).write_text(said)
+        asked = ("deploy", NAME)
+        with place.start("knative-lambda", *asked) as deploying:
+            held, _ = gate.accept()
+            with held, place.start("knative-lambda", "logs", NAME, "-f") as following:
+                lines = _lines(following)
+                first = next(lines)
+                assert _phase(place) == "Running"
+                held.close()
+                followed = first + "".join(lines)
+            out, error = deploying.communicate()
+        place.write(asked, (deploying.returncode, out, wrong(error)))
+        assert followed == place.run("logs", NAME)[1], "its log is another afterwards"
+        place.write(("logs", NAME, "-f"), (following.returncode, followed, ""), shown=lambda _: "")
+        place.tell("invoke", NAME, "-d", ADA)
+        place.tell("list", shown=own)
+        place.tell("retry", NAME, "--no-wait")
+        with gate.accept()[0]:
+            place.tell("cancel", f"function.knative-lambda.dev/{NAME}")
+            while _phase(place) == "Running":
+                pass
     place.tell("builds", NAME)
 
 

@@ -35,7 +35,9 @@ HINTS = [known.type for known in types.SOURCES]
 OUTSIDE = (types.BUILD_COMPLETE, types.BUILD_FAILED)
 """Said by an outside builder, which is given a right of its own: people only read Builds."""
 ROUTES = [(method.upper(), path) for path, known in catalogue.openapi()["paths"].items() for method in known]
-ANSWERED = {"log": {404}, "start": {422}, "cancel": {202, 409}, "retry": {202, 409}, "rollback": {202, 409}}
+ANSWERED = {"log": {404}, "start": {422}} | {
+    action: {202, 409} for action in ("cancel", "retry", "rollback", "pause", "resume")
+}
 """What its own tenant is answered, by the last word: a start has no source here, and the rest depends on the moment."""
 KINDS = {
     "functions": FUNCTION,
