@@ -15,8 +15,8 @@ case ${1:-} in
     sysctl -qw net.bridge.bridge-nf-call-iptables=1 # also for what Pods send each other over the bridge
     launch kube-router "$BIN/kube-router" --kubeconfig="$KUBECONFIG" --hostname-override=node1 --service-cluster-ip-range=10.96.0.0/16 \
       --run-firewall --run-router=false --run-service-proxy=false --enable-cni=false --health-port=0
-    for _ in $(seq 100); do ! enforced || break; sleep .3; done
-    enforced || fail "nothing is enforced after 30 s: $CLUSTER_RUN/log/kube-router.log"
+    for _ in $(seq 300); do ! enforced || break; sleep .3; done
+    enforced || fail "nothing is enforced after 90 s: $CLUSTER_RUN/log/kube-router.log"
     told 1
     ;;
   off)
