@@ -6,6 +6,7 @@ record cannot say goes to the product's Broker as an event, by the API server's 
 
 import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ WHOLE = "a service that serves /v1 has the whole of it, and the log of builds th
 WORDS: Mapping[Kind, str] = {"functions": "function", "builds": "build", "deadletters": "dead letter"}
 PAGE = 500
 TRIES = 5
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 Change = Callable[[Object], Object]
 IN_A_RECORD = 900 * 1024
 """Bytes of a record that an API server takes, with room for what the product writes on it."""
@@ -77,7 +79,7 @@ class Cluster:
             same = all(before.get(field) == spec.get(field) for field in BUILT_OF)
             built, ready = (function.step(kind).status for kind in ("Built", "Ready"))
             after = {**spec, **{field: before[field] for field in before if field == "restart"}}
-            if wanted.get("rebuild") or (same and built == "False"):
+            if wanted.get("rebuild") or (same and (built == "False" or _moves(spec["source"]))):
                 after["rebuild"] = str(uuid.uuid4())
             if (built, ready) == ("True", "False"):  # what it lacked may be there by now
                 after["restart"] = str(uuid.uuid4())
@@ -94,8 +96,8 @@ class Cluster:
         return self._write(tenant, name, lambda found: {**found["spec"], "rebuild": str(uuid.uuid4())})
 
     def rollback(self, tenant: str, name: str, build: Build) -> Sent:
-        """Want the source of the Build, which the store has: what that was built into serves again."""
-        made = {"runtime": build.spec["runtime"], "source": {"context": {"hash": build.spec["context"]}}}
+        """Want the source of the Build: what that was built into serves again."""
+        made: Object = {"runtime": build.spec["runtime"], "source": build.source}
         made |= {field: build.spec[field] for field in ("entrypoint", "build") if build.spec.get(field)}
         made |= {"builder": "external"} if build.builder == "external" else {}
 
@@ -250,6 +252,11 @@ def _has_begun(pod: Object) -> bool:
     """Say whether the first container of a Pod has something to say: the API server refuses its log before that."""
     said = pod.get("status", {}).get("containerStatuses") or [{}]
     return bool({"running", "terminated"} & said[0].get("state", {}).keys())
+
+
+def _moves(source: Object) -> bool:
+    """Say whether what is asked for once more may be something else by now: a branch of a repository, or a tag."""
+    return "git" in source and not COMMIT.fullmatch(source["git"].get("revision", ""))
 
 
 def _new(tenant: str, name: str) -> Object:

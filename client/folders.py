@@ -11,7 +11,7 @@ from knative_lambda.client.models import Object
 
 SETTINGS = "function.yaml"
 """Holds the fields of a ``build.start`` but tenant and source; it is no part of the source."""
-SAID_ELSEWHERE = {"tenant": "-n names the tenant", "source": "the folder is the source"}
+SAID_ELSEWHERE = {"tenant": "-n names the tenant", "source": "the folder is the source, or what --git or --image names"}
 LEFT_OUT = frozenset({".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".knative-lambda", ".DS_Store"})
 """What is in a folder and never in its source."""
 SIGNS = (

@@ -167,6 +167,16 @@ class Build(Resource):
         return str(self.spec.get("builder", ""))
 
     @property
+    def source(self) -> Object:
+        """Return what it was built of, by reference: of a repository the very commit."""
+        git = self.spec.get("git")
+        if not git:
+            return {"context": {"hash": self.spec["context"]}}
+        commit = self.status.get("commit") or git.get("commit")
+        named = {field: value for field, value in git.items() if field != "commit"}
+        return {"git": {**named, **({"revision": commit} if commit else {})}}
+
+    @property
     def phase(self) -> str:
         """Return where it stands: Queued, Running, Succeeded, Failed or Cancelled."""
         return str(self.status.get("phase") or "Queued")

@@ -173,6 +173,7 @@ class Product:
             return
         if self.builder != "kaniko" or not settings.git_image:
             yield Fault(where, "this installation clones no repositories")
+            return
         if address.scheme == "http" and not settings.git_insecure:
             yield Fault(f"{where}/url", "plain http is not taken: https, or ssh")
         if git.get("secret") and not settings.build_secrets:

@@ -12,6 +12,7 @@ from knative_lambda.client.commands.progress import Progress
 from knative_lambda.client.commands.wanted import Wanted, wants
 from knative_lambda.client.door import Sent
 from knative_lambda.client.errors import Paused, Stopped
+from knative_lambda.client.models import Object
 
 WAIT = click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
 SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
@@ -23,6 +24,10 @@ SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, he
 @click.option("--max", "most", type=int, help="Replicas at most; 0 for no limit.")
 @click.option("--builder", type=click.Choice(["auto", "layer", "kaniko", "external"]), help="Who builds it.")
 @click.option("--image", default="", help="A ready image instead of the folder, on a cluster only: nothing is built.")
+@click.option("--git", default="", metavar="URL", help="A repository instead of the folder, on a cluster only.")
+@click.option("--revision", default="", help="Its branch, tag or whole commit [default: the server's HEAD].")
+@click.option("--path", default="", help="The folder in it that is the source.")
+@click.option("--git-secret", "opens", default="", metavar="SECRET", help="The Secret that opens it.")
 @click.option("--rebuild", is_flag=True, default=None, help="Build afresh, even where nothing has changed.")
 @WAIT
 @SECONDS
@@ -35,6 +40,10 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
     most: int | None,
     builder: str | None,
     image: str,
+    git: str,
+    revision: str,
+    path: str,
+    opens: str,
     rebuild: bool | None,  # noqa: FBT001 (the same)
     no_wait: bool,  # noqa: FBT001 (the same)
     wait_timeout: float,
@@ -42,17 +51,20 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
 ) -> None:
     """Build and run what is in a folder; end once it answers, or say why it does not.
 
-    What it is called, which events it gets and the rest may stand in the folder's function.yaml.
+    What it is called, which events it gets and the rest may stand in the folder's function.yaml. With --image or --git
+    the folder is a name, and need not be there.
 
     \b
     Examples:
       knative-lambda deploy
       knative-lambda deploy hello -n acme --env GREETING=hi --trigger type=demo.hello,source=/shop
       knative-lambda deploy hello --min 1 --no-wait
-      knative-lambda deploy --name shop --image registry.example.com/acme/shop:1
+      knative-lambda deploy shop --image registry.example.com/acme/shop:1
+      knative-lambda deploy hello -r python --git https://git.example.com/acme/functions.git --path hello
     """  # noqa: D301 (click's mark for lines to leave as they are)
     bounds = {field: value for field, value in (("min", least), ("max", most)) if value is not None}
-    function = wanted(image, builder=builder, rebuild=rebuild)
+    source = elsewhere(image, {"url": git, "revision": revision, "path": path, "secret": opens})
+    function = wanted(source, builder=builder, rebuild=rebuild)
     if bounds:
         function.options["scale"] = {**function.options.get("scale", {}), **bounds}
     progress = Progress()
@@ -80,6 +92,19 @@ def going_on(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         look = f"`describe {name}` tells how far it is, `logs {name} -f` what it says, `cancel {name}` stops the build"
         raise Stopped(f"{name} goes on without this command", look) from None
+
+
+def elsewhere(image: str, git: dict[str, str]) -> Object | None:
+    """Return the source that is not the folder, None where it is.
+
+    Raises `click.UsageError` where it is told by halves.
+    """
+    said = {field: value for field, value in git.items() if value}
+    if said and not git["url"]:
+        raise click.UsageError("--revision, --path and --git-secret are of a repository, which --git names")
+    if said and image:
+        raise click.UsageError("a function is of --git or of --image")
+    return {"git": said} if said else {"image": image} if image else None
 
 
 def finish(  # noqa: PLR0913, PLR0917 (what a command was told)

@@ -16,7 +16,7 @@ from knative_lambda.client.models import Object
 from knative_lambda.client.templates import FILES
 
 OPTIONS = (
-    click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default="."),
+    click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="."),
     click.option("--name", help="The function's name [default: function.yaml's, or the folder's]."),
     click.option("--runtime", "-r", type=click.Choice(list(FILES)), help="[default: told by the files]"),
     click.option("--entrypoint", help="Module or file, a dot, the function."),
@@ -46,18 +46,29 @@ def wants(command: Callable[..., None]) -> Callable[..., None]:
         said = folders.settings(folder)
         said |= {field: read(value) for field, read in READ.items() if (value := own[field])}
 
-        def wanted(image: str = "", **more: Any) -> Wanted:
+        def wanted(source: Object | None = None, **more: Any) -> Wanted:
+            if source is None and not folder.is_dir():
+                raise click.UsageError(f"there is no folder {folder}")
             known = said | {field: value for field, value in more.items() if value is not None}
             named = name or known.pop("name", "") or folder.resolve().name
-            ran = runtime or known.pop("runtime", "") or ("dockerfile" if image else folders.runtime(folder))
+            ran = runtime or known.pop("runtime", "") or _runtime(folder, source)
             known = {field: value for field, value in known.items() if field not in ("name", "runtime")}
-            return Wanted(named, ran, {"image": image} if image else folders.source(folder), known)
+            return Wanted(named, ran, source or folders.source(folder), known)
 
         command(wanted=wanted, **rest)
 
     for option in reversed(OPTIONS):
         called = option(called)
     return called
+
+
+def _runtime(folder: Path, source: Object | None) -> str:
+    """Return the runtime that nobody has named; raise `click.UsageError` where the files are not here to tell it."""
+    if source is None:
+        return folders.runtime(folder)
+    if "image" in source:
+        return "dockerfile"
+    raise click.UsageError("--git needs --runtime, or a function.yaml that names it: its files are not here to tell")
 
 
 def pairs(said: tuple[str, ...]) -> dict[str, str]:

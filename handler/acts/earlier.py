@@ -13,7 +13,7 @@ from typing import Any
 
 from knative_lambda.builds import record
 from knative_lambda.builds.choice import Choice
-from knative_lambda.builds.inputs import prepare, source
+from knative_lambda.builds.inputs import prepare, repository, source
 from knative_lambda.builds.inputs.prepare import Inputs, Source
 from knative_lambda.builds.inputs.source import RUNTIMES
 from knative_lambda.builds.jobs import given
@@ -81,21 +81,20 @@ def _earlier(function: Object, name: str, key: Key, product: Product) -> tuple[O
 
 
 def known(function: Object, cause: str, product: Product) -> Inputs | None:
-    """Return what a source that a Function names by its hash was built of before; None where it was not.
+    """Return what a source that a Function names by its hash or commit was built of before; None where it was not.
 
     Of the Builds of this Function that made an image of it the newest counts. Whoever asks for a rebuild wants none.
     """
     meta, spec = function["metadata"], function["spec"]
-    context = spec["source"].get("context", {}).get("hash", "")
-    if not context or spec.get("rebuild"):
+    said = spec["source"]
+    if not ("context" in said or repository.written_out(said.get("git", {}))) or spec.get("rebuild"):
         return None
     settings = given.of(spec, {})
-    wanted = (meta["uid"], context, spec["runtime"], source.entrypoint(spec), spec.get("builder") == "external")
+    wanted = (meta["uid"], said, spec["runtime"], source.entrypoint(spec), spec.get("builder") == "external")
     made = [
         build
         for build in product.cluster.list(BUILD, meta["namespace"], {FUNCTION_LABEL: meta["name"]})
         if record.phase(build) == "Succeeded"
-        and "git" not in build["spec"]
         and _of(build) == wanted
         and build["spec"].get("build", settings) == settings
     ]
@@ -105,9 +104,9 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
     return product.believed(meta["namespace"], spec, _as_built(spec, newest, cause, product))
 
 
-def _of(build: Object) -> tuple[str | bool, ...]:
+def _of(build: Object) -> tuple[Any, ...]:
     was = build["spec"]
-    return was["functionUID"], was["context"], was["runtime"], was.get("entrypoint", ""), was["builder"] == "external"
+    return was["functionUID"], _source(build), was["runtime"], was.get("entrypoint", ""), was["builder"] == "external"
 
 
 def _as_built(spec: Object, build: Object, cause: str, product: Product) -> Inputs:

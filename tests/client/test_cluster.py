@@ -49,7 +49,7 @@ def converge(cluster: KubernetesCluster, tenant: str, **said: tuple[str, str] | 
 READY = {"Built": ("True", "Built"), "Deployed": ("True", "Applied"), "Ready": ("True", "Ready")}
 
 
-def build(cluster: KubernetesCluster, tenant: str, name: str, context: str, phase: str) -> None:
+def build(cluster: KubernetesCluster, tenant: str, name: str, context: str, phase: str, **cloned: Any) -> None:
     spec: Object = {
         "function": "hello",
         "functionUID": "u",
@@ -59,6 +59,7 @@ def build(cluster: KubernetesCluster, tenant: str, name: str, context: str, phas
         "entrypoint": "index.other",
         "builder": "layer",
         "cause": "event 1",
+        **cloned,
     }
     meta = {"namespace": tenant, "name": name, "labels": {"knative-lambda.dev/function": "hello"}}
     made = cluster.create(
@@ -198,6 +199,24 @@ def test_a_rollback_wants_the_source_of_the_build_before_the_one_that_runs(
     )
     assert spec["env"] == {"A": "1"}
     assert {"rebuild", "build"}.isdisjoint(spec), "it would build afresh what has its image"
+
+
+def test_a_repository_is_built_once_more_unless_its_commit_is_named_and_taken_back_at_its_commit(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    url, commit = "https://git.example.com/acme/hello.git", "1" * 40
+    moving = {"git": {"url": url, "revision": "main", "secret": "key"}}
+    asked = [client.deploy(tenant, "hello", "python", moving).generation for _ in range(3)]
+    assert asked == sorted(set(asked)), "what main is by now is built"
+    build(cluster, tenant, "hello-1", "sha256:" + "1" * 64, "Succeeded", git={**moving["git"], "commit": commit})
+    converge(cluster, tenant, latestBuild="hello-2", latestReadyBuild="hello-1")
+    client.rollback(tenant, "hello")
+    spec = client.function(tenant, "hello").spec
+    assert spec["source"] == {"git": {**moving["git"], "revision": commit}}
+    assert "rebuild" not in spec
+
+    pinned = [client.deploy(tenant, "hello", "python", spec["source"]).generation for _ in range(3)]
+    assert pinned[1] == pinned[2], "a commit is what it was"
 
 
 def test_a_log_is_the_end_that_the_build_has_kept_where_its_pod_is_gone(

@@ -281,3 +281,22 @@ def test_errors_of_what_is_there_say_where_to_look(url: str, tmp_path: Path) -> 
     assert "`deadletters" in told("deadletters", "--url", url, "resend", "nope")[2]
     assert "`deploy` this one" in told("init", str(tmp_path / "bad"))[2]
     assert told("delete", "bad", "--url", url)[0] == 0
+
+
+def test_a_source_that_is_told_by_halves_is_wrong_usage(tmp_path: Path) -> None:
+    url = ("--git", "https://git.example.com/acme/hello.git")
+    for said, why in (
+        (("nowhere",), "there is no folder nowhere"),
+        (("nowhere", *url), "--git needs --runtime"),
+        (("nowhere", "--revision", "main"), "which --git names"),
+        (("nowhere", *url, "--image", "registry.example.com/hello"), "--git or of --image"),
+    ):
+        code, error, _ = told("deploy", *said, KN_LAMBDA_URL="http://127.0.0.1:1")
+        assert (code, why in error) == (2, True), error
+
+
+def test_the_embedded_mode_says_that_it_clones_nothing(url: str) -> None:
+    """Before it looks for the host, so that it says the same without a network."""
+    source = ("--git", "https://nowhere.invalid/acme/hello.git", "-r", "python")
+    code, error, _ = told("deploy", "cloned", *source, KN_LAMBDA_URL=url)
+    assert (code, "`source.git` can be had on a cluster only" in error) == (1, True), error

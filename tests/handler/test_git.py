@@ -100,6 +100,26 @@ def test_an_earlier_build_brings_back_its_very_commit(world: World) -> None:
     assert (world.build()["metadata"]["name"], world.builder.starts) == (earlier, starts)
 
 
+def test_a_person_who_writes_an_earlier_commit_gets_what_was_built_of_it(world: World) -> None:
+    """Of another commit, or with another key, nothing is known."""
+    for commit in (FIRST, SECOND):
+        world.start(**git(revision="main", path="hello"))
+        world.builder.ends[world.attempt()] = Running(commit=commit)  # type: ignore[assignment]
+        clones(world, commit)
+        world.finish()
+    [earlier] = [one for one in world.builds() if one["status"]["commit"] == FIRST]
+    starts = world.builder.starts
+    _write(world, git(revision=FIRST, path="hello"))
+    assert (world.build()["metadata"]["name"], world.builder.starts) == (earlier["metadata"]["name"], starts)
+    for other in (
+        git(revision="3" * 40, path="hello"),
+        git(revision=FIRST, path="hello", secret="key"),
+        git(revision=FIRST),
+    ):
+        _write(world, other)
+        assert world.builder.starts == (starts := starts + 1)
+
+
 def test_the_same_commit_again_makes_no_build_where_anybody_may_ask_for_it(world: World) -> None:
     knows(world, FIRST)
     world.live(**git(revision="main"))
@@ -160,7 +180,7 @@ def test_what_is_no_repository_or_not_to_be_reached_is_refused(
 @pytest.mark.parametrize(
     ("settings", "wanted", "said"),
     [
-        ({"git_image": ""}, {}, "this installation clones no repositories"),
+        ({"git_image": ""}, {}, "git: this installation clones no repositories$"),
         ({"git_hosts": ("elsewhere.test",)}, {}, "no repositories are taken from git.example.com"),
         ({"build_secrets": False}, {"secret": "key"}, "this installation gives builds no Secrets"),
         ({"registry_pull_secret": "key"}, {"secret": "key"}, "key .*platform"),
@@ -248,6 +268,13 @@ def test_what_the_pod_tells_of_a_clone_says_whose_failure_it_is(told: str, whose
     assert end is not None
     assert (end.whose, end.reason) == (whose, reason)
     assert diagnosis.commit(pod) == ""
+
+
+def _write(world: World, spec: dict[str, Any]) -> None:
+    """Write a source into the Function, as a person does."""
+    found = world.function()
+    world.cluster.replace(FUNCTION, {**found, "spec": {**found["spec"], **spec}})
+    world.report("Function", "acme", "hello")
 
 
 def _send(world: World, data: dict[str, Any]) -> None:
