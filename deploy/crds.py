@@ -13,10 +13,12 @@ from typing import Any
 import yaml
 
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind
-from knative_lambda.schemas import names
+from knative_lambda.schemas import names, words
 from knative_lambda.schemas.catalogue import resource_schema
 from knative_lambda.schemas.types import SOURCES, TYPES
 
+ANY_TEXT = r"^[^\x00]*$"
+"""A pattern that nobody meets by mistake; as a rule it would cost more than the API server grants."""
 CHART = Path(__file__).parent / "charts" / "knative-lambda"
 HEADER = "# Written by `make crds` from schemas/; change it there.\n"
 
@@ -39,6 +41,8 @@ class Shown:
     columns: tuple[Column, ...]
     short_name: str = ""
     status: bool = True
+    by_hand: bool = False
+    """Whether people write it, and read what is wrong with it."""
 
 
 def _condition(kind: str, field: str) -> str:
@@ -62,6 +66,7 @@ RESOURCES = (
             AGE,
         ),
         short_name="fn",
+        by_hand=True,
     ),
     Shown(
         BUILD,
@@ -103,12 +108,13 @@ def definition(shown: Shown) -> dict[str, Any]:
     }
     if shown.short_name:
         names["shortNames"] = [shown.short_name]
+    schema = structural(resource_schema(kind.kind))
     version: dict[str, Any] = {
         "name": kind.version,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [_column(column) for column in shown.columns],
-        "schema": {"openAPIV3Schema": structural(resource_schema(kind.kind))},
+        "schema": {"openAPIV3Schema": _worded(schema) if shown.by_hand else schema},
     }
     if shown.status:
         version["subresources"] = {"status": {}}
@@ -127,6 +133,21 @@ def definition(shown: Shown) -> dict[str, Any]:
 def structural(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a resource's JSON Schema without the keywords that the API server does not take."""
     return {key: value for key, value in schema.items() if key not in ("$schema", "$id")}
+
+
+def _worded(schema: Any) -> Any:
+    """Return a schema with a rule for each pattern: of a pattern the API server shows nothing but the pattern."""
+    if isinstance(schema, list):
+        return [_worded(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    worded = {key: _worded(value) for key, value in schema.items()}
+    if isinstance(pattern := worded.get("pattern"), str) and pattern != ANY_TEXT:
+        del worded["pattern"]
+        said = words.patterns()[pattern]
+        rule = {"rule": f"self.matches(r'{pattern}')", "messageExpression": f'"`" + self + "` {said}"', "message": said}
+        worded["x-kubernetes-validations"] = [*worded.get("x-kubernetes-validations", []), rule]
+    return worded
 
 
 def event_types() -> dict[str, list[str]]:
