@@ -174,6 +174,18 @@ def test_where_lines_repeat_and_some_were_dropped_it_is_said_once_that_some_may_
     assert watcher.lines[-1] == "another"
 
 
+def test_of_lines_that_repeat_none_is_said_to_be_missing_while_none_was_dropped(pods: Pods) -> None:
+    pods.world.start()
+    watcher = pods.build()
+    pods.says("again\n" * 5000)
+    while watcher.ask():
+        pass
+    pods.says("again\n" * 5)
+    watcher.ask()
+    assert watcher.lines == ["again"] * 5005
+    assert "gap" not in [kind for kind, _ in watcher.events]
+
+
 def test_a_place_of_ones_own_making_costs_a_few_lines_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = list[int]()
     mark = live._mark
