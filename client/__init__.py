@@ -2,7 +2,16 @@
 
 from knative_lambda.client.client import Client
 from knative_lambda.client.door import Door, Sent, event
-from knative_lambda.client.errors import Away, ClientError, Forbidden, NotThere, Paused, TimedOut, Unreachable
+from knative_lambda.client.errors import (
+    Away,
+    ClientError,
+    Forbidden,
+    NotServed,
+    NotThere,
+    Paused,
+    TimedOut,
+    Unreachable,
+)
 from knative_lambda.client.models import Build, Condition, DeadLetter, Event, Function, Reply
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "Function",
+    "NotServed",
     "NotThere",
     "Paused",
     "Reply",

@@ -14,9 +14,10 @@ from http import HTTPStatus
 from knative_lambda.client.client import Client
 from knative_lambda.client.cluster import API, EVENTING, SERVING, Cluster
 from knative_lambda.client.door import PRODUCT, Sent, event
-from knative_lambda.client.errors import ClientError, Forbidden, TimedOut
+from knative_lambda.client.errors import ClientError, Forbidden, NotServed, TimedOut
 from knative_lambda.client.http import Http
 from knative_lambda.client.models import STEPS, Resource
+from knative_lambda.client.service import Service
 
 CODE = "def handle(event, context):\n    return event.data\n"
 TRIAL_SECONDS = 180.0
@@ -78,7 +79,15 @@ def checks(client: Client, tenant: str, *, trial: bool, seconds: float = TRIAL_S
 
 def _of_service(client: Client, tenant: str) -> Iterator[Check]:
     hint = f"does it serve {tenant}? -n names another tenant, --url another service"
-    yield _try("service", lambda: client.functions(tenant), hint)
+    yield (found := _try("service", lambda: client.functions(tenant), hint))
+    if found.fault or not isinstance(door := client.door, Service):
+        return
+    states = dict[str, str]()
+    asked = _try("what the service needs", lambda: states.update(door.dependencies()), hint)
+    if asked.fault:
+        yield asked
+    for name, state in states.items():
+        yield _try(f"{name} of the service", partial(_closed, name, state))
 
 
 def _of_cluster(http: Http, tenant: str) -> Iterator[Check]:
@@ -103,6 +112,11 @@ def _of_cluster(http: Http, tenant: str) -> Iterator[Check]:
         hint = f"whoever gives rights in {tenant} can add you to `people` in the chart's values"
         what = f"rights: {', '.join(verbs)} {resource} in {tenant}"
         yield _try(what, partial(_rights, http, tenant, group, resource, verbs), hint)
+
+
+def _closed(name: str, state: str) -> None:
+    if state != "closed":
+        raise ClientError(f"{name}: it does not answer, and is asked again in a moment", "the receiver's log has why")
 
 
 def _ready(http: Http, path: str) -> None:
@@ -153,9 +167,12 @@ def _answers(client: Client, tenant: str, name: str, sent: Sent, seconds: float)
         step = next((found.step(kind) for kind in STEPS if found.step(kind).status != "True"), None)
         known = f"{step.type} is {step.status}: {step.reason}: {step.message}" if found.status and step else ""
         raise TimedOut(f"after {seconds:.0f} s: {known or 'nobody has noticed it'}".rstrip(": ")) from error
-    reply = client.invoke(tenant, name, event("doctor", {"asked": name}))
+    try:
+        reply = client.invoke(tenant, name, event("doctor", {"asked": name}))
+    except NotServed:
+        return  # its record says that it is ready, and a receiver passes no calls on
     if reply.status == HTTPStatus.FORBIDDEN:
-        return  # its record says that it is ready, and to call it by the API server is a right of few
+        return  # the same, and to call it by the API server is a right of few
     if reply.event is None:
         raise ClientError(f"the function runs, and does not answer an event: status {reply.status}")
 

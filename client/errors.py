@@ -6,6 +6,7 @@
       Unreachable        4  whoever was asked does not answer, or does not know who asks
         Away             4  it does not at the moment, and may when it is asked again
         Forbidden        4  it knows who asks, and that one may not
+        NotServed        4  it answers, and does no such thing for anybody
       TimedOut           5  it goes on, and was not waited for any longer
       Stopped          130  it goes on, and whoever waited has pressed Ctrl-C
 
@@ -47,6 +48,10 @@ class Away(Unreachable):
 
 class Forbidden(Unreachable):
     """Who asks has no right to it."""
+
+
+class NotServed(Unreachable):
+    """Whoever was asked does no such thing."""
 
 
 class TimedOut(ClientError):

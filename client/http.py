@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from knative_lambda.client.errors import Away, ClientError, Forbidden, NotThere, Unreachable
+from knative_lambda.client.errors import Away, ClientError, Forbidden, NotServed, NotThere, Unreachable
 
 JSON = {"Content-Type": "application/json"}
 CONNECT_SECONDS = 10.0
@@ -79,7 +79,7 @@ class Answer:
         why = self._why()
         if self.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE):
             if self.status != HTTPStatus.NOT_FOUND or self._is_elsewhere():
-                raise Unreachable(f"{self.asked.partition('?')[0]} is not served there: {why}", self.advice.absent)
+                raise NotServed(f"{self.asked.partition('?')[0]} is not served there: {why}", self.advice.absent)
             raise NotThere(why)
         if self.status == HTTPStatus.UNAUTHORIZED:
             raise Unreachable(why, self.advice.unknown)
@@ -89,6 +89,14 @@ class Answer:
             raise Away(why, self.advice.later)
         not_now = _NOT_NOW if self.status == HTTPStatus.CONFLICT else ""
         raise ClientError(why, _OLDER if "unknown field" in why else not_now)
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Say whether a service of ours says that it has no such path."""
+        with contextlib.suppress(ValueError, AttributeError):
+            said = str(json.loads(self.body).get("detail", ""))
+            return self.status == HTTPStatus.NOT_FOUND and said.startswith(_ELSEWHERE)
+        return False
 
     def _is_elsewhere(self) -> bool:
         """Say whether it is the path that is not there, and not a thing of that name."""

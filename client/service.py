@@ -7,12 +7,13 @@ once it is on record.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
 from knative_lambda.client.door import Kind, Note, Sent, event, selector
-from knative_lambda.client.errors import ClientError
+from knative_lambda.client.errors import ClientError, NotServed
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.stream import Told, watch
@@ -25,6 +26,7 @@ ADVICE = Advice(
     absent="is it a knative-lambda? One that serves no /v1 has `receiver.api: false`, or is older than this command",
     later="try again in a moment; /health/dependencies of the service names what is away",
 )
+CALLS = "--context or KUBECONFIG of its cluster calls them; so does an event for the tenant's Broker"
 PAGE = 500
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 
@@ -99,10 +101,20 @@ class Service:
         )
 
     def call(self, tenant: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Post to the function where the embedded mode serves it."""
-        return self._http.ask(
-            "POST", f"/functions/{quote(tenant, safe='')}/{quote(name, safe='')}", None, body, headers
-        )
+        """Post to the function where the embedded mode serves it; raise `NotServed` elsewhere."""
+        path = f"/functions/{quote(tenant, safe='')}/{quote(name, safe='')}"
+        answer = self._http.ask("POST", path, None, body, headers)
+        if answer.is_nowhere:
+            raise NotServed(f"{self._http.url} passes no calls on to functions", CALLS)
+        return answer
+
+    def dependencies(self) -> Mapping[str, str]:
+        """Return the state of each thing that the service needs: ``closed`` where it answers."""
+        answer = self._http.ask("GET", "/health/dependencies")
+        if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            answer.checked()
+        states: Mapping[str, str] = answer.json().get("dependencies", {})
+        return states
 
     def _tell(self, told: Event) -> Sent:
         body = json.dumps(told.structured()).encode()

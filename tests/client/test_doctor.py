@@ -12,20 +12,24 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from werkzeug.exceptions import NotFound
 
 from knative_lambda.client import Client
 from knative_lambda.client.checks import RIGHTS, Check, checks
 from knative_lambda.client.cluster import ACTIVATOR, API, EVENTING, SERVING, Cluster
 from knative_lambda.client.command import main
 from knative_lambda.client.kubeconfig import access
+from knative_lambda.client.models import EVENT_ANNOTATION
 from knative_lambda.handler.observe.census import REASONS
-from knative_lambda.handler.receive import problems
+from knative_lambda.handler.receive import problems, requests
+from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import ProductError, Refused, Unauthenticated, Unavailable
 
 FUNCTIONS = f"{API}/namespaces/demo/functions"
 RECEIVER = f"{SERVING}/namespaces/knative-lambda/services/receiver"
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 READY = {"Built": ("True", ""), "Deployed": ("True", ""), "Ready": ("True", "")}
+OF_THE_SERVICE = "/v1/tenants/demo/functions/"
 TRIAL = "registry and store: a function is built and answers"
 Said = tuple[int, Any]
 MISSING: Said = (404, "404 page not found\n")
@@ -59,9 +63,19 @@ class Place:
         if path == REVIEW:
             asked = body["spec"]["resourceAttributes"]
             return 201, {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.denied}}
+        if path == "/":
+            return self._event(body)
+        if path.startswith(OF_THE_SERVICE):
+            return self._function(method, path.removeprefix(OF_THE_SERVICE), body)
         if path.startswith(FUNCTIONS):
             return self._function(method, path.removeprefix(FUNCTIONS).removeprefix("/"), body)
         return 200, {**ready(), "items": []}
+
+    def _event(self, event: Any) -> Said:
+        name, annotations = event["data"]["name"], {EVENT_ANNOTATION: json.dumps({"id": event["id"]})}
+        if event["type"] == types.FUNCTION_DELETE:
+            return self._function("DELETE", name, None)
+        return self._function("POST", "", {"metadata": {"name": name, "annotations": annotations}})
 
     def _function(self, method: str, name: str, body: Any) -> Said:
         if method == "POST":
@@ -85,7 +99,7 @@ class Place:
                 path = self.path.partition("?")[0]
                 status, said = place.answer(self.command, path, json.loads(body) if body else None)
                 self.send_response(status)
-                if path == ACTIVATOR and status == 200:
+                if path.startswith((ACTIVATOR, "/functions/")) and status == 200:
                     self.send_header("ce-id", "1")
                 self.end_headers()
                 self.wfile.write((said if isinstance(said, str) else json.dumps(said)).encode())
@@ -323,6 +337,36 @@ def test_a_service_is_looked_at_like_a_cluster(place: Place, broken: str) -> Non
     with place.served() as server:
         [check] = said(CliRunner().invoke(main, ["doctor", "--url", server]))
     assert (check.what, fault in check.fault, hint in check.hint) == (what, True, True), check
+
+
+@pytest.mark.parametrize("away", ["store", "registry", "cluster"])
+def test_what_a_service_says_is_away_is_told_before_anything_is_tried(place: Place, away: str) -> None:
+    states = {"cluster": "closed", "store": "closed", "registry": "closed", away: "open"}
+    place.said["GET /health/dependencies"] = (503, {"status": "degraded", "dependencies": states})
+    with place.served() as server:
+        done = CliRunner().invoke(main, ["doctor", "--url", server])
+    [check] = said(done)
+    assert check.what == f"{away} of the service"
+    assert {"store": "`storage`", "registry": "`registry`"}.get(away, "the receiver's log") in check.hint
+    assert done.stdout.count("[ok]") == 3
+    assert TRIAL not in done.stdout
+
+
+@pytest.mark.parametrize("where", ["embedded", "receiver", "function"])
+def test_a_function_is_called_where_the_service_passes_calls_on(place: Place, where: str) -> None:
+    """A receiver does not; a function's own 404 is another thing."""
+    nowhere = requests.failed(NotFound()).body("1") if where == "receiver" else "no such page"
+    if where != "embedded":
+        place.said["POST /functions/"] = (404, nowhere)
+    with place.served() as server:
+        done = CliRunner().invoke(main, ["doctor", "--url", server])
+        assert place.functions == {}
+        place.functions["hello"] = {"metadata": {"name": "hello"}, "spec": {}, "status": {"url": "http://hello"}}
+        invoked = CliRunner().invoke(main, ["invoke", "hello", "--url", server])
+    faults = ["the function runs, and does not answer an event: status 404"] if where == "function" else []
+    assert [check.fault for check in said(done)] == faults
+    assert invoked.exit_code == {"embedded": 0, "receiver": 4, "function": 1}[where]
+    assert ("passes no calls on" in invoked.stderr) == (where == "receiver"), invoked.stderr
 
 
 def test_a_tenant_that_a_service_does_not_have(place: Place) -> None:
