@@ -32,6 +32,8 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BUILT_OF = ("runtime", "source", "entrypoint", "build")
 OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
 """What an earlier version brings back; all other fields are settings, which stay as they are."""
+UNSAID = {"sequence": "take it out: what is written last is the newest; or send it as an event, to a service: --url"}
+"""Fields of a ``build.start`` that a record has no place for → what to do instead."""
 WHOLE = "a service that serves /v1 has the whole of it, and the log of builds that run: --url"
 WORDS: Mapping[Kind, str] = {"functions": "function", "builds": "build", "deadletters": "dead letter"}
 PAGE = 500
@@ -69,10 +71,17 @@ class Cluster:
         return found
 
     def start(self, tenant: str, name: str, wanted: Mapping[str, Any]) -> Sent:
-        """Write the Function, or send a ``build.start`` where its source does not fit into one."""
+        """Write the Function, or send a ``build.start`` where its source does not fit into one.
+
+        Raises `ClientError` for what a record cannot say.
+        """
         if "archive" in wanted["source"] or len(json.dumps(wanted)) > IN_A_RECORD:
             return self._tell(event(BUILD_START, {"tenant": tenant, "name": name, **wanted}))
-        spec = {field: value for field, value in wanted.items() if field not in ("rebuild", "sequence")}
+        if unsaid := next(filter(wanted.__contains__, UNSAID), ""):
+            raise ClientError(f"a function that is written by a kubeconfig has no `{unsaid}`", UNSAID[unsaid])
+        if not isinstance(wanted.get("rebuild", False), bool):
+            raise ClientError("`rebuild` is neither true nor false")
+        spec = {field: value for field, value in wanted.items() if field != "rebuild"}
 
         def change(found: Object) -> Object:
             before, function = found.get("spec", {}), Function(found)

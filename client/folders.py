@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from knative_lambda.client.models import Object
 SETTINGS = "function.yaml"
 """Holds the fields of a ``build.start`` but tenant and source; it is no part of the source."""
 SAID_ELSEWHERE = {"tenant": "-n names the tenant", "source": "the folder is the source, or what --git or --image names"}
+TEXT = ("name", "runtime")
+"""Fields that the command itself reads: YAML's `no` is no name."""
 LEFT_OUT = frozenset({".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".knative-lambda", ".DS_Store"})
 """What is in a folder and never in its source."""
 SIGNS = (
@@ -26,7 +29,10 @@ TEXTS, TEXT_BYTES, ALL_BYTES = 100, 128 * 1024, 512 * 1024
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """Return what the folder's settings say, {} where there are none; raise `ClientError` where they say nothing."""
+    """Return what the folder's settings say, {} where there are none; what is left empty says nothing.
+
+    Raises `ClientError` where they are none, or where a field is not as it could be sent.
+    """
     file = folder / SETTINGS
     if not file.is_file():
         return {}
@@ -40,7 +46,19 @@ def settings(folder: Path) -> dict[str, Any]:
         raise ClientError(f"{file} has no settings, such as `runtime: python`")
     if name := next(filter(found.__contains__, SAID_ELSEWHERE), ""):
         raise ClientError(f"{file} may not say `{name}`", f"take it out: {SAID_ELSEWHERE[name]}")
-    return found
+    said = {field: value for field, value in found.items() if value is not None}
+    for field, value in said.items():
+        if (field in TEXT and not isinstance(value, str)) or not _is_json(value):
+            raise ClientError(f"{file} says `{field}` by what YAML takes for another thing", "put it into quotes")
+    return said
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):  # a date, a set, what is not a number
+        return False
+    return True
 
 
 def runtime(folder: Path) -> str:

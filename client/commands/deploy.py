@@ -65,8 +65,8 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
     bounds = {field: value for field, value in (("min", least), ("max", most)) if value is not None}
     source = elsewhere(image, {"url": git, "revision": revision, "path": path, "secret": opens})
     function = wanted(source, builder=builder, rebuild=rebuild)
-    if bounds:
-        function.options["scale"] = {**function.options.get("scale", {}), **bounds}
+    if bounds and isinstance(scale := function.options.get("scale", {}), dict):  # another one is refused as it is
+        function.options["scale"] = {**scale, **bounds}
     progress = Progress()
     sent = place.client.deploy(place.tenant, function.name, function.runtime, function.source, **function.options)
     with going_on(function.name):
