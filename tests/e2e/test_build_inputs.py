@@ -1,96 +1,52 @@
-"""What a build is given on a real cluster: a private package by a password that is nowhere afterwards; variables."""
+"""What a build is given on a real cluster: packages by passwords that are nowhere afterwards, variables, a base."""
 
 import base64
 import gzip
-import http.server
 import io
 import json
 import os
 import tarfile
-import threading
 import uuid
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+from support import packages
+from support.certificates import Authority
 from support.live import HOST, TENANT, Live, within
+from support.packages import Index
 
+from knative_lambda.builds.images import references
+from knative_lambda.builds.images.pusher import Blob, Manifest
 from knative_lambda.builds.images.pusher_http import HttpPusher
 from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.deploy.cluster import BUILD, SECRET, Object
+from knative_lambda.deploy.conditions import condition
 from knative_lambda.schemas import names
 
 PASSWORD = uuid.uuid4().hex
-PACKAGE = "greeting_private"
-
-
-def wheel(word: str) -> bytes:
-    """Return a package whose one function says a word."""
-    about = f"{PACKAGE}-1.0.dist-info"
-    files = {
-        f"{PACKAGE}.py": f"def word():\n    return {word!r}\n",
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: 1.0\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: e2e\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{about}/RECORD": "",
-    }
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-    return packed.getvalue()
-
-
-class Index:
-    """A private package index in the cluster's network: nobody gets anything without the password."""
-
-    def __init__(self, word: str) -> None:
-        self.asked: list[tuple[str, int]] = []
-        index, name = self, f"{PACKAGE}-1.0-py3-none-any.whl"
-        known = {
-            f"/simple/{PACKAGE.replace('_', '-')}/": f'<a href="/files/{name}">{name}</a>'.encode(),
-            f"/files/{name}": wheel(word),
-        }
-        wanted = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = known.get(self.path, b"")
-                status = 401 if self.headers.get("authorization") != wanted else 200 if body else 404
-                index.asked.append((self.path, status))
-                self.send_response(status)
-                self.send_header("www-authenticate", 'Basic realm="private"')
-                self.send_header("content-type", "text/html" if self.path.endswith("/") else "application/octet-stream")
-                self.send_header("content-length", str(len(body) if status == 200 else 0))
-                self.end_headers()
-                self.wfile.write(body if status == 200 else b"")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://{HOST}:{self.server.server_address[1]}/simple"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
 def index() -> Iterator[Index]:
-    found = Index("private")
+    found = Index(HOST, PASSWORD)
+    found.files = packages.of_pip("private")
     yield found
     found.close()
 
 
-def give(live: Live, labels: dict[str, str]) -> None:
-    """Let the tenant have the Secret with the password, with these labels."""
-    netrc = f"machine {HOST}\nlogin me\npassword {PASSWORD}\n"
-    meta = {"name": "e2e-pypi", "namespace": TENANT, "labels": labels}
-    data = {"netrc": base64.b64encode(netrc.encode()).decode()}
+def give(live: Live, labels: dict[str, str], name: str = "e2e-pypi", **files: str) -> None:
+    """Let the tenant have a Secret with these labels; without files it holds the password for pip."""
+    found = files or {"netrc": netrc(HOST)}
+    meta = {"name": name, "namespace": TENANT, "labels": labels}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in found.items()}
     live.cluster.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+
+
+def netrc(machine: str) -> str:
+    return f"machine {machine}\nlogin {packages.USER}\npassword {PASSWORD}\n"
 
 
 @pytest.fixture
@@ -133,10 +89,10 @@ def blob(repository: str, digest: str) -> bytes:
 @pytest.mark.usefixtures("secret")
 def test_a_private_package_is_installed_by_a_secret_that_is_nowhere_afterwards(live: Live, index: Index) -> None:
     """Only once its owner has given it to builds; then it dies with the Job, and the image does not hold it."""
-    code = f"import {PACKAGE}\n\n\ndef handle(event, context):\n    return {{'said': {PACKAGE}.word()}}\n"
-    listed = f"{PACKAGE.replace('_', '-')}==1.0 # {uuid.uuid4()}\n"
+    code = f"import {packages.PIP}\n\n\ndef handle(event, context):\n    return {{'said': {packages.PIP}.word()}}\n"
+    listed = f"{packages.PIP.replace('_', '-')}==1.0 # {uuid.uuid4()}\n"
     source = {"inline": {"main.py": code, "requirements.txt": listed}}
-    asked: dict[str, Any] = {"indexes": {"url": index.url, "secret": "e2e-pypi"}}
+    asked: dict[str, Any] = {"indexes": {"url": f"{index.url}/simple", "secret": "e2e-pypi"}}
     live.start("private", runtime="python", source=source, build=asked)
     failed = within(120, "it fails", lambda: is_false(live.condition("private", "Built")))
     assert failed["reason"] == "SecretMissing"
@@ -147,7 +103,7 @@ def test_a_private_package_is_installed_by_a_secret_that_is_nowhere_afterwards(l
     within(120, "it is built anew", lambda: not is_false(live.condition("private", "Built")))
     image = live.ready("private")
     live.answer("private", {}, {"said": "private"}.__eq__)
-    assert 200 in {status for path, status in index.asked if path.endswith(".whl")}
+    assert index.given(".whl")
     assert not [one for one in live.cluster.list(SECRET, names.builds_namespace(TENANT)) if one.get("type") == "Opaque"]
     for path, body in layers(image):
         assert not path.startswith("/run/secrets/"), path
@@ -176,6 +132,126 @@ def test_a_dockerfile_gets_variables_as_they_are_and_files_to_read(live: Live) -
     assert not [path for path in files if path.startswith("/run/secrets/")]
     assert not [path for path, body in files.items() if PASSWORD.encode() in body]
     live.delete("given")
+
+
+SOURCES = {
+    "node": {
+        "index.js": f"const said = require('{packages.NPM}').word;\nexports.handle = async () => ({{ said }});\n",
+        "package.json": json.dumps({"dependencies": {packages.NPM: "1.0.0"}}),
+    },
+    "go": {
+        "handle.go": (
+            f'package function\n\nimport "{packages.GO}"\n\n'
+            'func Handle() (any, error) { return map[string]string{"said": greeting.Word()}, nil }\n'
+        ),
+        "go.mod": f"module function\n\ngo 1.24\n\nrequire {packages.GO} v1.0.0\n",
+        "go.sum": packages.go_sum("go"),
+    },
+}
+
+
+@pytest.fixture
+def both(live: Live, tmp_path: Path) -> Iterator[dict[str, tuple[Index, dict[str, str]]]]:
+    """Serve an index of npm and one of go, which says passwords by HTTPS alone; yield each with its Secret's files."""
+    certificate = Authority.made(tmp_path / "authority", HOST).folder("index")
+    npm, go = Index(HOST, PASSWORD), Index(HOST, PASSWORD, certificate)
+    npm.files, go.files = packages.of_npm("node", npm.url), packages.of_go("go")
+    yield {
+        "node": (npm, {".npmrc": f"//{npm.place}/:_auth={packages.basic(PASSWORD)}\n"}),
+        "go": (go, {"netrc": netrc(go.place), "ca.crt": (certificate / "ca.crt").read_text()}),
+    }
+    for runtime, index in (("node", npm), ("go", go)):
+        index.close()
+        live.cluster.delete(SECRET, TENANT, f"e2e-{runtime}")
+
+
+def test_packages_of_npm_and_of_go_come_by_a_secret_too(
+    live: Live, both: dict[str, tuple[Index, dict[str, str]]]
+) -> None:
+    """With go's, whom to trust is in the Secret, too; before it is given to builds no index is asked for anything."""
+
+    def start(runtime: str, index: Index) -> None:
+        own = {"private": ["acme.test/*"]} if runtime == "go" else {}
+        build: dict[str, Any] = {"indexes": {"url": index.url, "secret": f"e2e-{runtime}", **own}}
+        if runtime == "go":
+            build["env"] = {"SSL_CERT_FILE": "/run/secrets/e2e-go/ca.crt"}
+        live.start(f"private-{runtime}", runtime=runtime, source={"inline": SOURCES[runtime]}, build=build)
+
+    for runtime, (index, files) in both.items():
+        give(live, {}, f"e2e-{runtime}", **files)
+        start(runtime, index)
+    for runtime, (index, files) in both.items():
+        failed = within(120, "it fails", lambda name=f"private-{runtime}": is_false(live.condition(name, "Built")))
+        assert failed["reason"] == "SecretMissing"
+        assert not index.asked
+        give(live, {names.BUILD_SECRET_LABEL: "true"}, f"e2e-{runtime}", **files)
+        start(runtime, index)
+    for runtime, (index, _) in both.items():
+        name, ending = f"private-{runtime}", {"node": ".tgz", "go": ".zip"}[runtime]
+        within(120, "it is built anew", lambda name=name: not is_false(live.condition(name, "Built")))
+        image = live.ready(name)
+        live.answer(name, {}, {"said": runtime}.__eq__)
+        assert index.given(ending)
+        for path, body in layers(image):
+            assert PASSWORD.encode() not in body, path
+            assert packages.basic(PASSWORD).encode() not in body, path
+        live.delete(name)
+
+
+NODE_BASE = "KNATIVE_LAMBDA_NODE_BASE"
+
+
+@pytest.fixture
+def move(live: Live) -> Iterator[Callable[[], str]]:
+    """Have the installation name Node's base by a tag; yield what moves this, and returns the new base by digest."""
+    pusher = HttpPusher(RegistrySettings(insecure=True))
+    before = live.configured(NODE_BASE)
+    repository, first = references.repository(before), pusher.manifest(before)
+    assert first is not None
+    tag = f"{repository}:e2e"
+    pusher.tag(tag, first)
+
+    def moved() -> str:
+        said = json.loads(first.body)
+        config = json.loads(pusher.blob(repository, said["config"]["digest"]) or b"")
+        config["config"]["Env"] = [*config["config"]["Env"], "E2E_BASE=second"]
+        blob = Blob.of(json.dumps(config).encode())
+        pusher.put(repository, blob)
+        said["config"] |= {"digest": blob.digest, "size": blob.size}
+        second = Manifest(first.media_type, json.dumps(said).encode())
+        pusher.tag(tag, second)
+        return f"{repository}@{Blob.of(second.body).digest}"
+
+    live.configure(NODE_BASE, tag)
+    try:
+        yield moved
+    finally:
+        pusher.tag(tag, first)
+        live.configure(NODE_BASE, before)
+
+
+def test_a_function_that_asks_for_it_follows_its_base_and_another_does_not(live: Live, move: Callable[[], str]) -> None:
+    source = {"inline": {"index.js": "exports.handle = async () => ({ base: process.env.E2E_BASE || 'first' });\n"}}
+    asked: dict[str, dict[str, Any]] = {"follows": {"onBaseChange": "rebuild"}, "stays": {}}
+    for name, build in asked.items():
+        live.start(name, runtime="node", source=source, build=build)
+    images = {name: live.ready(name) for name in asked}
+    live.answer("follows", {}, {"base": "first"}.__eq__)
+    before, base = newest(live, "follows")["spec"]["base"], move()
+
+    def followed() -> bool:
+        live.tick()
+        return bool(newest(live, "follows")["spec"]["base"] == base)
+
+    within(120, "it is built upon the new base", followed, every=2)
+    told = condition(newest(live, "follows"), "BaseMoved")
+    assert told["message"] == f"{before} is {base} now"
+    live.ready("follows", image_other_than=images["follows"])
+    live.answer("follows", {}, {"base": "second"}.__eq__)
+    live.answer("stays", {}, {"base": "first"}.__eq__)
+    assert [one["spec"]["base"] for one in live.builds("stays")] == [before]
+    for name in asked:
+        live.delete(name)
 
 
 def is_false(found: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,9 +4,7 @@ The receiver exports to a collector beside the cluster, for as long as the story
 own here; it hands the trace on.
 """
 
-import json
 import secrets
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -18,7 +16,6 @@ from support.live import HOST, TENANT, Live, within
 from knative_lambda.deploy.cluster import BUILD, JOB, KNATIVE_SERVICE
 from knative_lambda.schemas import names, trace, types
 
-PRODUCT = "knative-lambda"
 URL = "KNATIVE_LAMBDA_TRACES_URL"
 CODE = """
 def handle(event, context):
@@ -26,37 +23,16 @@ def handle(event, context):
 """
 
 
-def patch(live: Live, url: str) -> None:
-    """Have the receiver export its spans, or none, and wait until the pod that does is the one that answers."""
-    service: Any = live.cluster.get(KNATIVE_SERVICE, PRODUCT, "receiver")
-    [container] = service["spec"]["template"]["spec"]["containers"]
-    place = [one["name"] for one in container["env"]].index(URL)
-    change = [{"op": "replace", "path": f"/spec/template/spec/containers/0/env/{place}/value", "value": url}]
-    command = ["kubectl", "patch", "ksvc", "receiver", "-n", PRODUCT, "--type=json", "-p", json.dumps(change)]
-    subprocess.run(command, check=True, capture_output=True)
-
-    def is_there() -> bool:
-        found: Any = live.cluster.get(KNATIVE_SERVICE, PRODUCT, "receiver")
-        status = found["status"]
-        return bool(
-            status["observedGeneration"] == found["metadata"]["generation"]
-            and status["latestReadyRevisionName"] == status["latestCreatedRevisionName"]
-            and live.is_ready(KNATIVE_SERVICE, PRODUCT, "receiver")
-        )
-
-    within(120, "the receiver exports spans" if url else "the receiver is as it was", is_there, every=1)
-
-
 @pytest.fixture
 def kept(live: Live) -> Iterator[Collector]:
     with collector(host=HOST) as found:
-        patch(live, found.url)
+        live.configure(URL, found.url)
         try:
             yield found
         finally:
             with suppress(AssertionError):  # what failed before is told, and not this
                 live.delete("traced")
-            patch(live, "")
+            live.configure(URL, "")
 
 
 def test_one_build_is_one_trace_through_the_cluster_and_so_is_an_event_with_its_reply(

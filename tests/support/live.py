@@ -259,6 +259,33 @@ class Live:
             found += [line["status"] for line in lines if "status" in line and line.get("msg") != "audit"]
         return found
 
+    def configured(self, variable: str) -> str:
+        """Return what the receiver finds in a variable."""
+        return str(self._variables()[variable])
+
+    def configure(self, variable: str, value: str) -> None:
+        """Have the receiver find another value in a variable, and wait until the pod that does is the one to answer."""
+        place = list(self._variables()).index(variable)
+        change = [{"op": "replace", "path": f"/spec/template/spec/containers/0/env/{place}/value", "value": value}]
+        command = ["kubectl", "patch", "ksvc", "receiver", "-n", PRODUCT, "--type=json", "-p", json.dumps(change)]
+        subprocess.run(command, check=True, capture_output=True)
+
+        def is_there() -> bool:
+            found: Any = self.cluster.get(KNATIVE_SERVICE, PRODUCT, "receiver")
+            status = found["status"]
+            return bool(
+                status["observedGeneration"] == found["metadata"]["generation"]
+                and status["latestReadyRevisionName"] == status["latestCreatedRevisionName"]
+                and is_ready(found)
+            )
+
+        within(120, f"the receiver has {variable}={value}", is_there, every=1)
+
+    def _variables(self) -> dict[str, Any]:
+        service: Any = self.cluster.get(KNATIVE_SERVICE, PRODUCT, "receiver")
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        return {one["name"]: one.get("value") for one in container["env"]}
+
     def receiver_at_zero(self) -> None:
         labels = {"serving.knative.dev/service": "receiver"}
         within(180, "the receiver is at zero", lambda: not self.cluster.list(POD, "knative-lambda", labels), every=1)
