@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import urllib3
 from support.images import BASE, Made, sha256
-from support.registry import real_registry
+from support.registry import patient, real_registry
 from support.tokens import RSA, SERVICE, keys, trusting
 
 from knative_lambda.builds.images.pusher import Blob
 from knative_lambda.builds.images.pusher_http import HttpPusher
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.jobs.issuer import DELETE, PULL, PUSH, Grant
 from knative_lambda.builds.jobs.issuer_jwt import IssuerSettings, JwtIssuer
@@ -83,7 +82,7 @@ def pushed(pusher: HttpPusher, repository: str, image: Made) -> None:
 
 def test_our_own_requests_carry_a_token_each(tokened: JwtIssuer) -> None:
     """Pushed, laid from another repository, asked for, listed, removed: with no credentials in any file."""
-    reached = RegistrySettings(insecure=True, issuer=tokened)
+    reached = patient(insecure=True, issuer=tokened)
     pusher, registry, base, own = (
         HttpPusher(reached),
         HttpRegistry(reached),
@@ -102,7 +101,7 @@ def test_our_own_requests_carry_a_token_each(tokened: JwtIssuer) -> None:
 
 
 def test_another_registry_gets_no_token_of_this_one(tokened: JwtIssuer, server: str) -> None:
-    registry = HttpRegistry(RegistrySettings(insecure=True, issuer=tokened))
+    registry = HttpRegistry(patient(insecure=True, issuer=tokened))
     assert registry.digest(f"{server}/nothing/here:1") is None
 
 
@@ -118,7 +117,7 @@ def test_a_key_that_is_exchanged_signs_from_then_on(registry_program: str, tmp_p
     both.write_text("".join((tmp_path / name / "tls.crt").read_text() for name in ("old", "new")))
     with real_registry(registry_program, tmp_path, auth=trusting(both)) as host:
         issuer = JwtIssuer(IssuerSettings(host, place, service=SERVICE))
-        registry = HttpRegistry(RegistrySettings(insecure=True, issuer=issuer))
+        registry = HttpRegistry(patient(insecure=True, issuer=issuer))
         assert registry.tags(f"{host}/acme/hello") == []
         before = issuer.token([], seconds=1).partition(".")[0]
         place.unlink()

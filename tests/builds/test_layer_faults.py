@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.images import BASE, INSTALLED, Made, check
-from support.registry import WRONG, Gate, config
+from support.registry import WRONG, Gate, config, patient
 from support.world import PYTHON, World
 
 from knative_lambda.builds.builder import Ended
@@ -66,16 +66,16 @@ def is_built(made: World, settings: RegistrySettings) -> bool:
 @pytest.fixture
 def gated(before: Gate, tmp_path: Path) -> Gated:
     """Return a gate in front of a registry, a world that pushes through it, and the path of the function's uploads."""
-    settings, place = RegistrySettings(insecure=True), tmp_path.name.lower()
+    settings, place = patient(insecure=True), tmp_path.name.lower()
     made = world(settings, f"{before.host}/{place}", based(settings, before.host))
     return before, settings, made, f"/v2/{place}/acme/hello"
 
 
 def test_a_wrong_password_fails_the_build_and_says_so(guarded: str, tmp_path: Path) -> None:
-    right = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    right = patient(insecure=True, config=config(tmp_path, guarded))
     base = based(right, guarded)
     (tmp_path / "wrong").mkdir()
-    wrong = RegistrySettings(insecure=True, config=config(tmp_path / "wrong", guarded, WRONG))
+    wrong = patient(insecure=True, config=config(tmp_path / "wrong", guarded, WRONG))
     made = world(wrong, f"{guarded}/{tmp_path.name.lower()}", base)
     made.start()
     given_up(made)
@@ -89,8 +89,8 @@ def test_a_wrong_password_fails_the_build_and_says_so(guarded: str, tmp_path: Pa
 
 def test_a_certificate_of_nobody_fails_the_build_and_says_so(secure: tuple[str, Path]) -> None:
     host, trust = secure
-    right = RegistrySettings(trust=trust)
-    made = world(RegistrySettings(), f"{host}/functions", based(right, host))
+    right = patient(trust=trust)
+    made = world(patient(), f"{host}/functions", based(right, host))
     made.start()
     given_up(made)
     assert made.condition("Built")[:2] == ("False", "RegistryUntrusted")
@@ -134,7 +134,7 @@ def test_a_connection_cut_in_the_middle_of_a_part_is_tried_again_and_the_build_s
 
 def refused(guarded: str, tmp_path: Path) -> tuple[World, Path]:
     """Return a world whose password is right until a test writes another one into that folder."""
-    right = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    right = patient(insecure=True, config=config(tmp_path, guarded))
     return world(right, f"{guarded}/{tmp_path.name.lower()}", based(right, guarded)), tmp_path
 
 
@@ -150,7 +150,7 @@ def test_a_wrong_password_ends_a_build_with_dependencies_too(guarded: str, tmp_p
 
 def test_a_certificate_of_nobody_ends_a_build_with_dependencies_too(secure: tuple[str, Path]) -> None:
     host, trust = secure
-    made = world(RegistrySettings(), f"{host}/depending", based(RegistrySettings(trust=trust), host))
+    made = world(patient(), f"{host}/depending", based(patient(trust=trust), host))
     made.start(source=DEPENDING)
     given_up(made)
     assert made.condition("Built")[:2] == ("False", "RegistryUntrusted")
@@ -162,7 +162,7 @@ def test_a_certificate_of_nobody_ends_a_build_with_dependencies_too(secure: tupl
 def test_a_registry_that_fails_under_installed_dependencies_is_tried_again(
     before: Gate, tmp_path: Path, fault: str
 ) -> None:
-    settings, place = RegistrySettings(insecure=True), f"{before.host}/{tmp_path.name.lower()}"
+    settings, place = patient(insecure=True), f"{before.host}/{tmp_path.name.lower()}"
     made = world(settings, place, based(settings, before.host))
     made.start(source=DEPENDING)
     [attempt] = made.builder.started.values()
@@ -201,7 +201,7 @@ def test_a_source_that_comes_again_keeps_its_image_where_the_registry_lets_nobod
 def test_a_base_that_may_not_be_asked_for_is_no_fault_of_the_sender_and_nothing_is_written(
     guarded: str, tmp_path: Path
 ) -> None:
-    right = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    right = patient(insecure=True, config=config(tmp_path, guarded))
     tagged = based(right, guarded).partition("@")[0] + ":1"
     made = world(right, f"{guarded}/{tmp_path.name.lower()}", tagged)
     config(tmp_path, guarded, WRONG)

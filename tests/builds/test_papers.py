@@ -13,13 +13,12 @@ import jsonschema_rs
 import pytest
 from support.images import BASE, Made
 from support.papers import keys, listed, sealed, signed, statement, verifies
-from support.registry import Gate
+from support.registry import Gate, patient
 
 from knative_lambda.builds.images import referrers
 from knative_lambda.builds.images.layers import INDEX, MANIFEST, canonical, descriptor
 from knative_lambda.builds.images.pusher import Blob, Manifest
 from knative_lambda.builds.images.pusher_http import HttpPusher
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.inputs import archive
 from knative_lambda.builds.inputs.archive import File
@@ -30,7 +29,7 @@ from knative_lambda.schemas.errors import Refused, Unavailable
 from knative_lambda.storage import keys as store_keys
 from knative_lambda.storage.memory import MemoryStore
 
-PLAIN = RegistrySettings(insecure=True, timeout=10.0)
+PLAIN = patient(insecure=True)
 MOMENT = "2026-01-01T00:00:00Z"
 FILES = {
     "Dockerfile": File(b"FROM base"),

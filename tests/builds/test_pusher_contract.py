@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.images import BASE, FakePusher, Made, check, made, sha256, tarred
+from support.registry import patient
 from support.world import FakeRegistry
 
 from knative_lambda.builds.guard import GuardedPusher
@@ -13,7 +14,6 @@ from knative_lambda.builds.images import layers
 from knative_lambda.builds.images.pusher import Blob, Pusher
 from knative_lambda.builds.images.pusher_http import HttpPusher
 from knative_lambda.builds.images.referrers import Document
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.guard import Guard, GuardSettings
@@ -37,7 +37,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         registry = FakeRegistry()
         found = Place(FakePusher(registry), registry.digest, "registry/base", "registry/own")
     else:
-        reached = RegistrySettings(insecure=True)
+        reached = patient(insecure=True)
         pusher: Pusher = HttpPusher(reached)
         if request.param == "guarded":
             pusher = GuardedPusher(pusher, Guard("registry", GuardSettings()))

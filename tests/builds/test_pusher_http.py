@@ -8,11 +8,10 @@ import pytest
 import urllib3
 from support.certificates import Authority
 from support.images import BASE, sha256
-from support.registry import BASIC, WRONG, Gate, config, gate, push
+from support.registry import BASIC, WRONG, Gate, config, gate, patient, push
 
 from knative_lambda.builds.images.pusher import Blob
 from knative_lambda.builds.images.pusher_http import SMALL, HttpPusher
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 
@@ -22,7 +21,7 @@ BODY = b"some bytes of a layer"
 
 @pytest.fixture
 def pusher() -> HttpPusher:
-    return HttpPusher(RegistrySettings(insecure=True, timeout=10.0))
+    return HttpPusher(patient(insecure=True))
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def own(before: Gate, tmp_path: Path) -> str:
 def based(host: str, own: str) -> str:
     """Push the base's first layer into a repository beside, and return that."""
     name = f"{own.partition('/')[2]}-base"
-    HttpPusher(RegistrySettings(insecure=True)).put(f"{host}/{name}", Blob.of(BASE.blobs[0]))
+    HttpPusher(patient(insecure=True)).put(f"{host}/{name}", Blob.of(BASE.blobs[0]))
     return f"{host}/{name}"
 
 
@@ -42,14 +41,14 @@ def based(host: str, own: str) -> str:
 
 
 def test_a_password_lets_in(guarded: str, tmp_path: Path) -> None:
-    reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded))
+    reached = patient(insecure=True, config=config(tmp_path, guarded))
     HttpPusher(reached).put(f"{guarded}/acme/hello", Blob.of(BODY))
     assert HttpPusher(reached).blob(f"{guarded}/acme/hello", sha256(BODY)) == BODY
 
 
 @pytest.mark.parametrize("auth", [WRONG, ""])
 def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: Path, auth: str) -> None:
-    reached = RegistrySettings(insecure=True, config=config(tmp_path, guarded, auth))
+    reached = patient(insecure=True, config=config(tmp_path, guarded, auth))
     with pytest.raises(NotLetIn, match="answered 401"):
         HttpPusher(reached).put(f"{guarded}/acme/wrong", Blob.of(BODY))
     with pytest.raises(NotLetIn, match="answered 401"):
@@ -58,9 +57,7 @@ def test_a_wrong_password_or_none_is_refused_and_named(guarded: str, tmp_path: P
 
 @pytest.mark.parametrize("name", ["https://{}/v1/", "http://{}", "{}/v2/"])
 def test_a_config_may_name_a_registry_by_an_url(before: Gate, tmp_path: Path, name: str, own: str) -> None:
-    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, name.format(before.host)))).put(
-        own, Blob.of(BODY)
-    )
+    HttpPusher(patient(insecure=True, config=config(tmp_path, name.format(before.host)))).put(own, Blob.of(BODY))
     assert {said for _, _, said in before.asked} == {BASIC}
 
 
@@ -69,7 +66,7 @@ def test_of_several_credentials_those_of_the_longest_path_are_used(before: Gate,
     file, wrong = tmp_path / "config.json", {"auth": WRONG.removeprefix("Basic ")}
     names = [f"{before.host}/other", own[:-1], before.host, own.rpartition("/")[0]]
     file.write_text(json.dumps({"auths": {**dict.fromkeys(names, wrong), own: {"auth": BASIC.removeprefix("Basic ")}}}))
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=file))
+    pusher = HttpPusher(patient(insecure=True, config=file))
     pusher.put(own, Blob.of(BODY))
     assert {said for _, _, said in before.asked} == {BASIC}
     before.asked.clear()
@@ -99,14 +96,14 @@ def test_a_config_that_cannot_be_used_is_named_and_tells_no_secret(
     if text is not None:
         file.write_text(text.replace("HOST", before.host))
     with pytest.raises(Unavailable, match=why.replace("HOST", before.host)) as told:
-        HttpPusher(RegistrySettings(insecure=True, config=file)).put(own, Blob.of(BODY))
+        HttpPusher(patient(insecure=True, config=file)).put(own, Blob.of(BODY))
     assert "broken.json" in str(told.value)
     assert "s3cret" not in str(told.value)
 
 
 def test_a_token_is_got_with_the_password_once_and_used_from_then_on(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "t0ken", BASIC
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host)))
     pusher.put(own, Blob.of(BODY))
     pusher.put(own, Blob.of(BODY + b"!"))
     assert [path for _, path, said in before.asked if path.startswith("/token")] == [
@@ -119,7 +116,7 @@ def test_a_token_is_got_with_the_password_once_and_used_from_then_on(before: Gat
 
 def test_a_token_that_has_had_its_time_is_got_anew(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "first", BASIC
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host)))
     pusher.put(own, Blob.of(BODY))
     before.token = "second"
     pusher.put(own, Blob.of(BODY + b"!"))
@@ -141,7 +138,7 @@ def test_a_copy_piece_by_piece_has_its_token_at_the_first_try(
 ) -> None:
     base = asked_to_mount(before, own, status)
     before.token, before.basic = "t0ken", BASIC
-    HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host))).bring(LAYER, base, own)
+    HttpPusher(patient(insecure=True, config=config(tmp_path, before.host))).bring(LAYER, base, own)
     assert [said for method, _, said in before.asked if method == "PUT"][-1:] == ["Bearer t0ken"]
     assert whole(before, own, str(LAYER["digest"]))
 
@@ -149,7 +146,7 @@ def test_a_copy_piece_by_piece_has_its_token_at_the_first_try(
 def test_a_copy_whose_old_token_has_had_its_time_gets_another(before: Gate, tmp_path: Path, own: str) -> None:
     base = asked_to_mount(before, own, 202)
     before.token, before.basic = "first", BASIC
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host)))
     pusher.put(own, Blob.of(BODY))
     before.token = "second"
     pusher.bring(LAYER, base, own)
@@ -160,7 +157,7 @@ def test_a_copy_whose_old_token_has_had_its_time_gets_another(before: Gate, tmp_
 def test_a_copy_is_begun_again_where_a_token_is_asked_for_only_then(before: Gate, tmp_path: Path, own: str) -> None:
     """A token that ends between the beginning of an upload and what is sent."""
     base = asked_to_mount(before, own, 202)
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host)))
     before.later = f"PUT /v2/{own.partition('/')[2]}/blobs", "t0ken"
     before.basic = BASIC
     pusher.bring(LAYER, base, own)
@@ -171,7 +168,7 @@ def test_a_copy_is_begun_again_where_a_token_is_asked_for_only_then(before: Gate
 
 def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, own: str) -> None:
     before.token, before.basic = "t0ken", BASIC
-    pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host, WRONG)))
+    pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host, WRONG)))
     with pytest.raises(NotLetIn, match="answered 401"):
         pusher.put(own, Blob.of(BODY))
 
@@ -179,7 +176,7 @@ def test_a_token_that_is_not_given_is_a_refusal(before: Gate, tmp_path: Path, ow
 def test_reading_learns_a_token_too(before: Gate, tmp_path: Path, own: str) -> None:
     digest = push(before.behind, own.partition("/")[2], "one-1", b"content")
     before.token, before.basic = "t0ken", BASIC
-    registry = HttpRegistry(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+    registry = HttpRegistry(patient(insecure=True, config=config(tmp_path, before.host)))
     assert registry.digest(f"{own}:one-1") == digest
     assert registry.tags(own) == ["one-1"]
 
@@ -188,13 +185,13 @@ def test_credentials_and_tokens_go_nowhere_else(before: Gate, server: str, tmp_p
     """A blob may lie elsewhere, and an upload go on there: neither is told who we are."""
     with gate(server) as elsewhere:
         name, digest = own.partition("/")[2], sha256(BODY)
-        HttpPusher(RegistrySettings(insecure=True)).put(f"{server}/{name}", Blob.of(BODY))
+        HttpPusher(patient(insecure=True)).put(f"{server}/{name}", Blob.of(BODY))
         there = f"http://{elsewhere.host}/v2/{name}/blobs/{digest}"
         before.token, before.basic = "t0ken", BASIC
         before.refuses[f"GET /v2/{name}/blobs"] = (307, {"Location": there})
         before.refuses[f"POST /v2/{name}/blobs"] = (202, {"Location": f"http://{elsewhere.host}/upload"})
         elsewhere.refuses["PUT /upload"] = (201, {})
-        pusher = HttpPusher(RegistrySettings(insecure=True, config=config(tmp_path, before.host)))
+        pusher = HttpPusher(patient(insecure=True, config=config(tmp_path, before.host)))
         assert pusher.blob(own, digest) == BODY
         pusher.put(own, Blob.of(BODY + b"!"))
         assert [method for method, _, _ in elsewhere.asked] == ["GET", "PUT"]
@@ -215,12 +212,12 @@ def test_a_tenants_own_credentials_count_below_its_place_alone(guarded: str, tmp
     """And there no other ones do."""
     (tmp_path / "none").write_text("{}")
     theirs, none = config(tmp_path, guarded), tmp_path / "none"
-    own = HttpPusher(RegistrySettings(insecure=True, config=none, configs={f"{guarded}/acme/": theirs}))
+    own = HttpPusher(patient(insecure=True, config=none, configs={f"{guarded}/acme/": theirs}))
     own.put(f"{guarded}/acme/hello", Blob.of(BODY))
     for place in (f"{guarded}/acmes/hello", f"{guarded}/other/acme"):
         with pytest.raises(NotLetIn):
             own.put(place, Blob.of(BODY))
-    others = HttpPusher(RegistrySettings(insecure=True, config=theirs, configs={f"{guarded}/acme/": none}))
+    others = HttpPusher(patient(insecure=True, config=theirs, configs={f"{guarded}/acme/": none}))
     others.put(f"{guarded}/other/hello", Blob.of(BODY))
     with pytest.raises(NotLetIn):
         others.put(f"{guarded}/acme/hello", Blob.of(BODY + b"!"))
@@ -228,7 +225,7 @@ def test_a_tenants_own_credentials_count_below_its_place_alone(guarded: str, tmp
 
 def test_a_certificate_that_is_named_is_trusted(secure: tuple[str, Path]) -> None:
     host, trust = secure
-    pusher = HttpPusher(RegistrySettings(trust=trust))
+    pusher = HttpPusher(patient(trust=trust))
     pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     assert pusher.blob(f"{host}/acme/hello", sha256(BODY)) == BODY
 
@@ -238,7 +235,7 @@ def test_certificates_that_cannot_be_read_are_named_and_read_once_they_can(
 ) -> None:
     host, trust = secure
     (tmp_path / "ca.crt").write_text("no certificate")
-    pusher = HttpPusher(RegistrySettings(trust=tmp_path))
+    pusher = HttpPusher(patient(trust=tmp_path))
     with pytest.raises(Unavailable, match=f"certificates in {tmp_path} cannot be read"):
         pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     (tmp_path / "ca.crt").write_bytes((trust / "ca.crt").read_bytes())
@@ -251,7 +248,7 @@ def test_certificates_that_are_written_anew_are_read_anew(
 ) -> None:
     host, trust = secure
     folder = Authority.made(tmp_path / "others").folder("client", trusts=there)
-    pusher = HttpPusher(RegistrySettings(trust=folder))
+    pusher = HttpPusher(patient(trust=folder))
     with pytest.raises(Untrusted):
         pusher.put(f"{host}/acme/hello", Blob.of(BODY))
     (folder / "ca.crt").write_bytes((trust / "ca.crt").read_bytes())
@@ -261,20 +258,20 @@ def test_certificates_that_are_written_anew_are_read_anew(
 def test_a_certificate_of_nobody_is_not_and_the_error_says_so(secure: tuple[str, Path]) -> None:
     host, _ = secure
     with pytest.raises(Untrusted, match="certificate that is not trusted"):
-        HttpPusher(RegistrySettings()).put(f"{host}/acme/hello", Blob.of(BODY))
+        HttpPusher(patient()).put(f"{host}/acme/hello", Blob.of(BODY))
     with pytest.raises(Unavailable, match="certificate that is not trusted"):
-        HttpRegistry(RegistrySettings()).digest(f"{host}/acme/hello:1")
+        HttpRegistry(patient()).digest(f"{host}/acme/hello:1")
 
 
 def test_plain_http_is_spoken_only_where_that_is_allowed(server: str) -> None:
     with pytest.raises(Unavailable):
-        HttpPusher(RegistrySettings()).put(f"{server}/acme/plain", Blob.of(BODY))
+        HttpPusher(patient()).put(f"{server}/acme/plain", Blob.of(BODY))
 
 
 def test_a_registry_may_not_send_the_password_over_plain_http(secure: tuple[str, Path], tmp_path: Path) -> None:
     """A realm without TLS is not asked, nor a place without TLS for a blob."""
     host, trust = secure
-    pusher = HttpPusher(RegistrySettings(trust=trust, config=config(tmp_path, host)))
+    pusher = HttpPusher(patient(trust=trust, config=config(tmp_path, host)))
     with pytest.raises(Unavailable, match="not safe"):
         pusher._client._token('Bearer realm="http://127.0.0.1/token"', {"Authorization": BASIC})
 
@@ -284,7 +281,7 @@ def test_a_registry_may_not_have_a_blob_sent_over_plain_http(
 ) -> None:
     host, trust = secure
     with gate(server) as plain:
-        pusher = HttpPusher(RegistrySettings(trust=trust))
+        pusher = HttpPusher(patient(trust=trust))
         monkeypatch.setattr(pusher, "_begin", lambda *_: f"http://{plain.host}/upload")
         with pytest.raises(Unavailable, match="not safe"):
             pusher.put(f"{host}/acme/hello", Blob.of(BODY + b" to be kept"))
@@ -327,7 +324,7 @@ def test_a_blob_of_another_registry_is_copied(before: Gate, server: str, pusher:
 
 
 def whole(before: Gate, own: str, digest: str) -> bool:
-    return HttpPusher(RegistrySettings(insecure=True)).blob(own.replace(before.host, before.behind), digest) is not None
+    return HttpPusher(patient(insecure=True)).blob(own.replace(before.host, before.behind), digest) is not None
 
 
 def test_a_connection_cut_in_the_middle_of_a_blob_leaves_no_blob(before: Gate, pusher: HttpPusher, own: str) -> None:
@@ -364,7 +361,7 @@ def test_a_blob_that_comes_changed_is_not_believed(
 
 
 def test_a_copy_that_takes_too_long_is_given_up(before: Gate, server: str, own: str) -> None:
-    pusher = HttpPusher(RegistrySettings(insecure=True, copying=-1.0))
+    pusher = HttpPusher(patient(insecure=True, copying=-1.0))
     with pytest.raises(Unavailable, match="too long"):
         pusher.bring(LAYER, based(server, own), own)
     assert not whole(before, own, str(LAYER["digest"]))
@@ -381,7 +378,7 @@ def test_each_answer_that_is_none_is_told_by_its_status(
     before: Gate, own: str, step: tuple[str, str], status: int, error: type[Exception]
 ) -> None:
     """A full registry, one that is overrun, one that does not take it: tried again, or not."""
-    (method, path), pusher = step, HttpPusher(RegistrySettings(insecure=True))
+    (method, path), pusher = step, HttpPusher(patient(insecure=True))
     before.refuses[f"{method} /v2/{own.partition('/')[2]}/{path}"] = (status, {})
     call = (
         partial(pusher.tag, f"{own}:1", BASE.manifest)

@@ -9,8 +9,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 import urllib3
+from support.registry import patient
 
-from knative_lambda.builds.images.registry_client import Client, Place, RegistrySettings
+from knative_lambda.builds.images.registry_client import Client, Place
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.inputs.reach import Reach, is_public, named, resolved
 from knative_lambda.schemas.errors import Temporary, Unavailable, Unsent
@@ -86,7 +87,7 @@ def only_the_first(names: Names) -> Reach:
 
 
 def registry(reach: Reach | None) -> HttpRegistry:
-    return HttpRegistry(RegistrySettings(insecure=True, reach=reach))
+    return HttpRegistry(patient(insecure=True, reach=reach))
 
 
 def test_a_name_is_resolved_once_and_that_address_is_connected_to(servers: Servers) -> None:
@@ -148,7 +149,7 @@ def test_a_redirect_into_the_inside_is_not_followed(servers: Servers, where: str
     names = Names(first_test=[["127.0.0.1"]], inside_test=inside, **extra)
     names.known["inside.test."] = [["127.0.0.2"]]
     servers.location = where.format(port=servers.port)
-    client = Client(RegistrySettings(insecure=True, reach=only_the_first(names)))
+    client = Client(patient(insecure=True, reach=only_the_first(names)))
     with pytest.raises((Unsent, Unavailable)):
         client.read(Place.of(f"first.test:{servers.port}/a"), "blobs/x")
     assert {address for address, _ in servers.asked} == {"127.0.0.1"}
@@ -157,10 +158,10 @@ def test_a_redirect_into_the_inside_is_not_followed(servers: Servers, where: str
 def test_a_redirect_is_followed_where_it_leads_outside_and_without_a_reach_anywhere(servers: Servers) -> None:
     names = Names(first_test=[["127.0.0.1"]], other_test=[["127.0.0.1"]])
     servers.location = f"http://other.test:{servers.port}/there"
-    client = Client(RegistrySettings(insecure=True, reach=only_the_first(names)))
+    client = Client(patient(insecure=True, reach=only_the_first(names)))
     assert client.read(Place.of(f"first.test:{servers.port}/a"), "blobs/x").status == 200
     servers.location = f"http://127.0.0.2:{servers.port}/there"
-    anywhere = Client(RegistrySettings(insecure=True))
+    anywhere = Client(patient(insecure=True))
     assert anywhere.read(Place.of(f"127.0.0.1:{servers.port}/a"), "blobs/x").status == 200
     assert servers.asked[-1][0] == "127.0.0.2"
 

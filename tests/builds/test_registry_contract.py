@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.registry import push
+from support.registry import patient, push
 from support.world import FakeRegistry
 
 from knative_lambda.builds.guard import GuardedRegistry
 from knative_lambda.builds.images.oci_layout import OciLayout
 from knative_lambda.builds.images.registry import Registry
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.inputs import archive
 from knative_lambda.builds.inputs.archive import File
@@ -38,7 +37,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "layout":
         return layout(OciLayout(tmp_path), "embedded.local/acme/hello")
     host, name = request.getfixturevalue("server"), f"acme/{tmp_path.name.lower()}"
-    registry: Registry = HttpRegistry(RegistrySettings(insecure=True))
+    registry: Registry = HttpRegistry(patient(insecure=True))
     if request.param == "guarded":
         registry = GuardedRegistry(registry, Guard("registry", GuardSettings()))
     return Place(registry, f"{host}/{name}", lambda tag, content: push(host, name, tag, content.encode()))

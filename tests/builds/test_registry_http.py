@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import urllib3
+from support.registry import patient
 
-from knative_lambda.builds.images.registry_client import Client, Place, RegistrySettings
+from knative_lambda.builds.images.registry_client import Client, Place
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.inputs.reach import Reach
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable
@@ -64,7 +65,7 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 def registry() -> HttpRegistry:
-    return HttpRegistry(RegistrySettings(insecure=True))
+    return HttpRegistry(patient(insecure=True))
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(script: Script, registry: HttpRegistry) -> None:
@@ -99,7 +100,7 @@ def test_a_repository_whose_tags_are_null_has_none(script: Script, registry: Htt
 def test_credentials_are_sent_to_the_registry_and_never_where_it_points(script: Script, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"auths": {script.host: {"username": "u", "password": "p"}}}))
-    registry = HttpRegistry(RegistrySettings(insecure=True, config=config))
+    registry = HttpRegistry(patient(insecure=True, config=config))
     port = script.host.rpartition(":")[2]
     script.says(LIST, {"tags": ["a"]}, Link=f'<http://localhost:{port}{LIST}?last=a>; rel="next"')
     with pytest.raises(Unavailable, match="elsewhere"):
@@ -132,7 +133,7 @@ def test_a_host_that_begins_like_the_registry_is_not_told_who_we_are(tmp_path: P
         def pool(self, **_options: Any) -> urllib3.PoolManager:
             return Pool()
 
-    client = Client(RegistrySettings(config=config, reach=Nowhere()))
+    client = Client(patient(config=config, reach=Nowhere()))
     assert client.read(Place.of("registry.test/acme/hello"), "blobs/x").status == 200
     assert asked == [
         ("https://registry.test/v2/acme/hello/blobs/x", "Basic dTpw"),

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 from support.images import BASE
-from support.registry import HTPASSWD, config, real_registry
+from support.registry import HTPASSWD, config, patient, real_registry
 from support.s3 import BUCKET, start_server, stop
 from support.world import World, versions
 
 from knative_lambda.builds.guard import GuardedPusher, GuardedRegistry
 from knative_lambda.builds.images.pusher import Blob
 from knative_lambda.builds.images.pusher_http import HttpPusher
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.handler.settings import credentials
 from knative_lambda.schemas.errors import Temporary
@@ -86,7 +85,7 @@ class Site:
     def world(self) -> World:
         """Return the product, joined once."""
         tell = [lambda dependency, state: self.changed.append(f"{dependency} {state}")]
-        reached = RegistrySettings(insecure=True, config=self.password / "config.json")
+        reached = patient(insecure=True, config=self.password / "config.json")
         read, url = partial(credentials, str(self.keys)), f"s3://{BUCKET}/here"
         access, secret = read()
         settings = StoreSettings(url, self.endpoint, access_key=access, secret_key=secret, keys=read)

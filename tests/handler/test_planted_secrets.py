@@ -19,9 +19,9 @@ import pytest
 from prometheus_client import generate_latest
 from support.door import Site
 from support.estate import Estate
+from support.registry import patient
 from support.stories import LISTENED, Story, again, cancel, delete, ended, live, sent, start, tick
 
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.deploy.cluster import FUNCTION, SECRET
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
@@ -125,7 +125,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(f"{text}\n")
     credentials(str(tmp_path))
-    registry = HttpRegistry(RegistrySettings(insecure=True, config=tmp_path / "config.json"))
+    registry = HttpRegistry(patient(insecure=True, config=tmp_path / "config.json"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     cluster = KubernetesCluster(KubernetesSettings(account=str(tmp_path)))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.certificates import Authority, https, mount
 from support.ports import free_port
+from support.registry import patient
 
-from knative_lambda.builds.images.registry_client import RegistrySettings
 from knative_lambda.builds.images.registry_http import HttpRegistry
 from knative_lambda.builds.jobs import fetch
 from knative_lambda.handler.audit.sink import sink_of
@@ -43,7 +43,7 @@ def broker(host: str, folder: Path) -> Callable[[], object]:
 
 
 def registry(host: str, folder: Path) -> Callable[[], object]:
-    return partial(HttpRegistry(RegistrySettings(trust=folder)).digest, f"{host}/acme/hello:1")
+    return partial(HttpRegistry(patient(trust=folder)).digest, f"{host}/acme/hello:1")
 
 
 def sink(host: str, folder: Path) -> Callable[[], object]:

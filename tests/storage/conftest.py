@@ -15,6 +15,8 @@ from knative_lambda.storage.store import Store
 from knative_lambda.storage.tenants import TenantStores
 
 Connect = Callable[..., Store]
+PATIENT = {"connect_timeout": 30.0, "read_timeout": 60.0}
+"""On a busy machine a server may be slow, and nothing is wrong with it."""
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +72,11 @@ def store(opened: tuple[Store, Path | None]) -> Store:
 
 def connect_s3(endpoint: str, *, bucket: str = BUCKET, prefix: str = "", **settings: float) -> Store:
     url = f"s3://{bucket}/{prefix}"
-    return open_store(url, StoreSettings(url, endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **settings))
+    keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    return open_store(url, StoreSettings(url, endpoint, **keys, **PATIENT | settings))
 
 
 def connect_minio(endpoint: str, *, bucket: str = BUCKET, prefix: str = "", **settings: float) -> Store:
     url = f"{endpoint.replace('http', 'minio')}/{bucket}/{prefix}?secure=false"
-    return open_store(url, StoreSettings(url, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **settings))
+    keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    return open_store(url, StoreSettings(url, **keys, **PATIENT | settings))

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import http.server as http_server
 import json
@@ -19,12 +20,16 @@ from typing import Any
 import urllib3
 from support.ports import free_port
 
+from knative_lambda.builds.images.registry_client import RegistrySettings
+
 START_SECONDS = 90
 DENIED: tuple[int, dict[str, str], bytes] = (401, {}, b"{}")
 HTPASSWD = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
 """`user` with the password `secret`."""
 BASIC, WRONG = ("Basic " + base64.b64encode(said).decode() for said in (b"user:secret", b"user:wrong"))
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+patient = functools.partial(RegistrySettings, timeout=60.0, copying=60.0)
+"""How tests reach a registry: on a busy machine it may be slow, and nothing is wrong with it."""
 
 
 def config(folder: Path, host: str, auth: str = BASIC) -> Path:
