@@ -70,6 +70,12 @@ def resource_faults(kind: str, body: object) -> list[Fault]:
     return _faults(_checker(f"{ROOT}resources/{RESOURCE_VERSION}/{kind.lower()}.json"), body, "")
 
 
+def defaults(kind: str) -> dict[str, Any]:
+    """Return what an API server fills into the spec of a custom resource that does not say it, by field."""
+    known = resource_schema(kind)["properties"].get("spec", {}).get("properties", {})
+    return {field: said["default"] for field, said in known.items() if "default" in said}
+
+
 def _read(path: str) -> dict[str, Any]:
     text = resources.files(__package__).joinpath(path).read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)

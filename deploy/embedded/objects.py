@@ -102,7 +102,9 @@ class SQLiteCluster:
         """Write metadata and spec of an object that was read before."""
         with self._transaction() as rows:
             live = self._live(rows, kind, body)
-            return self._write(rows, kind, objects.replaced(live, body), live)
+            new = objects.writable(body)
+            self._validate(kind, new)  # or a default that it leaves out would make a new generation
+            return self._write(rows, kind, objects.replaced(live, new), live)
 
     def replace_status(self, kind: Kind, body: Object) -> Object:
         """Write the status of an object that was read before, and nothing else."""

@@ -57,7 +57,7 @@ from knative_lambda.handler.settings import Settings
 from knative_lambda.handler.tell.broker import HttpBroker
 from knative_lambda.handler.tell.senders import Senders
 from knative_lambda.schemas import names
-from knative_lambda.schemas.catalogue import resource_faults
+from knative_lambda.schemas.catalogue import defaults, resource_faults
 from knative_lambda.schemas.embedded import lacking
 from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.types import SOURCES, TYPES
@@ -287,8 +287,11 @@ def _kind(body: Object) -> Kind:
 
 
 def _validate(kind: Kind, body: Object) -> None:
-    if kind.group == FUNCTION.group and (faults := resource_faults(kind.kind, body)):
+    if kind.group != FUNCTION.group:
+        return
+    if faults := resource_faults(kind.kind, body):
         raise Refused(faults)
+    body["spec"] = defaults(kind.kind) | body["spec"]
 
 
 def _unwanted(namespace: str, broker: str, message: Message) -> None:

@@ -121,6 +121,7 @@ def test_what_the_kind_does_not_allow_is_not_stored_and_its_defaults_are() -> No
     with pytest.raises(Refused, match="runtime"):
         cluster.replace(FUNCTION, stored | {"spec": {}})
     assert cluster.get(FUNCTION, "demo", "hello") == stored
+    assert cluster.replace(FUNCTION, stored | {"spec": {"runtime": "go"}}) == stored
 
 
 def test_the_clock_can_be_set() -> None:

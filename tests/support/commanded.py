@@ -123,7 +123,7 @@ def kept(parse: Callable[[str], Any]) -> Callable[[str], str]:
         whole = parse(text)
         for each in whole.get("items", [whole]):
             if each["metadata"]["name"] == NAME:
-                return json.dumps(_kept(each), indent=1) + "\n"
+                return json.dumps(_kept(each), indent=1, sort_keys=True) + "\n"
         return ""
 
     return shown
