@@ -39,7 +39,10 @@ if [ -n "${TOKENS:-}" ] && [ -n "${TOKEN_REGISTRY:-}" ]; then # images go where 
   tokens="registry: {prefix: \"$TOKEN_REGISTRY\", tokens: {secret: registry-tokens}}"
 fi
 told=''
-if [ -z "${STORIES:-}" ]; then # a webhook, beside the cluster, is told of all; so is the Broker, in CDEvents
+if [ -z "${STORIES:-}" ]; then
+  # the image that clones repositories, too: one of the stories has one
+  export IMAGES="knative-lambda knative-lambda-git runtime-python runtime-node runtime-go"
+  # a webhook, beside the cluster, is told of all; so is the Broker, in CDEvents
   HOOK_SECRET=whsec_$(openssl rand -base64 32)
   export HOOK_SECRET HOOK_PORT=9477
   give generic webhooks --from-literal=e2e="$HOOK_SECRET"
@@ -50,7 +53,7 @@ $signed
 $tokens
 $told
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
-reach: {allowed: [10.99.0.1]} # where the webhook listens, and a story has a private package index
+reach: {allowed: [10.99.0.1]} # where the webhook listens, and a story has a private package index, another a repository
 builds: {secrets: true, mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 people: # whom the stories of tests/e2e/security are about
 $(for tenant in $TENANTS; do echo "  $tenant: {users: ['system:serviceaccount:$tenant:e2e-alice', 'system:serviceaccount:$tenant:e2e-bob']}"; done)
