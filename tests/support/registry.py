@@ -200,6 +200,8 @@ def gate(behind: str) -> Iterator[Gate]:
         server.daemon_threads = True
         kept.host = f"127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield kept
-        server.shutdown()
+        try:
+            yield kept
+        finally:  # or its thread would outlive the test that has failed, and all of them
+            server.shutdown()
     http.clear()
