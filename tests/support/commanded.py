@@ -26,24 +26,9 @@ NAME = "commanded"
 BIN = Path(sys.executable).parent
 CACHE = Path(os.environ.get("CLUSTER_CACHE", Path.home() / ".cache" / "knative-cluster")) / "bin"
 ADA = '{"name": "ada"}'
-HELD = {
-    "requirements.txt": "./late\n",
-    "late/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-    "late/backend.py": """\
-import contextlib
-import socket
-
-
-def _none(*_arguments, **_more):
-    with contextlib.suppress(OSError):
-        socket.create_connection(("{host}", {port})).recv(1)
-    raise SystemExit("nothing can be made of it")
-
-
-get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _none
-""",
-}
-"""A dependency that cannot be installed, and is held until it is let go; it needs nothing of any index."""
+HELD = "late @ http://{host}:{port}/late.zip\n"
+"""A dependency that cannot be had, which is known once it is let go; it needs nothing of any index."""
+GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 PATIENCE = 300.0
 """Seconds after which a build that does not come has failed."""
 CHANGING = (
@@ -54,6 +39,7 @@ CHANGING = (
     (r"(?m)^ *\d{1,3}[smhd](?=\s)", "  <age>"),
     (r"(?<=\s)\d{1,3}[smhd](?=\s|$)", "<age>"),
     (r"(?<=  )(local|layer|kaniko)(?=\s)", "<builder>"),
+    (r"\b(Build|Dependencies)Failed\b", "<why>"),
     (r"(?m)^\[notice\].*\n", ""),
     (r"(?<=\S) {2,}", "  "),
     (r"/knative-lambda/client \S+|generation \d+", "<cause>"),
@@ -213,10 +199,8 @@ def _broken(place: Place) -> None:
     """Have a build fail whose log is read while it comes and afterwards; it is tried again, and that is cancelled."""
     with socket.create_server((place.host, 0)) as gate:
         gate.settimeout(PATIENCE)
-        for file, text in HELD.items():
-            (place.folder / NAME / file).parent.mkdir(exist_ok=True)
-            said = text.replace("{host}", place.host).replace("{port}", str(gate.getsockname()[1]))
-            (place.folder / NAME / file).write_text(said)
+        said = HELD.format(host=place.host, port=gate.getsockname()[1])
+        (place.folder / NAME / "requirements.txt").write_text(said)
         asked = ("deploy", NAME)
         with place.start("knative-lambda", *asked) as deploying:
             held, _ = gate.accept()
@@ -224,6 +208,7 @@ def _broken(place: Place) -> None:
                 lines = _lines(following)
                 first = next(lines)
                 assert _phase(place) == "Running"
+                held.sendall(GONE)
                 held.close()
                 followed = first + "".join(lines)
             out, error = deploying.communicate()
