@@ -21,6 +21,7 @@ from knative_lambda.client.service import Service
 
 CODE = "def handle(event, context):\n    return event.data\n"
 TRIAL_SECONDS = 180.0
+UNCALLED = "it is ready, and was not called from here"
 RIGHTS = (
     ("knative-lambda.dev", "functions", ("list", "get", "create", "update", "delete")),
     ("knative-lambda.dev", "builds", ("list", "get")),
@@ -60,8 +61,12 @@ class Check:
     """Why it does not hold; "" where it does."""
     hint: str = ""
     """What to do then."""
-    is_hidden: bool = False
-    """Whether who asks may not see it, which is no fault."""
+    unseen: str = ""
+    """What could not be looked at, which is no fault; "" where all of it was."""
+
+
+class _Unseen(ClientError):
+    """It holds as far as can be seen from here; the text says what could not be."""
 
 
 def checks(client: Client, tenant: str, *, trial: bool, seconds: float = TRIAL_SECONDS) -> Iterator[Check]:
@@ -78,13 +83,14 @@ def checks(client: Client, tenant: str, *, trial: bool, seconds: float = TRIAL_S
 
 
 def _of_service(client: Client, tenant: str) -> Iterator[Check]:
+    """Yield whether ``/v1`` is served, and what the service needs, which it tells also where that is not."""
     hint = f"does it serve {tenant}? -n names another tenant, --url another service"
-    yield (found := _try("service", lambda: client.functions(tenant), hint))
-    if found.fault or not isinstance(door := client.door, Service):
+    yield (served := _try("service", lambda: client.functions(tenant), hint))
+    if not isinstance(door := client.door, Service):
         return
     states = dict[str, str]()
     asked = _try("what the service needs", lambda: states.update(door.dependencies()), hint)
-    if asked.fault:
+    if asked.fault not in ("", served.fault):
         yield asked
     for name, state in states.items():
         yield _try(f"{name} of the service", partial(_closed, name, state))
@@ -169,10 +175,10 @@ def _answers(client: Client, tenant: str, name: str, sent: Sent, seconds: float)
         raise TimedOut(f"after {seconds:.0f} s: {known or 'nobody has noticed it'}".rstrip(": ")) from error
     try:
         reply = client.invoke(tenant, name, event("doctor", {"asked": name}))
-    except NotServed:
-        return  # its record says that it is ready, and a receiver passes no calls on
-    if reply.status == HTTPStatus.FORBIDDEN:
-        return  # the same, and to call it by the API server is a right of few
+    except NotServed as error:  # a receiver passes no calls on
+        raise _Unseen(UNCALLED) from error
+    if reply.status == HTTPStatus.FORBIDDEN:  # to call it by the API server is a right of few
+        raise _Unseen(UNCALLED)
     if reply.event is None:
         raise ClientError(f"the function runs, and does not answer an event: status {reply.status}")
 
@@ -181,9 +187,11 @@ def _try(what: str, look: Callable[[], object], hint: str = "", *, hides: bool =
     """Make a check; one without a `hint` is the trial's, one that `hides` is of what is the product's own."""
     try:
         look()
+    except _Unseen as unseen:
+        return Check(what, unseen=str(unseen))
     except ClientError as error:
         if hides and isinstance(error, Forbidden):
-            return Check(what, is_hidden=True)
+            return Check(what, unseen="not yours to see")
         told = str(error)
         stage = next((advice for shape, advice in STAGES if not hint and re.search(shape, told)), "")
         own = "" if "`doctor`" in error.hint else error.hint  # who reads this has asked it

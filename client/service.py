@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from knative_lambda.client.door import Kind, Note, Sent, event, selector
-from knative_lambda.client.errors import ClientError, NotServed
+from knative_lambda.client.errors import ClientError, NotServed, Unreachable
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.stream import Told, watch
@@ -109,11 +109,17 @@ class Service:
         return answer
 
     def dependencies(self) -> Mapping[str, str]:
-        """Return the state of each thing that the service needs: ``closed`` where it answers."""
+        """Return the state of each thing that the service needs: ``closed`` where it answers.
+
+        Raises `Unreachable` where that is not what is said there.
+        """
         answer = self._http.ask("GET", "/health/dependencies")
         if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
             answer.checked()
-        states: Mapping[str, str] = answer.json().get("dependencies", {})
+        said = answer.json()
+        states = said.get("dependencies") if isinstance(said, dict) else None
+        if not isinstance(states, dict) or not all(isinstance(state, str) for state in states.values()):
+            raise Unreachable("it does not answer as knative-lambda does: it names nothing that it needs")
         return states
 
     def _tell(self, told: Event) -> Sent:

@@ -20,8 +20,8 @@ def doctor(place: Place, no_trial: bool) -> None:  # noqa: FBT001 (click passes 
     """  # noqa: D301 (click's mark for lines to leave as they are)
     faults = 0
     for check in checks(place.client, place.tenant, trial=not no_trial):
-        mark = "!!" if check.fault else "--" if check.is_hidden else "ok"
-        click.echo(f"[{mark}] {check.what}{': not yours to see' if check.is_hidden else ''}")
+        mark = "!!" if check.fault else "--" if check.unseen else "ok"
+        click.echo(f"[{mark}] {check.what}: {check.unseen}".removesuffix(": "))
         if check.fault:
             faults += 1
             click.echo(f"     {check.fault}")

@@ -31,6 +31,7 @@ REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 READY = {"Built": ("True", ""), "Deployed": ("True", ""), "Ready": ("True", "")}
 OF_THE_SERVICE = "/v1/tenants/demo/functions/"
 TRIAL = "registry and store: a function is built and answers"
+UNCALLED = f"[--] {TRIAL}: it is ready, and was not called from here"
 Said = tuple[int, Any]
 MISSING: Said = (404, "404 page not found\n")
 FORBIDDEN: Said = (403, {"message": 'User "ada" cannot do that'})
@@ -69,7 +70,7 @@ class Place:
             return self._function(method, path.removeprefix(OF_THE_SERVICE), body)
         if path.startswith(FUNCTIONS):
             return self._function(method, path.removeprefix(FUNCTIONS).removeprefix("/"), body)
-        return 200, {**ready(), "items": []}
+        return 200, {**ready(), "items": [], "dependencies": {}}
 
     def _event(self, event: Any) -> Said:
         name, annotations = event["data"]["name"], {EVENT_ANNOTATION: json.dumps({"id": event["id"]})}
@@ -236,17 +237,15 @@ def test_a_right_that_is_not_given_is_named(place: Place, tmp_path: Path, resour
 
 
 def test_what_a_tenants_people_may_not_see_of_the_product_is_no_fault(place: Place, tmp_path: Path) -> None:
-    """Nor is that they may not call a function by the API server: its record says that it is ready."""
+    """Nor is that they may not call a function by the API server; that it answers is not said then, either."""
     for path in (f"GET {RECEIVER}", f"GET {EVENTING}/namespaces/knative-lambda/", f"POST {ACTIVATOR}"):
         place.said[path] = FORBIDDEN
     with place.served() as server:
         done = doctor(tmp_path, server)
     assert (done.exit_code, said(done)) == (0, [])
     hidden = [line for line in done.stdout.splitlines() if not line.startswith("[ok] ")]
-    assert hidden == [
-        f"[--] {what}: not yours to see"
-        for what in ("receiver", "Broker knative-lambda/default", "Broker knative-lambda/cluster")
-    ]
+    parts = ("receiver", "Broker knative-lambda/default", "Broker knative-lambda/cluster")
+    assert hidden == [*(f"[--] {part}: not yours to see" for part in parts), UNCALLED]
 
 
 FAILURES = {
@@ -365,6 +364,9 @@ def test_a_function_is_called_where_the_service_passes_calls_on(place: Place, wh
         invoked = CliRunner().invoke(main, ["invoke", "hello", "--url", server])
     faults = ["the function runs, and does not answer an event: status 404"] if where == "function" else []
     assert [check.fault for check in said(done)] == faults
+    assert [line for line in done.stdout.splitlines() if TRIAL in line] == [
+        {"embedded": f"[ok] {TRIAL}", "receiver": UNCALLED, "function": f"[!!] {TRIAL}"}[where]
+    ]
     assert invoked.exit_code == {"embedded": 0, "receiver": 4, "function": 1}[where]
     assert ("passes no calls on" in invoked.stderr) == (where == "receiver"), invoked.stderr
 
@@ -374,3 +376,27 @@ def test_a_tenant_that_a_service_does_not_have(place: Place) -> None:
     with place.served() as server:
         [check] = said(CliRunner().invoke(main, ["doctor", "--url", server, "-n", "nope"]))
     assert (check.fault, "-n names another tenant" in check.hint) == ("There is no tenant nope.", True)
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"dependencies": None}, {"dependencies": {"store": None}}, "busy"])
+def test_who_answers_otherwise_than_a_service_of_ours_is_told_so(place: Place, answer: Any) -> None:
+    place.said["GET /health/dependencies"] = (503, answer)
+    with place.served() as server:
+        [check] = said(CliRunner().invoke(main, ["doctor", "--url", server]))
+    assert check.what == "what the service needs"
+    assert check.fault.startswith("it does not answer as knative-lambda does")
+
+
+def test_what_a_service_needs_is_told_also_where_it_does_not_serve_v1(place: Place) -> None:
+    place.said["GET /v1"] = (404, requests.failed(NotFound("The records under /v1 are not enabled here.")).body("1"))
+    place.said["GET /health/dependencies"] = (503, {"dependencies": {"store": "open", "registry": "closed"}})
+    with place.served() as server:
+        done = CliRunner().invoke(main, ["doctor", "--url", server])
+    closed, store = said(done)
+    assert ("`receiver.api: false`" in closed.hint, store.what) == (True, "store of the service")
+    assert "[ok] registry of the service\n" in done.stdout
+
+
+def test_a_service_that_does_not_answer_is_told_once() -> None:
+    [check] = said(CliRunner().invoke(main, ["doctor", "--url", "http://127.0.0.1:1"]))
+    assert (check.what, "Connection refused" in check.fault) == ("service", True)
