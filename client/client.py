@@ -243,7 +243,7 @@ def _advice(name: str, failed: Condition) -> str:
         return f"`resume {name}` lets it go on"
     if failed.type == "Built":
         return f"`logs {name}` has what the build said; `retry {name}` builds the same once more"
-    return f"`describe {name}` tells how far it is; once what is missing is there, deploy it again"
+    return f"`describe {name}` tells how far it is; once what is missing is there, deploy it again (a minute apart)"
 
 
 def _reply(answer: Answer) -> Reply:

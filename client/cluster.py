@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +22,7 @@ from knative_lambda.client.http import JSON, Answer, Http
 from knative_lambda.client.kubeconfig import Access
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.patience import AGAIN, MISSED, patiently
-from knative_lambda.schemas import names
+from knative_lambda.schemas import anew, names
 from knative_lambda.schemas.types import BUILD_CANCEL, BUILD_START
 
 API = "/apis/knative-lambda.dev/v1alpha1"
@@ -86,12 +87,9 @@ class Cluster:
         def change(found: Object) -> Object:
             before, function = found.get("spec", {}), Function(found)
             same = all(before.get(field) == spec.get(field) for field in BUILT_OF)
-            built, ready = (function.step(kind).status for kind in ("Built", "Ready"))
-            after = {**spec, **{field: before[field] for field in before if field == "restart"}}
-            if wanted.get("rebuild") or (same and (built == "False" or _moves(spec["source"]))):
+            after = {**spec, **anew.restart(found, datetime.now(UTC))}
+            if wanted.get("rebuild") or (same and (function.step("Built").status == "False" or _moves(spec["source"]))):
                 after["rebuild"] = str(uuid.uuid4())
-            if (built, ready) == ("True", "False"):  # what it lacked may be there by now
-                after["restart"] = str(uuid.uuid4())
             return after
 
         return self._write(tenant, name, change, make=True)

@@ -82,7 +82,6 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
         "autoscaling.knative.dev/min-scale": str(scale.get("min", 0)),
         "autoscaling.knative.dev/max-scale": str(scale.get("max", 0)),
         "serving.knative.dev/progress-deadline": settings.progress_deadline,
-        **({names.RESTART_ANNOTATION: spec["restart"]} if "restart" in spec else {}),
     }
     mounts, volumes = pod.mounts(spec, settings.tmp, settings.empty_dir)
     container: Object = {
@@ -122,12 +121,15 @@ def knative_service(function: Object, image: str, entrypoint: str, settings: Dep
             **pod.pulled_with(spec, settings.pull_secret),
         },
     }
+    mark = names.sha256(template)
+    if "restart" in spec:  # not part of the mark: taking it out alone is no reason for another version
+        annotations[names.RESTART_ANNOTATION] = spec["restart"]
     head = _head(KNATIVE_SERVICE, function)
     told = {
         "labels": {**spec.get("labels", {}), **head["metadata"]["labels"]},
         # what is left out of it since would else look like something that Knative has added
         "annotations": {
-            names.TEMPLATE_ANNOTATION: names.sha256(template),
+            names.TEMPLATE_ANNOTATION: mark,
             **trace.annotations(trace.of(function)),
         },
     }

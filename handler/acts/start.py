@@ -23,6 +23,7 @@ from knative_lambda.handler.converge import converge, rests
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
 from knative_lambda.schemas import trace
+from knative_lambda.schemas.anew import restart
 from knative_lambda.schemas.errors import AlreadyExists, Conflict, Temporary
 from knative_lambda.schemas.names import EVENT_ANNOTATION, INPUT_ANNOTATION, TRACE_ANNOTATION
 
@@ -81,7 +82,7 @@ def start_build(event: Event, product: Product) -> None:
                     body, inputs = again(found, data, key, product)
                 else:
                     prepared = prepared or _prepared(event, found, key, product)
-                    spec = {**wanted(data, prepared.context, key), **_restart(found, key)}
+                    spec = {**wanted(data, prepared.context, key), **restart(found or {}, product.now())}
                     body = {**(found or _new(tenant, name)), "spec": spec}
                     inputs, build = _inputs(body, prepared, key, product)
                 written = _write(_traced(body, found, product), inputs, key, product)
@@ -103,16 +104,6 @@ def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
     if data.get("rebuild"):
         spec["rebuild"] = key.cause
     return spec
-
-
-def _restart(found: Object | None, key: Key) -> Object:
-    """Return what a spec says of a start anew: a new one of what has its image and did not come up, else the last.
-
-    What it lacked may be there by now, and Knative, once it has given a version up, does not look again.
-    """
-    if found and (condition(found, "Built")["status"], condition(found, "Ready")["status"]) == ("True", "False"):
-        return {"restart": key.cause}
-    return {field: value for field, value in (found or {}).get("spec", {}).items() if field == "restart"}
 
 
 def _prepared(event: Event, function: Object | None, key: Key, product: Product) -> Source:

@@ -10,7 +10,8 @@ from knative_lambda.builds import record
 from knative_lambda.builds.builder import Ended
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER, Kind, Object
 from knative_lambda.deploy.conditions import condition
-from knative_lambda.schemas import types
+from knative_lambda.handler.converge import converge
+from knative_lambda.schemas import names, types
 from knative_lambda.schemas.errors import Refused, Unavailable
 
 OTHER_DIGEST = "sha256:" + "e" * 64
@@ -122,10 +123,49 @@ def test_an_event_that_comes_twice_starts_nothing_twice(world: World) -> None:
     sent = world.start()
     world.knative(ready="False", reason="SecretMissing")
     before = template(world)
+    world.time += timedelta(minutes=1)
     world.start(id=sent.id, time=sent.time)
     assert template(world) == before
     world.start()
     assert template(world) != before
+
+
+def test_however_often_it_is_sent_it_is_started_anew_once_a_minute_at_most(world: World) -> None:
+    """Else each of them would be another Revision; a restart in a person's own words counts for none."""
+    world.start()
+    world.finish()
+    made = set()
+    for _ in range(6):
+        world.knative(ready="False", reason="ExitCode1")
+        world.start()
+        made.add(template(world)["metadata"]["annotations"][names.RESTART_ANNOTATION])
+    assert len(made) == 1
+    world.time += timedelta(minutes=1)
+    world.knative(ready="False", reason="ExitCode1")
+    world.start()
+    assert template(world)["metadata"]["annotations"][names.RESTART_ANNOTATION] not in made
+
+
+def test_a_restart_that_is_taken_out_of_the_record_starts_nothing_anew(world: World) -> None:
+    """Of the same with another `restart` there is another version."""
+    world.start()
+    world.finish()
+    written(world, restart="please")
+    world.knative()
+    before = world.cluster.get(KNATIVE_SERVICE, "acme", "hello")
+    written(world)
+    assert world.cluster.get(KNATIVE_SERVICE, "acme", "hello") == before
+    assert world.condition("Ready")[0] == "True"
+    written(world, restart="once more")
+    assert template(world)["metadata"]["annotations"][names.RESTART_ANNOTATION] == "once more"
+
+
+def written(world: World, **restart: str) -> None:
+    """Write the Function's record, with this `restart` or none, as `kubectl replace` does."""
+    function = world.function()
+    spec = {field: value for field, value in function["spec"].items() if field != "restart"}
+    world.cluster.replace(FUNCTION, {**function, "spec": {**spec, **restart}})
+    converge("acme", "hello", world.product)
 
 
 def test_the_same_source_again_sends_what_is_owed(world: World) -> None:
