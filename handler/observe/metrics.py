@@ -5,8 +5,10 @@ without touching anything else. One process, one registry, no globals.
 """
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Sequence
+from io import BufferedReader, RawIOBase
 from threading import BoundedSemaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -44,9 +46,32 @@ App = Callable[..., Any]
 log = logging.getLogger(__name__)
 
 
+class _Until(RawIOBase):
+    """What a caller says until a moment; raises `TimeoutError` from then on, however often something came before."""
+
+    def __init__(self, caller: socket.socket, seconds: float) -> None:
+        self._caller, self._seconds = caller, seconds
+        self._end = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        self._caller.settimeout(max(self._end - time.monotonic(), 0.001))
+        try:
+            return self._caller.recv_into(into)
+        finally:
+            self._caller.settimeout(self._seconds)  # to answer there is as long again
+
+
 class _Silent(WSGIRequestHandler):
     timeout = 5
-    """Seconds until who says nothing is let go of."""
+    """Seconds until who has not said what they want is let go of."""
+
+    def setup(self) -> None:
+        """Listen for so long in all: each byte gains nobody more time."""
+        super().setup()
+        self.rfile = BufferedReader(_Until(self.connection, self.timeout))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the standard library has it
         """Say nothing: it would be a line for each scrape."""
@@ -59,10 +84,14 @@ class _Few(ThreadingWSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread where there is room for one."""
-        if self.room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self.room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # there is no thread to do so
+            self.room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and make room."""

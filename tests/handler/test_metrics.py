@@ -2,7 +2,9 @@
 
 import logging
 import re
+import select
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.exposition import ThreadingWSGIServer
 from support.ports import free_port
 from support.reviews import FakeReviews, account
 from support.world import START, World
@@ -188,6 +191,56 @@ def test_who_connects_and_says_nothing_is_let_go_of(metrics: Metrics, monkeypatc
     metrics.serve(port)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         assert silent.recv(1) == b""
+
+
+def test_who_says_a_little_now_and_then_is_let_go_of(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a few of them would keep all places for ever, before anybody has looked at who they are."""
+    monkeypatch.setattr(_Silent, "timeout", 0.3)
+    port = free_port()
+    metrics.serve(port)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        slow.sendall(b"GET /metrics HTTP/1.0\r\n")
+        assert is_let_go_of(slow)
+
+
+def test_who_says_a_little_now_and_then_and_all_in_time_is_answered(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Silent, "timeout", 60)
+    port = free_port()
+    metrics.serve(port)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        for letter in b"GET /metrics HTTP/1.0\r\n":
+            slow.sendall(bytes([letter]))
+            assert not select.select([slow], [], [], 0.001)[0]
+        slow.sendall(b"\r\n")
+        assert slow.makefile("rb").readline() == b"HTTP/1.0 200 OK\r\n"
+
+
+def is_let_go_of(caller: socket.socket) -> bool:
+    """Say one header after the other until the server has had enough; it has not after half a minute."""
+    until = time.monotonic() + 30
+    with suppress(ConnectionError):
+        while time.monotonic() < until:
+            if select.select([caller], [], [], 0.05)[0]:
+                return caller.recv(1) == b""
+            caller.sendall(b"X: y\r\n")
+        return False
+    return True
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    port = free_port()
+    metrics.serve(port, most=1)
+    with monkeypatch.context() as without:
+        without.setattr(ThreadingWSGIServer, "process_request", refused)
+        with socket.create_connection(("127.0.0.1", port), 30) as caller:
+            assert first_line(caller) == b""
+    with socket.create_connection(("127.0.0.1", port), 30) as caller:
+        assert first_line(caller) == b"HTTP/1.0 200 OK"
 
 
 @pytest.mark.parametrize(("most", "third"), [(2, b""), (3, b"HTTP/1.0 200 OK")])
