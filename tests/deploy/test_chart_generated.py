@@ -47,6 +47,23 @@ def test_a_definition_holds_the_resource_schema_with_its_rules(shown: crds.Shown
     assert schema.get("x-kubernetes-validations") == source.get("x-kubernetes-validations")
 
 
+def messages(schema: Any) -> list[str]:
+    """Return what the rules in a schema say, at any depth."""
+    if isinstance(schema, list):
+        return [message for each in schema for message in messages(each)]
+    if not isinstance(schema, dict):
+        return []
+    said = [rule["message"] for rule in schema.get("x-kubernetes-validations", []) if "message" in rule]
+    return said + [message for each in schema.values() for message in messages(each)]
+
+
+@pytest.mark.parametrize("shown", crds.RESOURCES, ids=lambda shown: shown.kind.kind)
+def test_no_rule_shows_a_pattern(shown: crds.Shown) -> None:
+    said = messages(crds.definition(shown))
+    assert said or shown.kind != FUNCTION
+    assert [message for message in said if set(message) & set("[]^$\\")] == []
+
+
 def test_status_is_written_apart_where_there_is_one() -> None:
     """Otherwise whoever may write a Function could also say that it is ready."""
     for shown in crds.RESOURCES:
