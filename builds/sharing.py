@@ -14,7 +14,7 @@ from datetime import datetime
 
 from knative_lambda.builds import record, slots
 from knative_lambda.deploy.cluster import BUILD, LEASE, Cluster, Object
-from knative_lambda.deploy.conditions import came
+from knative_lambda.deploy.conditions import age
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import AlreadyExists, Conflict
 
@@ -64,4 +64,4 @@ def waiting(tenant: str, key: str, cluster: Cluster) -> list[Object]:
 
 
 def _age(build: Object) -> tuple[str, str]:
-    return came(build), build["metadata"]["uid"]
+    return age(build), build["metadata"]["uid"]

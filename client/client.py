@@ -68,7 +68,7 @@ class Client:
     def builds(self, tenant: str, function: str = "") -> list[Build]:
         """Return a tenant's Builds, or a function's; the newest first."""
         found = map(Build, self.door.find_all("builds", tenant, {FUNCTION_LABEL: function} if function else None))
-        return sorted(found, key=lambda each: each.created, reverse=True)
+        return sorted(found, key=lambda each: each.order, reverse=True)
 
     def build(self, tenant: str, name: str) -> Build:
         """Return a Build; raise `NotThere`."""

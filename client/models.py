@@ -51,8 +51,7 @@ class Resource:
     @property
     def created(self) -> str:
         """Return when it was made, RFC 3339; of a dead letter, when its event came last."""
-        meta = self.body["metadata"]
-        return str((meta.get("annotations") or {}).get(CAME_ANNOTATION) or meta.get("creationTimestamp") or "")
+        return str(self.body["metadata"].get("creationTimestamp") or "")
 
     @property
     def spec(self) -> Object:
@@ -177,6 +176,11 @@ class Build(Resource):
         return {"git": {**named, **({"revision": commit} if commit else {})}}
 
     @property
+    def order(self) -> tuple[str, str]:
+        """Return what Builds are ordered by: the API server's second, and within it the finer time of who made them."""
+        return self.created, _came(self.body)
+
+    @property
     def phase(self) -> str:
         """Return where it stands: Queued, Running, Succeeded, Failed or Cancelled."""
         return str(self.status.get("phase") or "Queued")
@@ -202,9 +206,18 @@ class DeadLetter(Resource):
     """An event that nobody could handle."""
 
     @property
+    def created(self) -> str:
+        """Return when its event came last, RFC 3339."""
+        return _came(self.body) or super().created
+
+    @property
     def event(self) -> Object:
         """Return the event's attributes, and in a letter that was asked for alone its data."""
         return dict(self.spec.get("event") or {})
+
+
+def _came(body: Object) -> str:
+    return str((body["metadata"].get("annotations") or {}).get(CAME_ANNOTATION) or "")
 
 
 @dataclass(frozen=True)

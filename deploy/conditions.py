@@ -37,9 +37,18 @@ def told(body: Object, kind: str, saying: Saying, now: datetime) -> list[Object]
 
 
 def came(body: Object) -> str:
-    """Return when an object was made, RFC 3339 and as finely as is known; of a DeadLetter, when its event came last."""
+    """Return when a DeadLetter's event came last, RFC 3339."""
     came: str = body["metadata"].get("annotations", {}).get(CAME_ANNOTATION, body["metadata"]["creationTimestamp"])
     return came
+
+
+def age(body: Object) -> str:
+    """Return what Builds are ordered by: the API server's second, and within it the finer time of who made them.
+
+    There is one API server, and its clock is everybody's; receivers have their own, and some records no finer time.
+    """
+    meta = body["metadata"]
+    return f"{meta['creationTimestamp']} {meta.get('annotations', {}).get(CAME_ANNOTATION, '')}"
 
 
 def owner(body: Object) -> Object:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from knative_lambda.deploy.cluster import Cluster, Kind, Object
-from knative_lambda.deploy.conditions import came
+from knative_lambda.deploy.cluster import DEAD_LETTER, Cluster, Kind, Object
+from knative_lambda.deploy.conditions import age, came
 from knative_lambda.handler.api import states
 from knative_lambda.schemas.errors import Fault, Refused
 
@@ -114,7 +114,9 @@ def read(kind: Kind, namespace: str, wanted: Wanted, cluster: Cluster, orders: O
         return _by_name(kind, namespace, wanted, place, cluster)
     key = kind, namespace, tuple(sorted(wanted.labels.items()))
     order = orders.of(
-        key, lambda: sorted(map(_age, cluster.heads(kind, namespace, wanted.labels))), anew=not wanted.after
+        key,
+        lambda: sorted(_age(kind, head) for head in cluster.heads(kind, namespace, wanted.labels)),
+        anew=not wanted.after,
     )
     return _by_age(kind, namespace, wanted, place, order, cluster)
 
@@ -146,8 +148,8 @@ def _by_age(  # noqa: PLR0913, PLR0917
     return Part(items, "")
 
 
-def _age(body: Object) -> list[str]:
-    return [came(body), body["metadata"]["name"]]
+def _age(kind: Kind, body: Object) -> list[str]:
+    return [came(body) if kind == DEAD_LETTER else age(body), body["metadata"]["name"]]
 
 
 def _token(wanted: Wanted, *place: str) -> str:

@@ -12,7 +12,7 @@ from flask import Response, request
 from werkzeug.exceptions import NotFound
 
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Object
-from knative_lambda.deploy.conditions import came
+from knative_lambda.deploy.conditions import age
 from knative_lambda.handler.api import live
 from knative_lambda.handler.api.live import Look, Place, Told
 from knative_lambda.handler.api.looks import Looks
@@ -80,10 +80,10 @@ def _missed(read: ReadModel, function: Object, build: str, at: Place) -> Iterato
     listed = told and read.page(BUILD, tenant, Wanted({names.FUNCTION_LABEL: name}, sort="-created"))
     if not told or not listed:
         return
-    since, newest = came(told), function["status"]["latestBuild"]
+    since, newest = age(told), function["status"]["latestBuild"]
     known = {build, newest}
     made = [one for one in listed.items if one["metadata"]["name"] not in known]
-    between = sorted(one["metadata"]["name"] for one in made if came(one) > since)
+    between = sorted(one["metadata"]["name"] for one in made if age(one) > since)
     if between:
         message = f"other builds came meanwhile, which may not be shown: {', '.join(between)}"
         yield Told("gap", {"attempt": 0, "message": message}, at)

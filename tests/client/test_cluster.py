@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from knative_lambda.client import Client, ClientError, Function, NotThere, TimedOut, Unreachable
+from knative_lambda.client import Build, Client, ClientError, Function, NotThere, TimedOut, Unreachable
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, NAMESPACE, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 
@@ -129,6 +129,22 @@ def test_what_did_not_come_up_is_started_anew_and_that_start_is_waited_for(
     spec = client.function(tenant, "hello").spec
     assert spec["restart"] >= first
     assert "rebuild" not in spec
+
+
+def test_builds_are_in_the_order_of_the_clusters_seconds_and_within_one_of_the_finer_time() -> None:
+    def made(name: str, second: str, came: str = "") -> Object:
+        notes = {"knative-lambda.dev/came": came} if came else {}
+        return {"metadata": {"name": name, "creationTimestamp": second, "annotations": notes}}
+
+    one, two = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
+    found = [
+        made("c", one, "2026-01-01T00:00:01.900000Z"),
+        made("d", two, "2026-01-01T00:00:00.100000Z"),
+        made("b", one, "2026-01-01T00:00:01.200000Z"),
+        made("a", one),
+    ]
+    assert [each.name for each in sorted(map(Build, found), key=lambda build: build.order)] == ["a", "b", "c", "d"]
+    assert {each.created for each in map(Build, found)} == {one, two}
 
 
 def test_nobody_waits_for_what_a_paused_function_leaves_for_later(

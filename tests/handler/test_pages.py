@@ -75,6 +75,22 @@ def test_builds_of_one_second_are_in_the_order_in_which_they_came(site: Site) ->
     assert listed(site, "/v1/tenants/acme/functions/hello/builds") == made[::-1]
 
 
+def test_builds_of_other_seconds_are_in_the_order_of_the_cluster_whatever_clock_wrote_the_finer_time(
+    site: Site,
+) -> None:
+    """Another receiver's clock may be ahead; and a Build of an earlier version says whole seconds alone."""
+    made = []
+    for number, came in enumerate(["2026-02-01T00:00:00.000001Z", None, "2025-12-01T00:00:00.000001Z"]):
+        site.world.start(source={"inline": {"main.py": f"number = {number}\n"}})
+        build = site.world.build()
+        notes = {key: value for key, value in build["metadata"]["annotations"].items() if key != names.CAME_ANNOTATION}
+        if came:
+            notes[names.CAME_ANNOTATION] = came
+        site.world.cluster.replace(BUILD, {**build, "metadata": {**build["metadata"], "annotations": notes}})
+        made.append(build["metadata"]["name"])
+    assert listed(site, "/v1/tenants/acme/builds", sort="created") == made
+
+
 @pytest.mark.parametrize("sort", pages.SORTS)
 def test_what_comes_and_goes_meanwhile_moves_nothing_else(site: Site, sort: str) -> None:
     for name in ("b", "d", "f", "h"):
