@@ -17,7 +17,7 @@ from typing import Any
 from knative_lambda.client import kubeconfig
 from knative_lambda.client.cluster import Cluster
 from knative_lambda.client.door import PRODUCT, Door, Note, Sent
-from knative_lambda.client.errors import ClientError, NotThere, Paused, TimedOut
+from knative_lambda.client.errors import Away, ClientError, NotThere, Paused, TimedOut, Unreachable
 from knative_lambda.client.http import ERRORS, Answer
 from knative_lambda.client.models import PAUSED, Build, Condition, DeadLetter, Event, Function, Object, Reply
 from knative_lambda.client.patience import patiently
@@ -87,12 +87,15 @@ class Client:
         """Have one of them sent again."""
         self.door.resend(namespace, name)
 
-    def deploy(self, tenant: str, name: str, runtime: str, source: Object, **options: Any) -> Sent:
+    def deploy(
+        self, tenant: str, name: str, runtime: str, source: Object, *, note: Note = _silent, **options: Any
+    ) -> Sent:
         """Have a function run; `options` are the other fields of a ``build.start``. Returns what to `wait` for.
 
-        One that is paused stays so, unless `paused` is among the options.
+        One that is paused stays so, unless `paused` is among the options, or nobody here can see that it is: `note` is
+        told then.
         """
-        if "paused" not in options and self._is_paused(tenant, name):
+        if "paused" not in options and self._is_paused(tenant, name, note):
             options["paused"] = True
         return self.door.start(tenant, name, {"runtime": runtime, "source": source, **options})
 
@@ -199,10 +202,16 @@ class Client:
         body = b"" if event.data is None else json.dumps(event.data).encode()
         return _reply(self.door.call(tenant, name, headers, body))
 
-    def _is_paused(self, tenant: str, name: str) -> bool:
+    def _is_paused(self, tenant: str, name: str, note: Note) -> bool:
+        """Say whether a function is paused, as far as who asks may see: who may have it built need not see it."""
         try:
             return self.function(tenant, name).is_paused
         except NotThere:
+            return False
+        except Away:
+            raise
+        except Unreachable as error:
+            note(f"{name} goes on if it was paused, which could not be seen: {error}")
             return False
 
     def _before(self, tenant: str, name: str) -> Build:

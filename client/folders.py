@@ -1,6 +1,7 @@
 """A folder as a function: what its `function.yaml` says, which runtime its files are of, and the source they make."""
 
 import base64
+import difflib
 import io
 import json
 import tarfile
@@ -31,12 +32,14 @@ TEXTS, TEXT_BYTES, ALL_BYTES = 100, 128 * 1024, 512 * 1024
 def settings(folder: Path) -> dict[str, Any]:
     """Return what the folder's settings say, {} where there are none; what is left empty says nothing.
 
-    Raises `ClientError` where they are none, or where a field is not as it could be sent.
+    Raises `ClientError` where they are none, or where a field is not as it could be sent, or no function has it.
     """
     file = folder / SETTINGS
     if not file.is_file():
         return {}
-    import yaml  # noqa: PLC0415 - only a folder that has them waits for it
+    import yaml  # noqa: PLC0415 - only a folder that has them waits for it, and for the schemas
+
+    from knative_lambda.schemas.catalogue import event_schema  # noqa: PLC0415 - the same
 
     try:
         found = yaml.safe_load(file.read_text("utf-8"))
@@ -46,19 +49,25 @@ def settings(folder: Path) -> dict[str, Any]:
         raise ClientError(f"{file} has no settings, such as `runtime: python`")
     if name := next(filter(found.__contains__, SAID_ELSEWHERE), ""):
         raise ClientError(f"{file} may not say `{name}`", f"take it out: {SAID_ELSEWHERE[name]}")
-    said = {field: value for field, value in found.items() if value is not None}
-    for field, value in said.items():
-        if (field in TEXT and not isinstance(value, str)) or not _is_json(value):
-            raise ClientError(f"{file} says `{field}` by what YAML takes for another thing", "put it into quotes")
-    return said
+    known = list(event_schema("build.start")["properties"])
+    for field, value in found.items():
+        is_said = isinstance(field, str) and (field not in TEXT or value is None or isinstance(value, str))
+        if not (is_said and _is_json(value)):
+            shown = field if isinstance(field, str) else json.dumps(field, default=str)
+            raise ClientError(f"{file} says `{shown}` by what YAML takes for another thing", "put it into quotes")
+        if field not in known:
+            near = difflib.get_close_matches(field, known, 1)
+            hint = f"did you mean `{near[0]}`?" if near else "take it out: no function has such a field"
+            raise ClientError(f"{file} may not say `{field}`", hint)
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def _is_json(value: object) -> bool:
+    """Say whether a value is JSON as it stands, with texts alone as its keys."""
     try:
-        json.dumps(value, allow_nan=False)
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError):  # a date, a set, what is not a number
         return False
-    return True
 
 
 def runtime(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """``deploy``: a folder becomes a function that answers, or one reads why not."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 import click
@@ -68,7 +69,9 @@ def deploy(  # noqa: PLR0913, PLR0917 (click passes them by name)
     if bounds and isinstance(scale := function.options.get("scale", {}), dict):  # another one is refused as it is
         function.options["scale"] = {**scale, **bounds}
     progress = Progress()
-    sent = place.client.deploy(place.tenant, function.name, function.runtime, function.source, **function.options)
+    note = functools.partial(click.echo, err=True)
+    known = (function.name, function.runtime, function.source)
+    sent = place.client.deploy(place.tenant, *known, note=note, **function.options)
     with going_on(function.name):
         progress.say(0, "Accepted")
         if no_wait:

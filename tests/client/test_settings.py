@@ -96,20 +96,23 @@ def deploy(folder: Path, settings: Mapping[str, Any] | str, *options: str) -> Re
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[tuple[str, list[Any]]]:
-    """Yield the URL of a server that takes everything, and what it was sent; it has the product's Broker."""
+def listening(status: int = 200, said: Any = BROKER) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the URL of a server that takes everything, and what it was sent; it has the product's Broker.
+
+    Whatever is read there is `said`, with a `status`.
+    """
     got: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(BROKER)
+            self._answer(said, status)
 
         def do_POST(self) -> None:
             got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self._answer({})
 
-        def _answer(self, body: Any) -> None:
-            self.send_response(200)
+        def _answer(self, body: Any, status: int = 200) -> None:
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
@@ -210,6 +213,11 @@ def test_what_goes_to_a_cluster_as_an_event_has_them_all(folder: Path, tmp_path:
 @pytest.mark.parametrize(
     ("text", "field", "meant"),
     [
+        ("on: x", "true", ""),
+        ("7: x", "7", ""),
+        ("labels: {team: shop, yes: x, 1: y}", "labels", "labels: {team: shop, 'yes': x, '1': y}"),
+        ("env: {null: x}", "env", "env: {'null': x}"),
+        ("triggers: [{type: t, 1: y}]", "triggers", "triggers: [{type: t, '1': y}]"),
         ("name: no", "name", "name: 'no'"),
         ("name: 7", "name", "name: '7'"),
         ("runtime: 3.11", "runtime", "runtime: 'python'"),
@@ -224,8 +232,40 @@ def test_what_yaml_takes_for_another_thing_is_refused_by_its_name(
         done = deploy(folder, text, "--url", url)
         assert (done.exit_code, got) == (1, [])
         assert f"says `{field}` by what YAML takes for another thing\nHint: put it into quotes" in done.stderr
-        assert deploy(folder, meant, "--url", url).exit_code == 0
-        assert got[0]["data"].items() >= yaml.safe_load(meant).items()
+        assert not meant or deploy(folder, meant, "--url", url).exit_code == 0
+        assert not meant or got[0]["data"].items() >= yaml.safe_load(meant).items()
+
+
+@pytest.mark.parametrize("field", ["self", "note", "restart", "sequense", "'yes'"])
+def test_a_field_that_there_is_none_of_is_refused_by_its_name(folder: Path, field: str) -> None:
+    """Those that a deploy would take for its own, too, and the one that a record has beside them."""
+    name = field.strip("'")
+    with listening() as (url, got):
+        done = deploy(folder, f"{field}: x", "--url", url)
+        assert (done.exit_code, f"may not say `{name}`" in done.stderr, got) == (1, True, []), done.stderr
+    assert ("did you mean `sequence`?" in done.stderr) == (name == "sequense")
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (401, "It is not known here who asks."),
+        (403, "no right"),
+        (404, "The records under /v1 are not enabled here."),
+        (404, "There is no function acme/hello."),
+        (503, "the cluster is away"),
+    ],
+)
+def test_who_cannot_see_whether_a_function_is_paused_has_it_deployed_and_is_told(
+    folder: Path, status: int, detail: str
+) -> None:
+    """One that is not there is not paused; one of a service that is away is asked for again, and is not let go on."""
+    with listening(status, {"detail": detail}) as (url, got):
+        done = deploy(folder, {"name": "hello"}, "--url", url)
+    is_hidden = status != 503 and "no function" not in detail
+    assert (done.exit_code, len(got)) == ((4, 0) if status == 503 else (0, 1)), done.stderr
+    assert ("hello goes on if it was paused, which could not be seen: " in done.stderr) == is_hidden, done.stderr
+    assert detail in done.stderr or not is_hidden
 
 
 def test_what_is_left_empty_says_nothing_and_no_option_hides_what_is_wrong(folder: Path) -> None:
