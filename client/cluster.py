@@ -33,8 +33,11 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BUILT_OF = ("runtime", "source", "entrypoint", "build")
 OF_A_VERSION = (*BUILT_OF, "builder", "rebuild")
 """What an earlier version brings back; all other fields are settings, which stay as they are."""
-UNSAID = {"sequence": "take it out: what is written last is the newest; or send it as an event, to a service: --url"}
-"""Fields of a ``build.start`` that a record has no place for → what to do instead."""
+UNSAID = {
+    "sequence": "take it out: what is written last is the newest; or send it as an event, to a service: --url",
+    "restart": "take it out: what did not come up is started anew by its next deploy",
+}
+"""Fields that a record has no place for, or a ``build.start`` does not know → what to do instead."""
 WHOLE = "a service that serves /v1 has the whole of it, and the log of builds that run: --url"
 WORDS: Mapping[Kind, str] = {"functions": "function", "builds": "build", "deadletters": "dead letter"}
 PAGE = 500
@@ -79,7 +82,7 @@ class Cluster:
         if "archive" in wanted["source"] or len(json.dumps(wanted)) > IN_A_RECORD:
             return self._tell(event(BUILD_START, {"tenant": tenant, "name": name, **wanted}))
         if unsaid := next(filter(wanted.__contains__, UNSAID), ""):
-            raise ClientError(f"a function that is written by a kubeconfig has no `{unsaid}`", UNSAID[unsaid])
+            raise ClientError(f"a deploy by a kubeconfig takes no `{unsaid}`", UNSAID[unsaid])
         if not isinstance(wanted.get("rebuild", False), bool):
             raise ClientError("`rebuild` is neither true nor false")
         spec = {field: value for field, value in wanted.items() if field != "rebuild"}
@@ -262,8 +265,8 @@ def _has_begun(pod: Object) -> bool:
 
 
 def _moves(source: Object) -> bool:
-    """Say whether what is asked for once more may be something else by now: a branch of a repository, or a tag."""
-    return "git" in source and not COMMIT.fullmatch(source["git"].get("revision", ""))
+    """Say whether what is asked for once more may be something else by now: an object, or a branch or tag of git."""
+    return "object" in source or ("git" in source and not COMMIT.fullmatch(source["git"].get("revision", "")))
 
 
 def _new(tenant: str, name: str) -> Object:

@@ -241,6 +241,24 @@ def test_a_repository_is_built_once_more_unless_its_commit_is_named_and_taken_ba
     assert pinned[1] == pinned[2], "a commit is what it was"
 
 
+def test_an_object_is_read_once_more_as_it_is_for_an_event_and_text_is_what_it_was(client: Client, tenant: str) -> None:
+    stored = {"object": f"uploads/{tenant}/hello.tar.gz"}
+    asked = [client.deploy(tenant, "hello", "python", stored).generation for _ in range(3)]
+    assert asked == sorted(set(asked))
+    same = [client.deploy(tenant, "hello", "python", SOURCE).generation for _ in range(3)]
+    assert same[1] == same[2]
+
+
+def test_what_a_build_start_does_not_know_is_refused_by_its_record_too(client: Client, tenant: str) -> None:
+    for field, value in (("restart", "again"), ("sequence", 7)):
+        with pytest.raises(ClientError, match=f"takes no `{field}`"):
+            client.deploy(tenant, "hello", "python", SOURCE, **{field: value})
+    with pytest.raises(NotThere):
+        client.function(tenant, "hello")
+    client.deploy(tenant, "hello", "python", SOURCE)
+    assert client.function(tenant, "hello").name == "hello"
+
+
 def test_a_log_is_the_end_that_the_build_has_kept_where_its_pod_is_gone(
     client: Client, cluster: KubernetesCluster, tenant: str
 ) -> None:
