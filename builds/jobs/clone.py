@@ -59,7 +59,7 @@ SAYS: Sequence[tuple[str, str, str]] = (
     (
         r"certificate|SSL: no alternative",
         "HostUntrusted",
-        "the server's certificate is trusted by nobody here; the Secret may hold a ca.crt",
+        "the certificate of the server, or of a proxy, is trusted by nobody here; the Secret may hold a ca.crt",
     ),
     (
         r"returned error: 404|[Rr]epository .*not found|does not appear to be a git repository",

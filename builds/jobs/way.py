@@ -8,10 +8,12 @@ import shlex
 import socket
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from knative_lambda.builds.inputs.reach import Reach
+from knative_lambda.builds.inputs.reach import Reach, named
 from knative_lambda.builds.inputs.repository import Address
 from knative_lambda.schemas.errors import Temporary, Unsent
 
@@ -68,14 +70,21 @@ class Way:
             pair = f"{self._given('username').strip() or 'git'}:{password}"
             config["http.extraHeader"] = f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
         if trusted := [pem for pem in (self._given("ca.crt"), _text(self.around.get("GIT_SSL_CAINFO", ""))) if pem]:
-            config["http.sslCAInfo"] = self._kept("ca.crt", "\n".join([*trusted, _text(SYSTEM)]))
+            believed = self._kept("ca.crt", "\n".join([*trusted, _text(SYSTEM)]))
+            config |= {"http.sslCAInfo": believed, "http.proxySSLCAInfo": believed}
         return configured(config)
 
     def _proxy(self, address: Address) -> str:
         """Return the proxy that an address is reached by; "" where it is reached without."""
-        if urllib.request.proxy_bypass(address.place, {"no": self.around.get("no_proxy", "")}):
-            return ""
-        return self.around.get(f"{address.scheme}_proxy", "")
+        return "" if self._is_direct(address) else self.around.get(f"{address.scheme}_proxy", "")
+
+    def _is_direct(self, address: Address) -> bool:
+        """Say whether ``no_proxy`` names an address as Go, npm and pip take it: networks and patterns, too."""
+        told = self.around.get("no_proxy", "")
+        names = [name.strip() for name in told.split(",")]
+        if "*" in names or named(address.host, [name for name in names if name.startswith("*.")]):
+            return True
+        return _is_within(address.host, names) or bool(urllib.request.proxy_bypass(address.place, {"no": told}))
 
     def _require_named_or_public(self, address: Address) -> None:
         try:
@@ -131,6 +140,17 @@ class Way:
         path.touch(mode=0o600)
         path.write_text(text)
         return str(path)
+
+
+def _is_within(host: str, networks: Sequence[str]) -> bool:
+    """Say whether a host is written as an address in one of these, of which only networks count."""
+    with suppress(ValueError):
+        address = ip_address(host.strip("[]"))
+        for network in networks:
+            with suppress(ValueError):
+                if "/" in network and address in ip_network(network, strict=False):
+                    return True
+    return False
 
 
 def configured(more: Mapping[str, str]) -> dict[str, str]:

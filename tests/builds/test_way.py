@@ -2,8 +2,10 @@
 
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,9 @@ from support.certificates import Authority
 from support.git import Repository, Server, served
 
 from knative_lambda.builds.inputs.reach import Reach
+from knative_lambda.builds.inputs.repository import Address
 from knative_lambda.builds.jobs.clone import Clone, Failed
+from knative_lambda.builds.jobs.way import Way
 
 TOKEN = "opensesame-4711"
 LOCAL = Reach.of(["127.0.0.0/8"])
@@ -44,6 +48,13 @@ def server(tmp_path: Path, authority: Authority) -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[Proxy]:
+    with leading(server) as known:
+        yield known
+
+
+@contextmanager
+def leading(server: Server, identity: Path | None = None) -> Iterator[Proxy]:
+    """Run a proxy that leads to a server; by TLS with an `identity`, a folder of `Authority`."""
     known = Proxy(("127.0.0.1", server.server_port))
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,12 +68,22 @@ def proxy(server: Server) -> Iterator[Proxy]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    known.url = f"http://127.0.0.1:{running.server_port}"
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # who does not believe the certificate tells it himself
+
+    running = Quiet(("127.0.0.1", 0), Handler)
+    known.url = f"http{'s' * bool(identity)}://127.0.0.1:{running.server_port}"
+    if identity:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity / "tls.crt", identity / "tls.key")
+        running.socket = context.wrap_socket(running.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield known
-    running.shutdown()
-    running.server_close()
+    try:
+        yield known
+    finally:
+        running.shutdown()
+        running.server_close()
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:
@@ -120,6 +141,47 @@ def test_a_repository_is_cloned_by_the_proxy_which_never_sees_its_token(
     for without in ({"no_proxy": "127.0.0.1"}, {"no_proxy": "*"}, {"https_proxy": "", "http_proxy": proxy.url}):
         assert clone(server.url, around | without).context()
     assert not proxy.asked
+
+
+def test_a_proxy_is_believed_by_what_builds_trust_too(
+    server: Server, authority: Authority, clone: Callable[..., Clone]
+) -> None:
+    other = Authority.made(authority.home / "other")
+    own = {"GIT_SSL_CAINFO": str(authority.home / "ca.crt")}
+    with leading(server, authority.folder("proxy")) as proxy:
+        assert clone(server.url, {"https_proxy": proxy.url, **own}).context()
+        assert {asked.partition("\n")[0] for asked in proxy.asked} == {f"127.0.0.1:{server.server_port}"}
+    with leading(server, other.folder("proxy")) as proxy:
+        reason, message = failure(clone(server.url, {"https_proxy": proxy.url, **own}))
+        assert (reason, "of a proxy" in message, proxy.asked) == ("HostUntrusted", True, [])
+
+
+@pytest.mark.parametrize(
+    ("host", "without", "is_direct"),
+    [
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("10.1.2.3", ".svc, 10.0.0.0/8", True),
+        ("11.1.2.3", "10.0.0.0/8", False),
+        ("git.acme.example", "10.0.0.0/8", False),
+        ("git.acme.example", "*.acme.example", True),
+        ("GIT.acme.example", "a.example,*.acme.example", True),
+        ("acme.example", "*.acme.example", False),
+        ("evilacme.example", "*.acme.example", False),
+        ("git.acme.example", ".acme.example", True),
+        ("git.acme.example", "acme.example", True),
+        ("git.acme.example", "a.example,*", True),
+        ("git.acme.example", "git.acme.example:8443", True),
+        ("git.acme.example", "git.acme.example:443", False),
+        ("git.acme.example", "no/network,", False),
+    ],
+)
+def test_what_is_reached_without_the_proxy_is_named_as_other_tools_take_it(
+    tmp_path: Path, host: str, without: str, *, is_direct: bool
+) -> None:
+    around = {"https_proxy": "http://proxy.example", "no_proxy": without}
+    way = Way(tmp_path, None, Reach(resolve=lambda _: ["9.9.9.9"]), around)
+    environment = way.environment(Address.of(f"https://{host}:8443/hello.git"), 0)
+    assert ("http.proxy" in environment.values()) != is_direct
 
 
 def test_a_proxy_leads_nowhere_that_is_not_public_or_named(
