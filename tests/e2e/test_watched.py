@@ -20,8 +20,11 @@ from knative_lambda.deploy.cluster import BUILD, POD
 from knative_lambda.schemas import names
 
 WATCHERS, LINES = 100, 60
-SLOWER = 2
-"""How much longer a watched build may take than one that nobody watches, on a machine that others use as well."""
+SLOWER = 15
+"""Seconds that a watched build may take longer than one that nobody watches, on a machine that others use as well.
+
+Most of what both take is sleep, so that a multiple of it would say nothing.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +112,7 @@ def test_each_watcher_gets_every_line_once_and_the_build_takes_no_longer(
     assert {watcher.states[-1] for watcher in found} == {"Succeeded"}
     with capsys.disabled():
         print(f"\nKaniko ran for {usual:.0f} s alone, {watched:.0f} s with {WATCHERS} watchers")  # noqa: T201 - a measure
-    assert watched <= SLOWER * usual
+    assert watched <= usual + SLOWER
     for name in ("watched", "unwatched"):
         live.delete(name)
 
