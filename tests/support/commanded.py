@@ -6,6 +6,7 @@ have in common is left out: times, addresses, names of builds and images, who bu
 line that says what is wrong.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +33,7 @@ HELD = "late @ http://{host}:{port}/late.zip\n"
 """A dependency that cannot be had, which is known once it is let go; it needs nothing of any index."""
 GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 PATIENCE = 300.0
-"""Seconds after which a build that does not come has failed."""
+"""Seconds after which a build that does not come, or end, has failed, and a command that goes on is ended."""
 CHANGING = (
     (rf"{NAME}-[a-z2-7]{{16}}\b", "<build>"),
     (r"\S+@sha256:[0-9a-f]{64}", "<image>"),
@@ -58,12 +61,22 @@ class Place:
     """This machine's address, as builds reach it."""
     told: list[str] = field(default_factory=list)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Return a command that has begun."""
+    @contextlib.contextmanager
+    def start(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """Yield a command that has begun; one that goes on for too long is ended, and one that is left by an error."""
         path = f"{BIN}:{CACHE}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "HOME": str(self.folder), "NO_COLOR": "1", **self.said}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+        process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+        ended = threading.Timer(PATIENCE, process.kill)
+        ended.start()
+        try:
+            with process, contextlib.ExitStack() as left:
+                left.callback(process.kill)
+                yield process
+                left.pop_all()
+        finally:
+            ended.cancel()
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Return how a command ends, and what it says."""
@@ -220,8 +233,9 @@ def _broken(place: Place) -> None:
         place.tell("retry", NAME, "--no-wait")
         with gate.accept()[0]:
             place.tell("cancel", f"function.knative-lambda.dev/{NAME}")
+            end = time.monotonic() + PATIENCE
             while _phase(place) == "Running":
-                pass
+                assert time.monotonic() < end, "what was cancelled goes on"
     place.tell("builds", NAME)
 
 
