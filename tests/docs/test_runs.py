@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.embedded import embedded
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,25 @@ def test_the_readme_makes_calls_and_sends_functions_what_it_says(tmp_path: Path)
     assert done.stdout.endswith('{"hello":"world"}')
     assert set(statuses(done)) <= {"202", "200", "404"}  # until it has come there, there is no such function
     assert statuses(done)[-1] == "200"
+
+
+@pytest.mark.parametrize(
+    ("condition", "looks"),
+    [
+        ('{"type": "Ready", "status": "True"', 3),
+        ('{"type": "Built", "status": "False", "reason": "BuildFailed"', 3),
+        ('{"type": "Ready", "status": "Unknown"', 60),
+    ],
+)
+def test_the_readme_looks_until_it_has_come_out_and_no_longer(condition: str, looks: int) -> None:
+    """The first two looks find nothing yet; whoever answers, and the seconds between, are the shell's own functions."""
+    loop = re.findall(r"(?ms)^for .*?^done.*?$", shown("README.md", "## Try it"))
+    assert len(loop) == 1
+    there = 'curl() { echo >&2; [ "$second" -lt 3 ] || echo "$CONDITION}"; }; sleep() { :; }; '
+    told = {**os.environ, "CONDITION": condition}
+    done = subprocess.run(["bash", "-c", there + loop[0]], env=told, check=True, capture_output=True, text=True)
+    assert done.stderr.count("\n") == looks
+    assert done.stdout == ("" if looks == 60 else f"{condition[1:]}\n")
 
 
 def test_what_is_asked_of_v1_is_answered_as_its_page_says(tmp_path: Path) -> None:
