@@ -17,7 +17,7 @@ from knative_lambda.client.errors import ClientError, NotServed, Unreachable
 from knative_lambda.client.http import Advice, Answer, Http
 from knative_lambda.client.models import Build, Event, Function, Object
 from knative_lambda.client.stream import Told, watch
-from knative_lambda.schemas.types import BUILD_START, FUNCTION_DELETE
+from knative_lambda.schemas.types import BUILD_START
 
 ADVICE = Advice(
     silent="start it with `knative-lambda dev`, or say where: --url of a service, --context or KUBECONFIG of a cluster",
@@ -77,9 +77,9 @@ class Service:
         return self._act(tenant, name, "pause" if paused else "resume", {})
 
     def delete(self, tenant: str, name: str) -> None:
-        """Send a ``function.delete``; what is not there is said to be so."""
-        self.find("functions", tenant, name)
-        self._tell(event(FUNCTION_DELETE, {"tenant": tenant, "name": name}))
+        """Ask for the action, but of what is being deleted already; what is not there is said to be so."""
+        if not self.find("functions", tenant, name)["metadata"].get("deletionTimestamp"):
+            self._http.send("POST", _path(tenant, "functions", name, "delete"))
 
     def resend(self, tenant: str, name: str) -> None:
         """Ask for the action."""

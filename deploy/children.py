@@ -19,7 +19,7 @@ from knative_lambda.deploy.cluster import (
     Object,
 )
 from knative_lambda.deploy.conditions import condition, owned_by
-from knative_lambda.deploy.manifests import DeploySettings, children, knative_service, service_account
+from knative_lambda.deploy.manifests import DeploySettings, children, knative_service, service_account, trigger
 from knative_lambda.schemas.errors import Refused, Temporary
 from knative_lambda.schemas.names import FUNCTION_LABEL
 
@@ -72,6 +72,14 @@ def standing(function: Object, image: str, entrypoint: str, cluster: Cluster, se
     return _seen(found, [], cluster) if found else None
 
 
+def hears(function: Object, cluster: Cluster, settings: DeploySettings) -> bool:
+    """Say whether a Function has the Triggers that it should have, and no others."""
+    found = {each["metadata"]["name"]: each for each in _triggers(function, cluster)}
+    wanted = [trigger(function, attributes, settings) for attributes in function["spec"].get("triggers", [])]
+    names = {each["metadata"]["name"] for each in wanted}
+    return names == found.keys() and all(_holds(each, found[each["metadata"]["name"]]) for each in wanted)
+
+
 def observe(function: Object, cluster: Cluster) -> Seen:
     """Return how the Function's children are now, in Knative's own words."""
     meta = function["metadata"]
@@ -90,10 +98,10 @@ def _seen(service: Object, triggers: list[Object], cluster: Cluster) -> Seen:
     if ready["status"] != "True":
         return _waiting(service, ready, url, cluster)
     image = service["spec"]["template"]["spec"]["containers"][0]["image"]
-    for trigger in triggers:
-        told = condition(trigger, "Ready")
+    for each in triggers:
+        told = condition(each, "Ready")
         if told["status"] != "True":
-            name = trigger["metadata"]["name"]
+            name = each["metadata"]["name"]
             message = f"Trigger {name}: {told.get('message') or 'not ready yet'}"
             return Seen("Unknown", "TriggerNotReady", message, url)  # until its subscriber is known it says False, too
     return Seen("True", "Ready", "", url, image)

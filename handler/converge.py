@@ -129,8 +129,11 @@ def _pause(function: Object, inputs: Inputs, product: Product) -> bool:
         latest is not None and is_newest and record.phase(latest) in ("Succeeded", "Failed")
     ):
         told = Told.of(function, latest)
-    stands = bool(told.image) and children.standing(
-        function, told.image, _entrypoint(function, inputs), product.cluster, product.deploying
+    cluster, settings = product.cluster, product.deploying
+    stands = (
+        told.image
+        and children.standing(function, told.image, _entrypoint(function, inputs), cluster, settings)
+        and children.hears(function, cluster, settings)
     )
     _tell(function, replace(told, paused="newest" if stands else "waits"), product)
     return before is not None and record.phase(before) not in record.TERMINAL

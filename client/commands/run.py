@@ -18,6 +18,7 @@ from knative_lambda.client.errors import ClientError, NotThere, Unreachable
 from knative_lambda.schemas.embedded import SURROUNDINGS
 
 TENANT = "demo"
+OF_ONE_THAT_STAYS = ("paused", "sequence")
 
 
 @click.command(short_help="Try one function on this machine.")
@@ -35,8 +36,9 @@ def run(wanted: Callable[..., Wanted], data: str, kind: str, attributes: tuple[s
       knative-lambda run hello --serve
     """  # noqa: D301 (click's mark for lines to leave as they are)
     function, progress = wanted(), Progress()
-    if left := [field for field in SURROUNDINGS if function.options.pop(field, None)]:
-        click.echo(f"left out here, on a cluster only: {', '.join(left)}", err=True)
+    for fields, why in ((SURROUNDINGS, "on a cluster only"), (OF_ONE_THAT_STAYS, "of a function that stays")):
+        if left := [field for field in fields if function.options.pop(field, None)]:
+            click.echo(f"left out here, {why}: {', '.join(left)}", err=True)
     with tempfile.TemporaryDirectory(prefix="knative-lambda-run-") as name:
         folder = Path(name)
         with local.embedded(folder, "--tenants", TENANT) as process:

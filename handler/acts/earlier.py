@@ -1,4 +1,4 @@
-"""A function once more: a build that failed is tried again, an earlier source comes back, or there is a pause.
+"""A function once more: a build that failed is tried again, or an earlier source comes back.
 
 Called by `start.py` for a ``build.start`` that names no source of its own but one that is on record. The gate lets no
 such event in; the actions under ``/v1`` make it. What is read is read of the Function that is then written, so that a
@@ -26,27 +26,18 @@ from knative_lambda.schemas.errors import Refused
 from knative_lambda.schemas.names import FUNCTION_LABEL
 
 AGAIN = "again"
-"""In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now.
-
-With `PAUSED` nothing else is asked but that the Function is paused, or goes on.
-"""
-PAUSED = "paused"
+"""In the data of a ``build.start``: the Build whose source is meant, "" for what the Function has now."""
 SOURCE = ("runtime", "source", "entrypoint", "builder", "build", "rebuild")
 """The fields of a Function that an earlier source brings back; all others are settings, which stay as they are."""
 
 
-def again(
-    function: Object | None, asked: Mapping[str, Any], key: Key, product: Product
-) -> tuple[Object, Inputs | None]:
-    """Return a Function as it is to be, and its inputs, None where those stay; `asked` is the event's data.
+def again(function: Object | None, asked: Mapping[str, Any], key: Key, product: Product) -> tuple[Object, Inputs]:
+    """Return a Function as it is to be, and its inputs; `asked` is the event's data.
 
     Raises `Refused` where there is no such function, or nothing of it that could be built.
     """
     if function is None:
         raise Refused.because("/data/name", "there is no such function")
-    if PAUSED in asked:
-        spec = {field: value for field, value in function["spec"].items() if field != PAUSED}
-        return {**function, "spec": {**spec, PAUSED: True} if asked[PAUSED] else spec}, None
     if asked[AGAIN]:
         return _earlier(function, asked[AGAIN], key, product)
     meta, spec = function["metadata"], function["spec"]

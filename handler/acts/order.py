@@ -18,6 +18,8 @@ from knative_lambda.schemas.errors import Refused
 from knative_lambda.storage import keys
 from knative_lambda.storage.store import Store
 
+FOLLOWS = "follows"
+"""In an event's data: it comes right after its `sequence`, which another had. The gate lets no such event in."""
 AHEAD = timedelta(minutes=5)
 CAUSE_SHOWN = 200
 MARK_LIMIT = 64 * 1024
@@ -34,11 +36,14 @@ class Key:
     id: str
     source: str
     type: str
+    follows: bool = False
+    """Whether the sequence is that of the event before it: among those that follow the same one the time orders."""
 
     @property
     def rank(self) -> tuple[bool, int, str]:
         """Return what orders the keys that were seen: one with a sequence comes after all that have but a time."""
-        return (self.sequence is not None, self.sequence or 0, self.time if self.sequence is None else "")
+        by_time = self.sequence is None or self.follows
+        return (self.sequence is not None, self.sequence or 0, self.time if by_time else "")
 
     @property
     def cause(self) -> str:
@@ -61,7 +66,7 @@ def key_of(event: Event, now: datetime) -> Key:
     if event.time is not None and event.time > now + AHEAD:
         raise Refused.because("time", "more than five minutes ahead of the clock here")
     moment = "" if event.time is None else event.time.astimezone(UTC).isoformat(timespec="microseconds")
-    return Key(sequence, moment, event.id, event.source, event.type)
+    return Key(sequence, moment, event.id, event.source, event.type, event.data.get(FOLLOWS, False))
 
 
 def loads(text: str | bytes | None) -> Key | None:
@@ -158,7 +163,7 @@ def _json(text: str | bytes | None) -> Object:
 
 def _key(raw: Object) -> Key | None:
     try:
-        key = Key(raw["sequence"], raw["time"], raw["id"], raw["source"], raw["type"])
+        key = Key(raw["sequence"], raw["time"], raw["id"], raw["source"], raw["type"], raw.get("follows") is True)
     except KeyError:
         return None
     words = (key.time, key.id, key.source, key.type)

@@ -19,6 +19,7 @@ from knative_lambda.handler import builds
 from knative_lambda.handler.acts import order
 from knative_lambda.handler.acts.earlier import AGAIN, again
 from knative_lambda.handler.acts.order import Key
+from knative_lambda.handler.acts.pause import PAUSE, kept, pause
 from knative_lambda.handler.converge import converge, rests
 from knative_lambda.handler.events import Event
 from knative_lambda.handler.product import Product
@@ -59,11 +60,10 @@ def start_build(event: Event, product: Product) -> None:
     """
     data = event.data
     tenant, name = data["tenant"], data["name"]
-    if AGAIN not in data:
-        source.check(data, "/data")
-    product.require_tenant(tenant)
-    if AGAIN not in data:
-        product.require_runnable(tenant, data, "/data")
+    if PAUSE in data:
+        pause(event, product)
+        return
+    _check(data, product)
     key = order.key_of(event, product.now())
     prepared: Source | None = None
     for _ in range(WRITES):
@@ -77,23 +77,32 @@ def start_build(event: Event, product: Product) -> None:
             return
         if stands == "newer":
             try:
-                build, inputs = None, None
+                build = None
                 if AGAIN in data:
                     body, inputs = again(found, data, key, product)
                 else:
                     prepared = prepared or _prepared(event, found, key, product)
                     spec = {**wanted(data, prepared.context, key), **restart(found or {}, product.now())}
-                    body = {**(found or _new(tenant, name)), "spec": spec}
+                    body = {**(found or _new(tenant, name)), "spec": kept(spec, found, key)}
                     inputs, build = _inputs(body, prepared, key, product)
                 written = _write(_traced(body, found, product), inputs, key, product)
             except (Conflict, AlreadyExists):
                 continue
             is_late = found is None and _is_late(written, key, product)
-            if is_late or (inputs is not None and rests(written, inputs, build, product)):
+            if is_late or rests(written, inputs, build, product):
                 return
         converge(tenant, name, product)
         return
     raise Temporary(f"too many writers of {tenant}/{name} at once")
+
+
+def _check(data: Mapping[str, Any], product: Product) -> None:
+    """Raise `Refused` for a tenant that is none, or a source that cannot be taken; one on record was."""
+    if AGAIN not in data:
+        source.check(data, "/data")
+    product.require_tenant(data["tenant"])
+    if AGAIN not in data:
+        product.require_runnable(data["tenant"], data, "/data")
 
 
 def wanted(data: Mapping[str, Any], context: str, key: Key) -> Object:
@@ -137,10 +146,10 @@ def _inputs(body: Object, prepared: Source, key: Key, product: Product) -> tuple
     return product.with_given(replace(inputs, lost=lost), meta["namespace"], spec), build
 
 
-def _write(body: Object, inputs: Inputs | None, key: Key, product: Product) -> Object:
-    """Create or replace the Function in one write: its spec, its order key, and its inputs if they are new."""
+def _write(body: Object, inputs: Inputs, key: Key, product: Product) -> Object:
+    """Create or replace the Function in one write: its spec, its order key and its inputs."""
     meta = body["metadata"]
-    notes = {EVENT_ANNOTATION: key.dumps(), **({INPUT_ANNOTATION: inputs.dumps()} if inputs else {})}
+    notes = {EVENT_ANNOTATION: key.dumps(), INPUT_ANNOTATION: inputs.dumps()}
     body = {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **notes}}}
     is_new = "resourceVersion" not in meta
     return product.cluster.create(FUNCTION, body) if is_new else product.cluster.replace(FUNCTION, body)

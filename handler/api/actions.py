@@ -13,7 +13,9 @@ from werkzeug.exceptions import BadRequest
 from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import BUILD, FUNCTION, Kind, Object
 from knative_lambda.handler.acts import order
-from knative_lambda.handler.acts.earlier import AGAIN, PAUSED
+from knative_lambda.handler.acts.earlier import AGAIN
+from knative_lambda.handler.acts.order import FOLLOWS
+from knative_lambda.handler.acts.pause import PAUSE
 from knative_lambda.handler.api import states
 from knative_lambda.handler.api.model import ReadModel
 from knative_lambda.handler.events import Event
@@ -109,7 +111,9 @@ def event(
         data[AGAIN] = _again(action, found or {}, asked)
         data.pop("build", None)
     if action.name in ("pause", "resume"):
-        data |= {AGAIN: "", PAUSED: action.name == "pause"}
+        data[PAUSE] = action.name == "pause"
+    elif action.name != "start" and "sequence" not in asked and (seen := order.seen_by(function)):
+        data |= {} if seen.sequence is None else {"sequence": seen.sequence, FOLLOWS: True}
     return Event(made.id(), SOURCE, action.type, data, made.after(function), received_type=action.type)
 
 
@@ -123,7 +127,7 @@ def _check(action: Action, asked: Mapping[str, Any], data: Mapping[str, Any]) ->
         ]
         faults += event_faults("build.start", data, "")
     else:
-        known = {"sequence", "build"} if action.name == "rollback" else {"sequence"}
+        known = {"rollback": {"sequence", "build"}, "pause": set(), "resume": set()}.get(action.name, {"sequence"})
         faults = [Fault(f"/{field}", "is no field here") for field in sorted(asked.keys() - known)]
         said = {key: value for key, value in data.items() if key not in asked or key in known}
         faults += event_faults("build.cancel", said, "")

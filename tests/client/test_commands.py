@@ -80,6 +80,34 @@ def test_a_function_goes_its_whole_way(terminal: Terminal) -> None:
     assert terminal.run("list").stderr == "No functions in demo found.\n"
 
 
+def test_a_function_with_a_sequence_is_paused_rolled_back_and_deleted_without_one(terminal: Terminal) -> None:
+    """No command takes a number from who counts: the next one is newer than all that a command did."""
+    terminal.write("counted", {"main.py": CODE})
+    settings = terminal.folder / "counted" / "function.yaml"
+    settings.write_text("sequence: 7\n")
+    terminal.says("deploy", "counted")
+    (terminal.folder / "counted" / "main.py").write_text(CODE.replace("hello", "goodbye"))
+    settings.write_text("sequence: 8\n")
+    terminal.says("deploy", "counted")
+    for command in ("rollback", "pause", "resume", "delete"):
+        terminal.says(command, "counted")
+    assert "has seen something newer" in terminal.run("deploy", "counted").stderr
+    settings.write_text("sequence: 9\n")
+    terminal.says("deploy", "counted")
+    terminal.says("delete", "counted")
+
+
+def test_other_triggers_of_what_is_paused_wait_and_the_deploy_says_so(terminal: Terminal) -> None:
+    terminal.write("deaf", {"main.py": CODE})
+    terminal.says("deploy", "deaf")
+    terminal.says("pause", "deaf")
+    terminal.says("deploy", "deaf")
+    done = terminal.run("deploy", "deaf", "--trigger", "type=demo.new")
+    assert (done.returncode, "Deployed is Unknown: Paused" in done.stderr) == (1, True), done.stderr
+    terminal.says("resume", "deaf")
+    terminal.says("delete", "deaf")
+
+
 def test_a_folder_that_is_not_all_text_is_sent_as_it_is(terminal: Terminal) -> None:
     code = "import os, pathlib\n\n\ndef handle(event, context):\n    return [pathlib.Path('data').read_bytes().hex()]\n"
     terminal.write("bytes", {"main.py": code})
@@ -115,9 +143,10 @@ def test_a_function_is_tried_on_this_machine_and_nothing_is_left(terminal: Termi
     terminal.says("init", "greeter")
     assert terminal.says("run", "greeter", "-d", '{"name": "ada"}') == '{"hello": "ada"}\n'
     with (terminal.folder / "greeter" / "function.yaml").open("a") as settings:
-        settings.write("probes: {liveness: {path: /healthz}}\n")
+        settings.write("probes: {liveness: {path: /healthz}}\npaused: true\nsequence: 7\n")
     done = terminal.run("run", "greeter")
-    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "left out here, on a cluster only: probes")
+    said = ["left out here, on a cluster only: probes", "left out here, of a function that stays: paused, sequence"]
+    assert (done.returncode, done.stderr.splitlines()[:2]) == (0, said)
     assert terminal.run("list").stderr == "No functions in demo found.\n"
     assert "greeter/main.py is there already" in terminal.run("init", "greeter").stderr
 

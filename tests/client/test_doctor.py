@@ -22,7 +22,6 @@ from knative_lambda.client.kubeconfig import access
 from knative_lambda.client.models import EVENT_ANNOTATION
 from knative_lambda.handler.observe.census import REASONS
 from knative_lambda.handler.receive import problems, requests
-from knative_lambda.schemas import types
 from knative_lambda.schemas.errors import ProductError, Refused, Unauthenticated, Unavailable
 
 FUNCTIONS = f"{API}/namespaces/demo/functions"
@@ -74,11 +73,11 @@ class Place:
 
     def _event(self, event: Any) -> Said:
         name, annotations = event["data"]["name"], {EVENT_ANNOTATION: json.dumps({"id": event["id"]})}
-        if event["type"] == types.FUNCTION_DELETE:
-            return self._function("DELETE", name, None)
         return self._function("POST", "", {"metadata": {"name": name, "annotations": annotations}})
 
     def _function(self, method: str, name: str, body: Any) -> Said:
+        if name.endswith("/delete"):
+            method, name = "DELETE", name.removesuffix("/delete")
         if method == "POST":
             body["metadata"]["generation"] = 1
             told = [{"type": kind, "status": said[0], "reason": said[1]} for kind, said in self.conditions.items()]

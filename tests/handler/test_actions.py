@@ -1,6 +1,6 @@
 """Actions under ``/v1``: each goes the way of the product's own event, where what is there allows it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -235,6 +235,69 @@ def test_a_function_pauses_and_goes_on_with_the_newest_source(site: Site) -> Non
     assert world.builder.starts == built
 
 
+@pytest.mark.parametrize("given", [{}, {"sequence": 8}])
+def test_source_that_was_sent_before_a_pause_is_recorded_after_it_and_waits(site: Site, given: dict[str, Any]) -> None:
+    """As a Broker delivers it that could not before: among the events it is the newest, and older than the pause."""
+    world = site.world
+    world.live(**({"sequence": 7} if given else {}))
+    built, sent = world.builder.starts, world.time + timedelta(seconds=1)
+    world.time += timedelta(seconds=10)
+    done(act(site, "pause"))
+    world.start(source=TWO, time=sent, **given)
+    assert world.function()["spec"]["paused"] is True
+    assert (world.condition("Built")[:2], world.builder.starts) == (("Unknown", "Paused"), built)
+    done(act(site, "resume"))
+    world.finish(digest=SECOND)
+    world.knative()
+    assert world.service_image().endswith(SECOND)
+
+
+def test_source_that_was_sent_before_a_resume_does_not_pause_again_and_later_source_says_all(site: Site) -> None:
+    world = site.world
+    world.live()
+    done(act(site, "pause"))
+    sent = world.time + timedelta(seconds=1)
+    world.time += timedelta(seconds=10)
+    done(act(site, "resume"))
+    world.start(source=TWO, time=sent, paused=True)
+    assert "paused" not in world.function()["spec"]
+    assert world.condition("Built")[1] == "Running"
+    world.time += timedelta(seconds=10)
+    world.start(source=TWO, paused=True)
+    assert world.function()["spec"]["paused"] is True
+    world.time += timedelta(seconds=10)
+    world.start(source=TWO)
+    assert "paused" not in world.function()["spec"]
+
+
+def test_a_pause_has_no_place_among_the_events_of_a_function(site: Site) -> None:
+    """So it takes no sequence, and leaves the next one to who counts them."""
+    world = site.world
+    world.live(sequence=7)
+    seen = seen_by(world.function())
+    for action in ("pause", "resume"):
+        assert act(site, action, sequence=8).status_code == 422
+        done(act(site, action))
+        assert seen_by(world.function()) == seen
+
+
+def test_a_pause_is_written_over_what_was_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And comes to nothing new where a twin was faster."""
+    world = site.world
+    world.live()
+    replace, raced = world.cluster.replace, []
+
+    def race(*given: Any) -> Any:
+        monkeypatch.setattr(world.cluster, "replace", replace)
+        raced.append(done(act(site, "pause")))
+        return replace(*given)
+
+    monkeypatch.setattr(world.cluster, "replace", race)
+    done(act(site, "pause"))
+    assert raced
+    assert world.function()["spec"]["paused"] is True
+
+
 def test_a_pause_ends_what_is_being_built_and_a_resume_builds_it(site: Site) -> None:
     world = site.world
     world.start()
@@ -299,12 +362,29 @@ def test_an_action_comes_after_all_that_was_seen_whatever_the_senders_clock_said
     assert now.rank > seen.rank
 
 
-def test_a_function_whose_events_have_a_sequence_is_told_one(site: Site) -> None:
+def test_an_action_comes_right_after_the_sequence_that_was_seen_and_takes_no_number(site: Site) -> None:
+    """Or the next event of who counts them would be taken for one that was seen."""
     world = site.world
     world.start(sequence=7)
-    faults = problem(act(site, "cancel"), 422, "refused")["faults"]
+    assert done(act(site, "cancel"))["state"] == "Failed"
+    world.start(sequence=7)
+    assert world.condition("Built")[:2] == ("False", "Cancelled"), "it was sent before the cancel"
+    assert done(act(site, "retry"))["state"] == "Building"
+    assert done(act(site, "cancel"))["state"] == "Failed"
+    assert done(act(site, "retry", sequence=8))["state"] == "Building"
+    world.start(source=TWO, sequence=9)
+    done(act(site, "delete"))
+    world.start(source=TWO, sequence=9)
+    assert world.functions() == [], "it was sent before the delete"
+    world.start(source=TWO, sequence=10)
+    assert world.functions() == ["hello"]
+
+
+def test_a_start_says_its_place_itself(site: Site) -> None:
+    site.world.start(sequence=7)
+    faults = problem(act(site, "start", runtime="python", source=TWO), 422, "refused")["faults"]
     assert faults[0]["where"] == "/data/sequence"
-    assert done(act(site, "cancel", sequence=8))["state"] == "Failed"
+    assert act(site, "start", runtime="python", source=TWO, follows=True).status_code == 422
 
 
 def test_only_the_actions_may_name_a_source_that_is_on_record(site: Site) -> None:

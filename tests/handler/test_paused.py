@@ -74,6 +74,20 @@ def test_a_setting_alone_waits_too(world: World) -> None:
     assert world.cluster.get(KNATIVE_SERVICE, "acme", "hello") != before
 
 
+@pytest.mark.parametrize("after", [[], [{"type": "demo.one"}, {"type": "demo.two"}], [{"type": "demo.two"}]])
+def test_other_triggers_wait_too(world: World, after: list[dict[str, str]]) -> None:
+    world.live(source=ONE, triggers=[{"type": "demo.one"}])
+    world.start(source=ONE, triggers=[{"type": "demo.one"}], paused=True)
+    assert world.condition("Deployed")[:2] == ("True", "Paused")
+    before = world.triggers()
+    world.start(source=ONE, triggers=after, paused=True)
+    assert world.condition("Deployed")[:2] == ("Unknown", "Paused")
+    assert world.triggers() == before
+    world.start(source=ONE, triggers=after)
+    heard = [trigger["spec"]["filter"]["attributes"] for trigger in world.triggers()]
+    assert sorted(heard, key=str) == sorted(after, key=str)
+
+
 def test_a_build_that_runs_ends_is_told_of_once_and_is_made_anew_afterwards(world: World) -> None:
     world.start(source=ONE)
     first = world.build()["metadata"]["name"]

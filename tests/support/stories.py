@@ -17,6 +17,7 @@ from support.papers import keys
 from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, JOB, SECRET, Object
 from knative_lambda.handler import deadletters
 from knative_lambda.handler.acts.earlier import AGAIN
+from knative_lambda.handler.acts.pause import PAUSE
 from knative_lambda.handler.events import Event
 from knative_lambda.schemas import names, types
 
@@ -54,6 +55,12 @@ def once_more(build: Callable[[Estate], str] = lambda _: "") -> Callable[[Estate
     """Return what an action makes: a build.start of a source on record, of a Build or (by default) the Function."""
     data = {"tenant": "acme", "name": "hello"}
     return lambda estate: estate.event(types.BUILD_START, {**data, AGAIN: build(estate)}, id="once more")
+
+
+def asked_to(what: str) -> Callable[[Estate], Event]:
+    """Return what the actions pause and resume make."""
+    data = {"tenant": "acme", "name": "hello", PAUSE: what == "pause"}
+    return lambda estate: estate.event(types.BUILD_START, data, id=what)
 
 
 def earliest(estate: Estate) -> str:
@@ -409,6 +416,13 @@ STORIES = (
         "cluster.replace Function",
     ),
     Story("a pause while a build runs", start("two", paused=True), sent(start()), "cluster.replace Function"),
+    Story("a pause that was asked for", asked_to("pause"), sent(start()), "cluster.replace Function"),
+    Story(
+        "going on as was asked for",
+        asked_to("resume"),
+        then(live(start()), sent(start("two"), asked_to("pause"))),
+        "cluster.replace Function",
+    ),
     Story("a pause of what waits", start(paused=True), sent(OTHER, start()), "cluster.replace Function", ONE_AT_A_TIME),
     Story(
         "a ready image while it is paused",
