@@ -79,7 +79,10 @@ def runtime(folder: Path) -> str:
 
 
 def source(folder: Path) -> Object:
-    """Return a folder as the source of a function: its texts where that is all, otherwise an archive."""
+    """Return a folder as the source of a function: its texts where that is all, otherwise an archive.
+
+    A link to a file of it is that file. Raises `ClientError` for any other, and where there are no files.
+    """
     files = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _is_source(path, folder)
     }
@@ -91,7 +94,20 @@ def source(folder: Path) -> Object:
 
 def _is_source(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
-    return path.is_file() and LEFT_OUT.isdisjoint(parts) and parts != (SETTINGS,)
+    if not LEFT_OUT.isdisjoint(parts) or parts == (SETTINGS,):
+        return False
+    if path.is_symlink() and not _is_within(path, folder):
+        raise ClientError(f"{path} is a link that leads to no file of the source", "put there what it leads to")
+    return path.is_file()
+
+
+def _is_within(link: Path, folder: Path) -> bool:
+    """Say whether a link leads to what is sent anyway: what is beside the folder may be nobody else's business."""
+    try:
+        file, root = link.resolve(strict=True), folder.resolve()
+    except (OSError, RuntimeError):  # it leads nowhere, or to itself
+        return False
+    return file.is_relative_to(root) and _is_source(file, root)
 
 
 def _texts(files: dict[str, Path]) -> dict[str, str] | None:

@@ -41,8 +41,9 @@ def invoke(  # noqa: PLR0913, PLR0917 (click passes them by name)
       knative-lambda invoke hello --type demo.hello --attribute source=/shop -o json
       cat order.json | knative-lambda invoke hello --data @-
     """  # noqa: D301 (click's mark for lines to leave as they are)
+    given = read(data)
     triggers = [] if kind else place.client.function(place.tenant, name).spec.get("triggers", [])
-    reply = place.client.invoke(place.tenant, name, made(triggers, data, kind, attributes))
+    reply = place.client.invoke(place.tenant, name, made(triggers, given, kind, attributes))
     if reply.status >= ERRORS and reply.event is None:
         function = place.client.function(place.tenant, name)
         if not function.url:
@@ -52,11 +53,28 @@ def invoke(  # noqa: PLR0913, PLR0917 (click passes them by name)
     show(reply, output, f"`logs {name} --running` has what it printed meanwhile, or says where that is")
 
 
-def made(triggers: list[dict[str, str]], data: str, kind: str, attributes: tuple[str, ...]) -> Event:
+def made(triggers: list[dict[str, str]], data: Any, kind: str, attributes: tuple[str, ...]) -> Event:
     """Return the event that the options describe; without a type it is one that the first trigger wants."""
     wanted = dict(triggers[0]) if triggers and not kind else {}
     chosen = kind or wanted.pop("type", PLAIN)
-    return event(chosen, _read(data), {**wanted, **pairs(attributes)})
+    return event(chosen, data, {**wanted, **pairs(attributes)})
+
+
+def read(said: str) -> Any:
+    """Return what ``--data`` says; raise `click.UsageError` where that cannot be read, or is no JSON."""
+    if said.startswith("@"):
+        file = said[1:]
+        try:
+            said = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        except FileNotFoundError as error:
+            raise click.UsageError(f"--data: {file} is not there") from error
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise click.UsageError(f"--data: {file} cannot be read: {why}") from error
+    try:
+        return json.loads(said)
+    except ValueError as error:
+        raise click.UsageError(f"--data is no JSON: {error}") from error
 
 
 def show(reply: Reply, output: str | None, hint: str = "") -> None:
@@ -78,12 +96,3 @@ def _words(text: str) -> str:
         return str(problem["detail"]) if not problem.get("faults") else text.strip()
     except (ValueError, LookupError, TypeError, AttributeError):
         return text.strip()
-
-
-def _read(said: str) -> Any:
-    if said.startswith("@"):
-        said = sys.stdin.read() if said == "@-" else Path(said[1:]).read_text("utf-8")
-    try:
-        return json.loads(said)
-    except ValueError as error:
-        raise click.UsageError(f"--data is no JSON: {error}") from error

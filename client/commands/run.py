@@ -11,7 +11,7 @@ import click
 
 from knative_lambda.client import local
 from knative_lambda.client.client import PATIENCE, POLL, Client
-from knative_lambda.client.commands.invoke import SENT, made, show
+from knative_lambda.client.commands.invoke import SENT, made, read, show
 from knative_lambda.client.commands.progress import Progress
 from knative_lambda.client.commands.wanted import Wanted, wants
 from knative_lambda.client.errors import ClientError, NotThere, Unreachable
@@ -35,6 +35,7 @@ def run(wanted: Callable[..., Wanted], data: str, kind: str, attributes: tuple[s
       knative-lambda run hello --data '{"name": "ada"}'
       knative-lambda run hello --serve
     """  # noqa: D301 (click's mark for lines to leave as they are)
+    given = read(data)
     function, progress = wanted(), Progress()
     for fields, why in ((SURROUNDINGS, "on a cluster only"), (OF_ONE_THAT_STAYS, "of a function that stays")):
         if left := [field for field in fields if function.options.pop(field, None)]:
@@ -52,7 +53,7 @@ def run(wanted: Callable[..., Wanted], data: str, kind: str, attributes: tuple[s
                 with contextlib.suppress(KeyboardInterrupt):
                     _relay(process)
             else:
-                event = made(function.options.get("triggers", []), data, kind, attributes)
+                event = made(function.options.get("triggers", []), given, kind, attributes)
                 show(client.invoke(TENANT, function.name, event), None)
 
 
