@@ -10,6 +10,8 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 20.0
+LOG = "log"
+"""The file below the folder that has what the process says."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ def embedded(folder: Path, *options: str) -> Iterator[Process]:
         port: int = free.getsockname()[1]
     command = [sys.executable, "-m", "knative_lambda.handler", "dev", "--port", str(port)]
     command += ["--data", str(folder / "data"), *options]
-    with (folder / "log").open("wb") as log:
+    with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own
     try:
-        yield Process(port, child, folder / "log")
+        yield Process(port, child, folder / LOG)
     finally:
         child.terminate()
         try:

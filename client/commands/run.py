@@ -4,7 +4,7 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -40,21 +40,35 @@ def run(wanted: Callable[..., Wanted], data: str, kind: str, attributes: tuple[s
     for fields, why in ((SURROUNDINGS, "on a cluster only"), (OF_ONE_THAT_STAYS, "of a function that stays")):
         if left := [field for field in fields if function.options.pop(field, None)]:
             click.echo(f"left out here, {why}: {', '.join(left)}", err=True)
-    with tempfile.TemporaryDirectory(prefix="knative-lambda-run-") as name:
-        folder = Path(name)
-        with local.embedded(folder, "--tenants", TENANT) as process:
-            client = Client.at(process.url)
-            progress.say(0, "Starting")
-            _wait_for(client, process)
-            sent = client.deploy(TENANT, function.name, function.runtime, function.source, **function.options)
-            found = client.wait(TENANT, function.name, sent, told=progress.told)
-            if serve:
-                click.echo(f"{function.name} answers at {found.url}", err=True)
-                with contextlib.suppress(KeyboardInterrupt):
-                    _relay(process)
-            else:
-                event = made(function.options.get("triggers", []), given, kind, attributes)
-                show(client.invoke(TENANT, function.name, event), None)
+    with (
+        tempfile.TemporaryDirectory(prefix="knative-lambda-run-") as name,
+        _told(Path(name)),
+        local.embedded(Path(name), "--tenants", TENANT) as process,
+    ):
+        client = Client.at(process.url)
+        progress.say(0, "Starting")
+        _wait_for(client, process)
+        sent = client.deploy(TENANT, function.name, function.runtime, function.source, **function.options)
+        found = client.wait(TENANT, function.name, sent, told=progress.told)
+        if serve:
+            click.echo(f"{function.name} answers at {found.url}", err=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                _relay(process)
+        else:
+            event = made(function.options.get("triggers", []), given, kind, attributes)
+            show(client.invoke(TENANT, function.name, event), None)
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Show what the function printed where it has failed; it waits for the process to end, which has all of it then."""
+    try:
+        yield
+    except ClientError as error:
+        for line in (folder / local.LOG).read_text("utf-8", "replace").splitlines():
+            _show(line, err=True)
+        error.hint = ""  # there is nothing left to ask
+        raise
 
 
 def _wait_for(client: Client, process: local.Process) -> None:
@@ -76,7 +90,14 @@ def _relay(process: local.Process) -> None:
             if not line:
                 time.sleep(POLL)
                 continue
-            with contextlib.suppress(ValueError, TypeError):
-                said = json.loads(line)
-                if "output" in said:
-                    click.echo(said["msg"])
+            _show(line)
+
+
+def _show(line: str, *, err: bool = False) -> None:
+    """Show a line of the process where a function has printed it, and the traceback that its runtime has put there."""
+    with contextlib.suppress(ValueError, TypeError):
+        said = json.loads(line)
+        if "output" in said:
+            click.echo(said["msg"], err=err)
+            if traceback := said["output"].get("traceback"):
+                click.echo(traceback.rstrip(), err=err)

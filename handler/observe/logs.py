@@ -51,7 +51,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
         }
         line |= {"msg": record.getMessage(), **_fields(record)}
-        if output := _output(record):
+        if (output := _output(record)) is not None:
             line["output"] = output
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -67,7 +67,9 @@ class PlainLines(logging.Formatter):
             f"{name}={json.dumps(value, default=str)}" for name, value in _fields(record).items() if value != ""
         )
         line = f"{_moment(record):%H:%M:%S} {record.levelname:<7} {record.getMessage()}  {fields}".rstrip()
-        traceback = self.formatException(record.exc_info) if record.exc_info else _output(record).get("traceback")
+        traceback = (
+            self.formatException(record.exc_info) if record.exc_info else (_output(record) or {}).get("traceback")
+        )
         return redact(f"{line}\n{str(traceback).rstrip()}" if traceback else line)
 
 
@@ -88,6 +90,7 @@ def _shown(value: Any) -> Any:
     return redact(value)[:SHOWN] if isinstance(value, str) else value
 
 
-def _output(record: logging.LogRecord) -> dict[str, Any]:
-    output: dict[str, Any] = getattr(record, "output", {})
+def _output(record: logging.LogRecord) -> dict[str, Any] | None:
+    """Return the JSON of a line that a function has printed, {} where it was text; None where nobody's is relayed."""
+    output: dict[str, Any] | None = getattr(record, "output", None)
     return output

@@ -151,6 +151,21 @@ def test_a_function_is_tried_on_this_machine_and_nothing_is_left(terminal: Termi
     assert "greeter/main.py is there already" in terminal.run("init", "greeter").stderr
 
 
+@pytest.mark.parametrize("where", ["as it is loaded", "as it is called"])
+def test_a_function_that_fails_as_it_is_tried_leaves_what_it_printed(terminal: Terminal, where: str) -> None:
+    """Nothing is left that one could ask afterwards, so no hint leads to it."""
+    code = (
+        "def boom():\n    print('so far')\n    raise ValueError('boom')\n\n\ndef handle(event, context):\n    boom()\n"
+    )
+    terminal.write("fails", {"main.py": code + ("\n\nboom()\n" if where == "as it is loaded" else "")})
+    done = terminal.run("run", "fails")
+    assert done.returncode == 1
+    assert "so far" in done.stderr
+    assert "line 3, in boom\n" in done.stderr
+    assert "ValueError: boom\n" in done.stderr
+    assert "Error: " in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("runtime", ["node", "go"])
 def test_a_template_runs_where_its_tools_are(terminal: Terminal, runtime: str) -> None:
     if shutil.which(runtime) is None:

@@ -63,7 +63,7 @@ def test_what_a_function_prints_is_read_as_it_was_printed() -> None:
 def test_a_machine_gets_a_functions_own_line_of_json_as_json_and_any_other_as_text(printed: str) -> None:
     text, raised = (json.loads(line) for line in relayed(io.StringIO(), printed, RAISED))
     assert (text["level"], text["msg"]) == ("info", f"demo/hello: {printed}")
-    assert "output" not in text
+    assert text["output"] == {}  # by which it is told from the product's own
     assert (raised["level"], raised["msg"]) == ("error", "demo/hello: it raised")
     assert raised["output"] == json.loads(RAISED)
 
