@@ -137,13 +137,14 @@ class Function(Resource):
 
     @property
     def failure(self) -> Condition | None:
-        """Return the first of `STEPS` that is False, or will not come while the function is paused; None for none.
+        """Return the step that the newest wanted state ends at: it is False, or waits for a paused function to go on.
 
-        Of the newest wanted state.
+        None where it answers, or is on its way: what a step before has not come to yet, a later one says of the version
+        that runs meanwhile.
         """
-        steps = (self.step(kind) for kind in STEPS)
-        failed = (each for each in steps if each.status == "False" or (each.status, each.reason) == PAUSED)
-        return next(failed, None) if self.is_current else None
+        at = next((each for each in map(self.step, STEPS) if each.status != "True"), None)
+        ends = at is not None and (at.status == "False" or (at.status, at.reason) == PAUSED)
+        return at if ends and self.is_current else None
 
     @property
     def answers(self) -> bool:

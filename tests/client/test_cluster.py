@@ -105,6 +105,33 @@ def test_the_same_again_waits_for_nothing_and_what_has_failed_is_built_afresh(
         client.wait(tenant, "hello", sent)
 
 
+def test_what_the_version_before_has_failed_with_is_no_failure_of_the_one_that_is_built(
+    client: Client, cluster: KubernetesCluster, tenant: str
+) -> None:
+    """It is one as soon as the new version has been built, and says so itself."""
+    failed = {**READY, "Ready": ("False", "RevisionFailed")}
+    client.deploy(tenant, "hello", "python", SOURCE)
+    converge(cluster, tenant, **failed)
+    sent = client.deploy(tenant, "hello", "python", {"inline": {"main.py": "fixed"}})
+    building = {**failed, "Built": ("Unknown", "Running"), "Deployed": ("True", "OlderVersion")}
+    converge(cluster, tenant, **building)
+    states: list[str] = []
+
+    def told(function: Function) -> None:
+        states.append(function.step("Built").reason)
+        converge(cluster, tenant, **READY)
+
+    assert client.wait(tenant, "hello", sent, told=told).answers
+    assert states == ["Running", "Built"]
+    for end, why in (
+        (failed, "Ready is False: RevisionFailed"),
+        ({**building, "Built": ("False", "BuildFailed")}, "Built is False: BuildFailed"),
+    ):
+        converge(cluster, tenant, **end)
+        with pytest.raises(ClientError, match=why):
+            client.wait(tenant, "hello", sent)
+
+
 def test_what_did_not_come_up_is_started_anew_and_that_start_is_waited_for(
     client: Client, cluster: KubernetesCluster, tenant: str
 ) -> None:

@@ -210,6 +210,34 @@ def test_what_was_missing_is_found_by_the_next_deploy_of_the_same_folder(termina
     terminal.says("delete", "late")
 
 
+def test_what_replaces_a_version_that_did_not_come_up_is_waited_for(terminal: Terminal) -> None:
+    """What fails of the new one is told at once: its build, or that it does not come up either."""
+    terminal.write("mended", {"main.py": "raise ValueError('no')\n"})
+    main, needs = terminal.folder / "mended" / "main.py", terminal.folder / "mended" / "requirements.txt"
+
+    def deployed(code: str) -> tuple[int, str]:
+        main.write_text(code)
+        done = terminal.run("deploy", "mended")
+        return done.returncode, done.stderr.partition("Error: ")[2]
+
+    code, first = deployed(main.read_text())
+    assert (code, "mended-00001" in first) == (1, True), first
+    code, second = deployed("raise KeyError('no')\n")
+    assert (code, "mended-00002" in second) == (1, True), second
+    assert deployed(CODE) == (0, "")
+
+    deployed("raise ValueError('again')\n")
+    terminal.says("pause", "mended")
+    _, error = deployed(f"{CODE}\n")
+    assert "Built is Unknown: Paused" in error
+    terminal.says("resume", "mended")
+    deployed("raise ValueError('more')\n")
+    needs.write_text("./missing\n")
+    code, error = deployed(CODE)
+    assert (code, error.partition(":")[0]) == (1, "Built is False"), error
+    terminal.says("delete", "mended", "--no-wait")
+
+
 def test_a_log_is_followed_from_before_it_begins_to_its_end(terminal: Terminal) -> None:
     terminal.write("told", {"main.py": CODE, "requirements.txt": "./missing\n"})
     terminal.says("deploy", "told", "--no-wait")
