@@ -79,6 +79,9 @@ class Door(Protocol):
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:
         """Yield the lines that a function prints where it runs."""
 
+    def printed(self, tenant: str, name: str) -> str:
+        """Return where a person finds what a function printed."""
+
     def call(self, tenant: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return what a function answers."""
 

@@ -95,10 +95,11 @@ class Service:
 
     def output(self, tenant: str, name: str, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 - nothing of it is served
         """Raise `ClientError`: it is not served."""
-        raise ClientError(
-            "what a function prints is not served",
-            f"`knative-lambda dev` has it below its --data: functions/logs/{tenant}/{name}.log",
-        )
+        raise ClientError("what a function prints is not served", self.printed(tenant, name))
+
+    def printed(self, tenant: str, name: str) -> str:
+        """Name the file of the embedded mode, the one service that passes calls on."""
+        return f"`knative-lambda dev` has what {name} printed below its --data: functions/logs/{tenant}/{name}.log"
 
     def call(self, tenant: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Post to the function where the embedded mode serves it; raise `NotServed` elsewhere."""

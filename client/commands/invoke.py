@@ -50,7 +50,7 @@ def invoke(  # noqa: PLR0913, PLR0917 (click passes them by name)
             failed = function.failure
             why = f": {failed.reason}: {failed.message}".rstrip(": ") if failed else ""
             raise ClientError(f"{name} has not come up{why}", f"`describe {name}` tells how far it is")
-    show(reply, output, f"`logs {name} --running` has what it printed meanwhile, or says where that is")
+    show(reply, output, place.client.door.printed(place.tenant, name))
 
 
 def made(triggers: list[dict[str, str]], data: Any, kind: str, attributes: tuple[str, ...]) -> Event:

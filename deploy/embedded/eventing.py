@@ -24,6 +24,8 @@ HOPS = 255
 """How often a reply may be answered in turn, as in Knative's Broker, so that no loop is endless."""
 ERROR_DATA_LIMIT = 1024
 """Bytes of the last answer that a dead letter carries."""
+SAID = 200
+"""Bytes of it that a line of log shows."""
 IDLE_SECONDS = 5.0
 GRACE_SECONDS = 2.0
 WORKERS = 8
@@ -169,8 +171,9 @@ class Eventing:
     def _give_up(self, delivery: Delivery, answer: Response, url: str, policy: Policy) -> None:
         """Send the event to the dead-letter sink, with what Knative adds to it; without one it ends here."""
         if delivery.dead or policy.dead_letter_sink is None:
-            name = f"{delivery.namespace}/{delivery.trigger}"
-            log.warning("event %s is given up: %s answers %d", delivery.message.attributes["id"], name, answer.status)
+            event, place = delivery.message.attributes["id"], f"{delivery.namespace}/{delivery.trigger} at {url}"
+            why = answer.body[:SAID].decode(errors="replace")
+            log.warning("event %s is given up: %s: %d %s", event, place, answer.status, why)
             self._deliveries.finish(delivery)
             return
         data = base64.b64encode(answer.body[:ERROR_DATA_LIMIT]).decode()

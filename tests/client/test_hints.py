@@ -274,7 +274,7 @@ def test_errors_of_what_is_there_say_where_to_look(url: str, tmp_path: Path) -> 
     )
     assert "Timeout:" in described.stdout
     for asked, where in {
-        ("invoke", "bad"): "`logs bad --running`",
+        ("invoke", "bad"): "functions/logs/demo/bad.log",
         ("logs", "bad", "--running"): "functions/logs/demo/bad.log",
         ("logs", "bad", "--build", "nope"): "`builds bad`",
         ("rollback", "bad"): "`builds bad`",

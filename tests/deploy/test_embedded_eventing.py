@@ -295,6 +295,22 @@ def test_the_brokers_delivery_counts_where_the_trigger_has_none(bench: Bench) ->
     assert (len(bench.received["all"]), len(bench.received["letters"])) == (2, 1)
 
 
+def test_what_becomes_of_an_event_that_nobody_gets_is_said_with_whom_it_was_for(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One goes to an address of this machine where nobody listens, and one to a function that refuses it."""
+    bench.create(TRIGGER, "sink", {"broker": "default", "subscriber": {"uri": "http://127.0.0.1:1/"}})
+    bench.trigger("function", status(422, b"no such order"))
+
+    bench.publish()
+    bench.run()
+
+    silent, refused = sorted(record.getMessage() for record in caplog.records)[::-1]
+    assert silent.startswith("event 1 is given up: demo/sink at http://127.0.0.1:1/: 500 dispatch error: ")
+    assert silent.endswith("Connection refused")
+    assert refused.endswith("demo/function at http://127.0.0.1:1/functions/demo/function: 422 no such order")
+
+
 def test_a_reply_goes_back_to_the_broker(bench: Bench) -> None:
     answer = Response(200, REPLY, b"{}")
     bench.trigger("all", lambda _: answer, filter={"attributes": {"type": "demo.hello"}})
