@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knative_lambda.schemas.names import CAME_ANNOTATION, EVENT_ANNOTATION
+from knative_lambda.schemas.names import CAME_ANNOTATION, EVENT_ANNOTATION, function_at
 
 Object = dict[str, Any]
 """A custom resource as JSON."""
@@ -215,6 +215,22 @@ class DeadLetter(Resource):
     def event(self) -> Object:
         """Return the event's attributes, and in a letter that was asked for alone its data."""
         return dict(self.spec.get("event") or {})
+
+    @property
+    def function(self) -> str:
+        """Return the function that refused it; "" where it was none."""
+        return function_at(str(self.spec.get("trigger", "")), self.namespace)
+
+    @property
+    def message(self) -> str:
+        """Return what was answered: of a problem (RFC 9457), its detail and its faults."""
+        said = str(self.spec.get("message", ""))
+        try:
+            problem = json.loads(said)
+            faults = "; ".join(f"{fault['where']}: {fault['message']}" for fault in problem.get("faults") or ())
+            return faults or str(problem["detail"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return said
 
 
 def _came(body: Object) -> str:

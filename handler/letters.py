@@ -7,7 +7,6 @@
 Level-based: the labels are all there is to know. Nothing here sends.
 """
 
-import re
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -128,10 +127,7 @@ def word(letter: Object) -> Object:
 
 def function_of(letter: Object) -> str:
     """Return the function whose address refused the event, or "" where that is none of the tenant's functions."""
-    tenant = re.escape(letter["metadata"]["namespace"])
-    name = r"([a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)"
-    found = re.match(rf"https?://(?:{name}\.{tenant}\.svc\b|[^/]+/functions/{tenant}/{name}(?:/|$))", _trigger(letter))
-    return (found[1] or found[2]) if found else ""
+    return names.function_at(_trigger(letter), letter["metadata"]["namespace"])
 
 
 def summary(letter: Object) -> Object:

@@ -6,6 +6,7 @@ Called by every room. Nothing here is ever cut without its hash.
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 PREFIX = "knative-lambda.dev/"
@@ -111,3 +112,10 @@ def kept_layers(registry: str, tenant: str) -> str:
 def trigger_name(function: str, attributes: dict[str, Any]) -> str:
     """Return the name of the Trigger for a filter of a function."""
     return f"{function[:NAME_KEPT].rstrip('-')}-{sha256([function, attributes])[7 : 7 + HASH_KEPT]}"
+
+
+def function_at(address: str, tenant: str) -> str:
+    """Return the function that an URL is the address of, or "" where that is none of the tenant's functions."""
+    where, name = re.escape(tenant), r"([a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)"
+    found = re.match(rf"https?://(?:{name}\.{where}\.svc\b|[^/]+/functions/{where}/{name}(?:/|$))", address)
+    return (found[1] or found[2]) if found else ""

@@ -21,7 +21,8 @@ COLUMNS = (
     Column("ID", lambda each: str(each.event.get("id", ""))),
     Column("COUNT", lambda each: str(each.spec.get("count", ""))),
     Column("CAME", lambda each: str(each.spec.get("time", ""))),
-    Column("MESSAGE", lambda each: str(each.spec.get("message", "")), wide=True),
+    Column("FUNCTION", lambda each: each.function, wide=True),
+    Column("MESSAGE", lambda each: each.message, wide=True),
 )
 
 

@@ -289,6 +289,33 @@ def test_errors_of_what_is_there_say_where_to_look(url: str, tmp_path: Path) -> 
     assert told("delete", "bad", "--url", url)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("address", "message", "shown"),
+    [
+        ("http://shop.demo.svc.cluster.local/", problem("ValueError"), "shop      ValueError"),
+        ("http://127.0.0.1:8480/functions/demo/shop", "no such order", "shop      no such order"),
+        (
+            "http://127.0.0.1:8480/functions/acme/shop",
+            '{"detail": 1, "faults": [1]}',
+            '          {"detail": 1, "faults": [1]}',
+        ),
+        (
+            "http://receiver.knative-lambda.svc.cluster.local/events",
+            json.dumps({"detail": "2 faults", "faults": [{"where": "data.name", "message": "is missing"}]}),
+            "          data.name: is missing",
+        ),
+    ],
+)
+def test_a_letter_says_whose_it_is_and_why_in_words(address: str, message: str, shown: str) -> None:
+    said = {"trigger": address, "message": message, "event": {"id": "1"}, "count": 2}
+    letter = {"kind": "DeadLetter", "metadata": {"namespace": "demo", "name": "dl-1"}, "spec": said}
+    with answering(200, json.dumps({"items": [letter]})) as url:
+        command = [COMMAND, "deadletters", "--url", url, "-n", "demo", "list", "-o", "wide"]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    head, line = done.stdout.splitlines()
+    assert line[head.index("FUNCTION") :] == shown
+
+
 def test_a_source_that_is_told_by_halves_is_wrong_usage(tmp_path: Path) -> None:
     url = ("--git", "https://git.example.com/acme/hello.git")
     for said, why in (
