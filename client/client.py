@@ -29,6 +29,8 @@ POLL = 0.2
 PATIENCE = 600.0
 NOTICED = 10.0
 """Seconds within which the product notices what was written."""
+MISSING = ("ConfigMapMissing", "KeyMissing", "PersistentVolumeClaimMissing", "SecretMissing")
+"""Reasons of what waits for something that somebody else makes."""
 Told = Callable[[Function], None]
 
 
@@ -252,7 +254,9 @@ def _advice(name: str, failed: Condition) -> str:
         return f"`resume {name}` lets it go on"
     if failed.type == "Built":
         return f"`logs {name}` has what the build said; `retry {name}` builds the same once more"
-    return f"`describe {name}` tells how far it is; once what is missing is there, deploy it again (a minute apart)"
+    if failed.reason in MISSING:
+        return "it comes up once that is there; if it was given up before, deploy it again (a minute apart)"
+    return f"`describe {name}` tells how far it is; once it is mended, deploy it again"
 
 
 def _reply(answer: Answer) -> Reply:

@@ -7,13 +7,13 @@ import click
 
 from knative_lambda.client.commands.output import WHOLE, Column, age, show_all, show_one, table
 from knative_lambda.client.commands.place import NAME, Named, Place, functions, placed
-from knative_lambda.client.models import Build, Function
+from knative_lambda.client.models import PAUSED, STEPS, Build, Function
 
 
 def _reason(function: Function) -> str:
-    """Return the reason that a person should read: of what failed, or of the first step that is not done."""
-    steps = (function.failure, *map(function.step, ("Built", "Deployed", "Ready")))
-    return next((each.reason for each in steps if each and each.status != "True"), "")
+    """Return the reason that a person should read: of the first step that is not done, or that it is paused."""
+    undone = (each.reason for each in map(function.step, STEPS) if each.status != "True")
+    return next(undone, PAUSED[1] if function.is_paused else "")
 
 
 def _short(said: Any) -> str:

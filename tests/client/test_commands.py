@@ -100,7 +100,9 @@ def test_a_function_with_a_sequence_is_paused_rolled_back_and_deleted_without_on
 def test_other_triggers_of_what_is_paused_wait_and_the_deploy_says_so(terminal: Terminal) -> None:
     terminal.write("deaf", {"main.py": CODE})
     terminal.says("deploy", "deaf")
+    assert "Paused" not in terminal.says("list")
     terminal.says("pause", "deaf")
+    assert re.search(r"(?m)^deaf .*True +Paused ", terminal.says("list"))
     terminal.says("deploy", "deaf")
     done = terminal.run("deploy", "deaf", "--trigger", "type=demo.new")
     assert (done.returncode, "Deployed is Unknown: Paused" in done.stderr) == (1, True), done.stderr
@@ -201,7 +203,7 @@ def test_what_was_missing_is_found_by_the_next_deploy_of_the_same_folder(termina
     terminal.write("late", {"main.py": CODE})
     done = terminal.run("deploy", "late", "--secret", "late")
     assert (done.returncode, "Ready is False: SecretMissing" in done.stderr) == (1, True), done.stderr
-    assert "once what is missing is there, deploy it again" in done.stderr
+    assert "Hint: it comes up once that is there" in done.stderr
     [place] = re.findall(r"reads it from (\S+\.env)", done.stderr)
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     Path(place).write_text("A=1\n")
@@ -221,7 +223,7 @@ def test_what_replaces_a_version_that_did_not_come_up_is_waited_for(terminal: Te
         return done.returncode, done.stderr.partition("Error: ")[2]
 
     code, first = deployed(main.read_text())
-    assert (code, "mended-00001" in first) == (1, True), first
+    assert (code, "mended-00001" in first, "once it is mended" in first) == (1, True, True), first
     code, second = deployed("raise KeyError('no')\n")
     assert (code, "mended-00002" in second) == (1, True), second
     assert deployed(CODE) == (0, "")
