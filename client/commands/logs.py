@@ -9,6 +9,7 @@ from knative_lambda.client.commands.output import age
 from knative_lambda.client.commands.place import BUILD, NAME, Place, builds, placed
 from knative_lambda.client.errors import ClientError
 from knative_lambda.client.patience import patiently
+from knative_lambda.schemas.steps import turn
 
 FOLLOW = click.option("--follow", "-f", is_flag=True, help="Go on until it has ended.")
 
@@ -72,10 +73,10 @@ def _note(text: str) -> None:
 def _happened(client: Client, tenant: str, name: str) -> list[tuple[str, ...]]:
     """Return what the records of a function and its builds say that happened: when, to what, and what it was."""
     function = client.function(tenant, name)
-    things = [(f"function/{name}", function), *((f"build/{each.name}", each) for each in client.builds(tenant, name))]
+    made = [(f"build/{each.name}", each) for each in reversed(client.builds(tenant, name))]
     lines = [
         (each.since, what, f"{each.type}={each.status}", each.reason)
-        for what, thing in things
-        for each in thing.conditions.values()
+        for what, thing in (*made, (f"function/{name}", function))
+        for each in sorted(thing.conditions.values(), key=lambda said: turn(said.type))
     ]
-    return sorted(lines)
+    return sorted(lines, key=lambda line: line[0])  # within a second they stay as they came

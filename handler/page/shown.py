@@ -13,6 +13,7 @@ from knative_lambda.builds import record
 from knative_lambda.deploy.cluster import Object
 from knative_lambda.deploy.conditions import came, condition
 from knative_lambda.handler import letters
+from knative_lambda.schemas.steps import turn
 
 MARKS = {
     "Ready": "good",
@@ -29,11 +30,6 @@ MARKS = {
     "Resending": "busy",
 }
 """How a state is drawn, beside its word; any other is neither good nor bad."""
-STEPS = (
-    *("ContextStored", "BuilderChosen", "Replaces", "Admitted", "DependenciesInstalled", "Started", "Retrying"),
-    *("Pushed", "Attested", "", "Built", "Deployed", "Ready", "Succeeded"),
-)
-"""In which order they are shown; those that are not known here, where "" is."""
 NEEDED = ("Built", "Deployed", "Ready", "Succeeded")
 """Those that should be."""
 COMMAND = "knative-lambda"
@@ -210,7 +206,7 @@ def _thing(body: Object, why: str, facts: Mapping[str, str]) -> dict[str, Any]:
         "state": body["state"],
         "since": meta["creationTimestamp"],
         "why": why,
-        "steps": sorted(map(_step, body.get("status", {}).get("conditions", [])), key=_turn),
+        "steps": sorted(map(_step, body.get("status", {}).get("conditions", [])), key=lambda step: turn(step.name)),
         "facts": {heading: value for heading, value in facts.items() if value},
     }
 
@@ -218,10 +214,6 @@ def _thing(body: Object, why: str, facts: Mapping[str, str]) -> dict[str, Any]:
 def _step(said: Mapping[str, Any]) -> Step:
     since = said.get("lastTransitionTime", "")
     return Step(said["type"], said["status"], said.get("reason", ""), said.get("message", ""), since)
-
-
-def _turn(step: Step) -> int:
-    return STEPS.index(step.name if step.name in STEPS else "")
 
 
 def _function_why(body: Object) -> str:

@@ -1,6 +1,9 @@
 """The client with a kubeconfig alone: on a real API server, whose records the tests move on."""
 
 import contextlib
+import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from knative_lambda.client import Build, Client, ClientError, Function, NotThere, TimedOut, Unreachable
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, NAMESPACE, Object
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, NAMESPACE, Kind, Object
 from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
 
 SOURCE = {"inline": {"main.py": "def handle(event, context):\n    return None\n"}}
@@ -172,6 +175,29 @@ def test_builds_are_in_the_order_of_the_clusters_seconds_and_within_one_of_the_f
     ]
     assert [each.name for each in sorted(map(Build, found), key=lambda build: build.order)] == ["a", "b", "c", "d"]
     assert {each.created for each in map(Build, found)} == {one, two}
+
+
+def test_what_happened_within_one_second_is_told_in_its_order(
+    cluster: KubernetesCluster, client: Client, tenant: str, kubeconfig: str
+) -> None:
+    """By the alphabet a function was deployed, and its build had succeeded, before that was pushed or had begun."""
+
+    def said(kind: Kind, name: str, *types: str) -> None:
+        found = cluster.get(kind, tenant, name)
+        assert found is not None
+        second = {"status": "True", "reason": "Done", "message": "", "lastTransitionTime": "2026-01-01T00:00:01Z"}
+        cluster.replace_status(kind, {**found, "status": {"conditions": [{"type": each, **second} for each in types]}})
+
+    client.deploy(tenant, "hello", "python", SOURCE)
+    said(FUNCTION, "hello", "Built", "Deployed", "Ready")
+    build(cluster, tenant, "hello-1", "sha256:" + "1" * 64, "Succeeded")
+    said(BUILD, "hello-1", "Admitted", "ContextStored", "Pushed", "Started", "Succeeded")
+    command = [sys.executable, "-m", "knative_lambda.client", "events", "hello", "-n", tenant]
+    done = subprocess.run([*command, "--kubeconfig", kubeconfig], capture_output=True, text=True, check=True)
+    assert re.findall(r"/(\S+)  (\w+)=", done.stdout) == [
+        *(("hello-1", each) for each in ("ContextStored", "Admitted", "Started", "Pushed", "Succeeded")),
+        *(("hello", each) for each in ("Built", "Deployed", "Ready")),
+    ]
 
 
 def test_nobody_waits_for_what_a_paused_function_leaves_for_later(
