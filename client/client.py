@@ -72,9 +72,12 @@ class Client:
         found = map(Build, self.door.find_all("builds", tenant, {FUNCTION_LABEL: function} if function else None))
         return sorted(found, key=lambda each: each.order, reverse=True)
 
-    def build(self, tenant: str, name: str) -> Build:
-        """Return a Build; raise `NotThere`."""
-        return Build(self.door.find("builds", tenant, name))
+    def build(self, tenant: str, name: str, function: str = "") -> Build:
+        """Return a Build; raise `NotThere`, also where it is of another than the function that is named."""
+        found = Build(self.door.find("builds", tenant, name))
+        if function and found.function != function:
+            raise NotThere(f"{name} is no build of {function}")
+        return found
 
     def letters(self, namespace: str) -> list[DeadLetter]:
         """Return the events that nobody could handle, of a tenant or of the product; the newest first."""
@@ -111,8 +114,8 @@ class Client:
         It is the one named; or else the one that answers, where newer source is wanted, or the one before that. Returns
         it, and what to `wait` for; raises `ClientError` where there is none.
         """
-        chosen = self.build(tenant, build) if build else self._before(tenant, name)
-        if chosen.function != name or chosen.phase != "Succeeded":
+        chosen = self.build(tenant, build, name) if build else self._before(tenant, name)
+        if chosen.phase != "Succeeded":
             raise ClientError(f"{chosen.name} is no build of {name} that has an image")
         return chosen, self.door.rollback(tenant, name, chosen)
 
@@ -126,7 +129,7 @@ class Client:
             if (function := self.function(tenant, name)).is_current:
                 break
         chosen = build or function.build
-        if not chosen or self.build(tenant, chosen).is_over:
+        if not chosen or self.build(tenant, chosen, name).is_over:
             raise ClientError(f"nothing of {name} is being built" if not build else f"{build} is not being built")
         self.door.cancel(tenant, name, chosen)
 

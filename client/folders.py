@@ -62,6 +62,15 @@ def settings(folder: Path) -> dict[str, Any]:
     return {field: value for field, value in found.items() if value is not None}
 
 
+def name_fault(name: str) -> str:
+    """Return what is wrong with a function's name; "" where it is one."""
+    from knative_lambda.schemas.catalogue import event_faults  # noqa: PLC0415 - only who names a function waits for it
+
+    return next(
+        (fault.message for fault in event_faults("build.start", {"name": name}) if fault.where == "/data/name"), ""
+    )
+
+
 def _is_json(value: object) -> bool:
     """Say whether a value is JSON as it stands, with texts alone as its keys."""
     try:

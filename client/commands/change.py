@@ -3,8 +3,9 @@
 import click
 
 from knative_lambda.client.commands.deploy import SECONDS, WAIT, finish
-from knative_lambda.client.commands.place import BUILD, NAME, Named, Place, builds, functions, placed
+from knative_lambda.client.commands.place import BUILD, NAME, Named, Place, builds, functions, near, placed
 from knative_lambda.client.commands.progress import Progress
+from knative_lambda.client.errors import ClientError, NotThere, Unreachable
 
 
 @click.command(short_help="Stop what is being built.")
@@ -108,15 +109,27 @@ def resume(place: Place, name: str, no_wait: bool, wait_timeout: float) -> None:
 @SECONDS
 @placed
 def delete(place: Place, names: tuple[str, ...], no_wait: bool, wait_timeout: float) -> None:  # noqa: FBT001 (the same)
-    """Remove functions with all that belongs to them.
+    """Remove functions with all that belongs to them; those that are there, where one is not.
 
     \b
     Examples:
       knative-lambda delete hello
       knative-lambda delete hello shop --no-wait
     """  # noqa: D301 (click's mark for lines to leave as they are)
+    failed: list[ClientError] = []
     for name in names:
-        place.client.delete(place.tenant, name)
-        if not no_wait:
-            place.client.wait_gone(place.tenant, name, seconds=wait_timeout)
-        click.echo(f"{name} is deleted")
+        try:
+            place.client.delete(place.tenant, name)
+            if not no_wait:
+                place.client.wait_gone(place.tenant, name, seconds=wait_timeout)
+        except Unreachable:
+            raise
+        except NotThere as error:
+            failed.append(NotThere(str(error), near(place, {"name": name})))
+        except ClientError as error:
+            failed.append(error)
+        else:
+            click.echo(f"{name} is deleted")
+    if failed:
+        hints = dict.fromkeys(each.hint for each in failed if each.hint)
+        raise type(failed[0])("; ".join(str(each).rstrip(".") for each in failed), "; ".join(hints))

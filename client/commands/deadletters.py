@@ -1,12 +1,14 @@
 """``deadletters``: the events that nobody could handle, listed, shown and sent again."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from knative_lambda.client.commands.output import WHOLE, Column, dump, show_all
-from knative_lambda.client.commands.place import Named, Place, placed
+from knative_lambda.client.commands.place import Named, Place, letters, options, placed
 from knative_lambda.client.door import PRODUCT
 from knative_lambda.client.errors import ClientError, NotThere
 from knative_lambda.client.models import DeadLetter
@@ -26,53 +28,63 @@ COLUMNS = (
 )
 
 
+WHOSE = "A tenant's [default: the product's own]."
+of_letters = functools.partial(placed, whose=WHOSE, tenant=PRODUCT)
+
+
 @click.group(short_help="List, show and send again what nobody could handle.")
-@functools.partial(placed, whose="A tenant's [default: the product's own].")
-@click.pass_context
-def deadletters(context: click.Context, /, place: Place, **_: Any) -> None:
+@functools.partial(options, whose=WHOSE)
+def deadletters(**_: Any) -> None:
     """List, show and send again the events that nobody could handle: the product's own, or with -n a tenant's.
 
     \b
     Examples:
       knative-lambda deadletters list
-      knative-lambda deadletters -n demo resend --all
+      knative-lambda deadletters resend --all -n demo
     """  # noqa: D301 (click's mark for lines to leave as they are)
-    context.obj = Place(place.client, context.params["namespace"] or PRODUCT)
 
 
 @deadletters.command("list", short_help="List them, the newest first.")
 @WHOLE
-@click.pass_obj
+@of_letters
 def show_letters(place: Place, output: str | None) -> None:
     """List them, the newest first."""
     show_all(place.client.letters(place.tenant), COLUMNS, output, f"dead letters in {place.tenant}")
 
 
 @deadletters.command(short_help="Show one whole.")
-@click.argument("name", type=LETTER)
+@click.argument("name", type=LETTER, shell_complete=letters)
 @click.option("--output", "-o", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
-@click.pass_obj
+@of_letters
 def show(place: Place, name: str, output: str) -> None:
     """Show one whole."""
-    dump(place.client.letter(place.tenant, name).body, output)
+    with _there(place):
+        dump(place.client.letter(place.tenant, name).body, output)
 
 
 @deadletters.command(short_help="Send one of them again, or all.")
-@click.argument("name", type=LETTER, required=False)
+@click.argument("name", type=LETTER, shell_complete=letters, required=False)
 @click.option("--all", "everything", is_flag=True, help="All that were kept whole.")
-@click.pass_obj
+@of_letters
 def resend(place: Place, name: str | None, everything: bool) -> None:  # noqa: FBT001 (click passes it by name)
     """Send one of them again, or all; what fails again comes back as a letter."""
     if (name is None) is not everything:
         raise click.UsageError("say the NAME of one, or --all" if name is None else "say a NAME or --all, not both")
     if name is not None:
-        try:
+        with _there(place):
             place.client.resend(place.tenant, name)
-        except NotThere as error:
-            raise NotThere(str(error), f"`deadletters -n {place.tenant} list` has those that are there") from error
         click.echo(f"{name} will be sent again")
         return
     click.echo(f"{sum(_resent(place, each) for each in place.client.letters(place.tenant))} will be sent again")
+
+
+@contextlib.contextmanager
+def _there(place: Place) -> Iterator[None]:
+    """Tell who names one that is not there where those are that are."""
+    try:
+        yield
+    except NotThere as error:
+        raise NotThere(str(error), f"`deadletters -n {place.tenant} list` has those that are there") from error
 
 
 def _resent(place: Place, letter: DeadLetter) -> bool:

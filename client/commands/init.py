@@ -20,7 +20,10 @@ def init(folder: Path, runtime: str, name: str | None) -> None:
       knative-lambda init hello
       knative-lambda init hello-node --runtime node
     """  # noqa: D301 (click's mark for lines to leave as they are)
-    settings = templates.SETTINGS.format(name=name or folder.resolve().name, runtime=runtime)
+    named = folder.resolve().name if name is None else name
+    if fault := folders.name_fault(named):
+        raise ClientError(f"the function's name: {fault}", "name another folder, or a name with --name")
+    settings = templates.SETTINGS.format(name=named, runtime=runtime)
     files = {**templates.FILES[runtime], folders.SETTINGS: settings}
     if there := [file for file in files if (folder / file).exists()]:
         raise ClientError(f"{folder / there[0]} is there already", "name another folder, or `deploy` this one")

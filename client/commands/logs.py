@@ -32,7 +32,11 @@ def logs(place: Place, name: str, build: str, running: bool, follow: bool) -> No
     if running:
         lines = place.client.output(place.tenant, name, follow=follow)
     else:
-        chosen = build or place.client.function(place.tenant, name).build
+        chosen = (
+            place.client.build(place.tenant, build, name).name
+            if build
+            else place.client.function(place.tenant, name).build
+        )
         if not chosen:
             raise ClientError(f"nothing was built for {name} yet")
         lines = place.client.logs(place.tenant, chosen, follow=follow, note=_note)

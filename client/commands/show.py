@@ -113,10 +113,10 @@ def describe(place: Place, name: str, output: str | None) -> None:
 
 
 @click.command(short_help="List what was built, or is being built.")
-@click.argument("function", type=Named("function"), default="", shell_complete=functions)
+@click.argument("name", metavar="[FUNCTION]", type=Named("function"), default="", shell_complete=functions)
 @WHOLE
 @placed
-def builds(place: Place, function: str, output: str | None) -> None:
+def builds(place: Place, name: str, output: str | None) -> None:
     """List what was built for a function, or for all of a tenant's; the newest first.
 
     \b
@@ -124,5 +124,7 @@ def builds(place: Place, function: str, output: str | None) -> None:
       knative-lambda builds
       knative-lambda builds hello -o wide
     """  # noqa: D301 (click's mark for lines to leave as they are)
-    found: list[Build] = place.client.builds(place.tenant, function)
+    found: list[Build] = place.client.builds(place.tenant, name)
+    if name and not found:
+        place.client.function(place.tenant, name)
     show_all(found, BUILDS, output, f"builds in {place.tenant}")

@@ -45,6 +45,14 @@ def told(*arguments: str, **said: str) -> tuple[int, str, str]:
     return done.returncode, error or done.stderr, hint.strip() if error else ""
 
 
+def shown(*arguments: str, **said: str) -> list[str]:
+    """Return the lines that a command shows."""
+    done = subprocess.run(
+        [COMMAND, *arguments], env=environment(**said), stdout=subprocess.PIPE, text=True, check=False
+    )
+    return done.stdout.splitlines()
+
+
 @contextlib.contextmanager
 def answering(status: int, body: str) -> Iterator[str]:
     """Yield the URL of a server that always answers so."""
@@ -284,7 +292,8 @@ def test_errors_of_what_is_there_say_where_to_look(url: str, tmp_path: Path) -> 
         assert (code_ != 0, where in hint) == (True, True), (asked, error, hint)
     error, hint = told("invoke", "bad", "--url", url)[1:]
     assert "{" not in error
-    assert "`deadletters" in told("deadletters", "--url", url, "resend", "nope")[2]
+    for asked in (("--url", url, "resend", "nope"), ("show", "nope", "--url", url)):
+        assert "`deadletters -n knative-lambda list`" in told("deadletters", *asked)[2]
     assert "`deploy` this one" in told("init", str(tmp_path / "bad"))[2]
     assert told("delete", "bad", "--url", url)[0] == 0
 
@@ -333,3 +342,29 @@ def test_the_embedded_mode_says_that_it_clones_nothing(url: str) -> None:
     source = ("--git", "https://nowhere.invalid/acme/hello.git", "-r", "python")
     code, error, _ = told("deploy", "cloned", *source, KN_LAMBDA_URL=url)
     assert (code, "`source.git` can be had on a cluster only" in error) == (1, True), error
+
+
+def test_what_is_there_is_removed_beside_a_name_that_is_not(url: str, tmp_path: Path) -> None:
+    for name in ("first", "last"):
+        assert told("deploy", folder(tmp_path, name), "--no-wait", "--url", url)[0] == 0
+    code, error, hint = told("delete", "first", "lost", "nosuch", "last", "--url", url)
+    missing = "Error: There is no function demo/lost; There is no function demo/nosuch\n"
+    assert (code, error, "`list -n demo`" in hint) == (3, missing, True), hint
+    assert {told("describe", name, "--url", url)[0] for name in ("first", "last")} == {3}
+
+
+def test_builds_are_those_of_the_function_that_is_named(url: str, tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        assert told("deploy", folder(tmp_path, name), "--url", url)[0] == 0
+    [build] = shown("builds", "mine", "-o", "name", "--url", url)
+    for asked in (("logs", "other", "-b", build), ("cancel", "other", "-b", build), ("rollback", "other", "-b", build)):
+        code, error, hint = told(*asked, "--url", url)
+        assert (code, "is no build of other" in error, hint) == (3, True, "`builds other` has those that are there")
+    code, error, hint = told("builds", "othr", "--url", url)
+    assert (code, "There is no function demo/othr" in error, hint) == (3, True, "did you mean other?"), error
+    assert told("logs", "mine", "-b", build, "--url", url)[0] == 0
+
+    typed = {"_KNATIVE_LAMBDA_COMPLETE": "bash_complete", "KN_LAMBDA_URL": url}
+    found = shown(COMP_WORDS="knative-lambda rollback mine --build ", COMP_CWORD="4", **typed)
+    assert [each.rpartition(",")[2] for each in found] == [build.rpartition("/")[2]]
+    assert told("delete", "mine", "other", "--url", url)[0] == 0

@@ -63,3 +63,29 @@ def test_a_link_to_a_file_of_the_source_is_sent_as_that_and_none_is_looked_at_in
     for folder in ("hello", "linked"):
         done = told("deploy", folder)
         assert (done.exit_code, "does not answer" in done.stderr) == (4, True), done.output
+
+
+@pytest.mark.parametrize("name", ["Hello", "my_fn", "1abc", "a" * 70])
+def test_a_name_that_no_function_may_have_is_refused_before_it_is_written_down(tmp_path: Path, name: str) -> None:
+    done = told("init", name)
+    assert (done.exit_code, "Error: the function's name: " in done.stderr) == (1, True), done.output
+    assert not (tmp_path / name).exists()
+    assert told("init", name, "--name", "named").exit_code == 0
+    assert "name: named\n" in (tmp_path / name / "function.yaml").read_text()
+
+
+@pytest.mark.parametrize("url", ["notaurl", "127.0.0.1:8480", "ftp://127.0.0.1", "http://", "http://[", "http://a:b"])
+def test_what_is_no_url_of_a_service_is_wrong_usage(url: str) -> None:
+    for command in (("list",), ("deadletters", "list"), ("doctor",)):
+        done = told(*command, "--url", url)
+        assert (done.exit_code, f"{url} is no URL" in done.stderr) == (2, True), done.output
+    assert CliRunner().invoke(main, ["list"], env={"KN_LAMBDA_URL": url}).exit_code == 2
+    assert told("list").exit_code == 4
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_where_a_group_asks_may_stand_before_or_after_what_it_is_to_do(where: str) -> None:
+    said = ("-n", "demo", "--url", "http://127.0.0.1:2")
+    done = told("deadletters", *said, "list") if where == "before" else told("deadletters", "list", *said)
+    assert (done.exit_code, "http://127.0.0.1:2 does not answer" in done.stderr) == (4, True), done.output
+    assert f"{NOWHERE} does not answer" in told("deadletters", "list").stderr
