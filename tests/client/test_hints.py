@@ -368,3 +368,10 @@ def test_builds_are_those_of_the_function_that_is_named(url: str, tmp_path: Path
     found = shown(COMP_WORDS="knative-lambda rollback mine --build ", COMP_CWORD="4", **typed)
     assert [each.rpartition(",")[2] for each in found] == [build.rpartition("/")[2]]
     assert told("delete", "mine", "other", "--url", url)[0] == 0
+
+
+def test_a_shell_completes_dead_letters_of_where_the_group_is_told_to_ask() -> None:
+    typed = {"_KNATIVE_LAMBDA_COMPLETE": "bash_complete", "KN_LAMBDA_URL": "http://127.0.0.1:1", "COMP_CWORD": "4"}
+    with answering(200, json.dumps({"items": [{"metadata": {"name": "lost"}, "spec": {}}]})) as server:
+        assert shown(COMP_WORDS=f"knative-lambda deadletters --url={server} show l", **typed) == ["plain,lost"]
+        assert shown(COMP_WORDS="knative-lambda deadletters --namespace=demo show l", **typed) == [""]
