@@ -24,7 +24,7 @@ SIGNS = (
     ("node", ("package.json", "index.js", "index.mjs", "index.cjs")),
     ("python", ("main.py", "requirements.txt", "pyproject.toml")),
 )
-"""The files by which a runtime is known, the first that fits."""
+"""The files by which a runtime is known."""
 TEXTS, TEXT_BYTES, ALL_BYTES = 100, 128 * 1024, 512 * 1024
 """Files, bytes of one and of all that are sent as text, which a function's record can hold."""
 
@@ -36,15 +36,20 @@ def settings(folder: Path) -> dict[str, Any]:
     """
     file = folder / SETTINGS
     if not file.is_file():
+        if (other := file.with_suffix(".yml")).is_file():
+            raise ClientError(f"{other} is not read", f"call it {SETTINGS}")
         return {}
     import yaml  # noqa: PLC0415 - only a folder that has them waits for it, and for the schemas
 
     from knative_lambda.schemas.catalogue import event_schema  # noqa: PLC0415 - the same
 
     try:
-        found = yaml.safe_load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        twice, found = _twice(yaml.compose(text, yaml.SafeLoader)), yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeError) as error:
         raise ClientError(f"{file} is no YAML: {error}") from error
+    if twice:
+        raise ClientError(f"{file} says `{twice}` twice", "YAML takes the last one: leave one of them")
     if not isinstance(found, dict):
         raise ClientError(f"{file} has no settings, such as `runtime: python`")
     if name := next(filter(found.__contains__, SAID_ELSEWHERE), ""):
@@ -71,6 +76,24 @@ def name_fault(name: str) -> str:
     )
 
 
+def _twice(root: Any) -> str:
+    """Return a key that a mapping of a YAML node says twice; "" where none does."""
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen or isinstance(getattr(node, "value", None), str | None):
+            continue
+        seen.add(id(node))  # an alias is the node that it names
+        if node.id == "sequence":
+            left += node.value
+            continue
+        keys = [str(key.value) for key, _ in node.value if not key.tag.endswith(":merge")]
+        if twice := next((key for key in keys if keys.count(key) > 1), ""):
+            return twice
+        left += (value for _, value in node.value)
+    return ""
+
+
 def _is_json(value: object) -> bool:
     """Say whether a value is JSON as it stands, with texts alone as its keys."""
     try:
@@ -80,11 +103,14 @@ def _is_json(value: object) -> bool:
 
 
 def runtime(folder: Path) -> str:
-    """Return the runtime of a folder's files; raise `ClientError` where nothing tells it."""
-    for name, signs in SIGNS:
-        if any((folder / sign).is_file() for sign in signs):
-            return name
-    raise ClientError(f"nothing in {folder} tells its runtime: name it with --runtime")
+    """Return the runtime of a folder's files; raise `ClientError` where nothing tells it, or they tell of two."""
+    there = {name: sign for name, signs in SIGNS for sign in reversed(signs) if (folder / sign).is_file()}
+    if not there:
+        raise ClientError(f"nothing in {folder} tells its runtime: name it with --runtime")
+    name = next(iter(there))
+    if len(there) > 1 and name != "dockerfile":  # which has all the others' files, as a rule
+        raise ClientError(f"{folder} has {' and '.join(there.values())}: name its runtime with --runtime")
+    return name
 
 
 def source(folder: Path) -> Object:

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 
@@ -16,7 +18,25 @@ from knative_lambda.client.errors import Paused, Stopped
 from knative_lambda.client.models import Object
 
 WAIT = click.option("--no-wait", is_flag=True, help="End as soon as it is accepted.")
-SECONDS = click.option("--wait-timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Seconds(click.ParamType[float]):
+    """Seconds, or a time as a function's `timeout` has it."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        """Return the seconds; raise `click.UsageError` for what is no time."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no time such as 90, 90s or 5m", parameter, context)
+        return float(found[1]) * UNITS[found[2] or "s"]
+
+
+SECONDS = click.option(
+    "--wait-timeout", type=Seconds(), default=PATIENCE, show_default=True, help="Seconds to wait for it, or 5m."
+)
 
 
 @click.command(short_help="Build and run what is in a folder.")

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import click
 import pytest
 
+from knative_lambda.client.commands.deploy import Seconds
 from knative_lambda.client.commands.output import table
 
 COMMANDS = [
@@ -52,6 +54,17 @@ def test_dead_letters_of_a_service_that_is_not_there_end_in_what_to_do() -> None
 def test_a_table_shows_what_would_change_how_a_terminal_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
     table([["NAME"], ["a\x1b[2Jb\u009b2Jc\u202ed\ne é"]])
     assert capsys.readouterr().out == "NAME\na\\u001b[2Jb\\u009b2Jc\\u202ed\\u000ae é\n"
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("20", 20), ("20s", 20), ("1.5m", 90), ("2h", 7200), (600.0, 600)])
+def test_a_time_to_wait_is_in_seconds_or_in_its_own_unit(said: str | float, seconds: float) -> None:
+    assert Seconds().convert(said, None, None) == seconds
+
+
+@pytest.mark.parametrize("said", ["", "s", "-1", "1d", "1 m", "nan"])
+def test_another_time_to_wait_is_wrong_usage(said: str) -> None:
+    with pytest.raises(click.UsageError, match="is no time such as 90, 90s or 5m"):
+        Seconds().convert(said, None, None)
 
 
 def test_to_send_again_one_says_which() -> None:

@@ -134,7 +134,8 @@ def test_each_way_to_fail_has_its_own_exit_code(terminal: Terminal) -> None:
         (3, "There is no function demo/nobody", ("delete", "nobody")),
         (4, "does not answer", ("list", "--url", "http://127.0.0.1:1")),
         (4, "no cluster is known", ("list", "--kubeconfig", "/nowhere")),
-        (5, "slow does not answer yet", ("deploy", "slow", "--wait-timeout", "0")),
+        (2, "'soon' is no time such as 90, 90s or 5m", ("deploy", "bad", "--wait-timeout", "soon")),
+        (5, "slow does not answer yet", ("deploy", "slow", "--wait-timeout", "0m")),
     ):
         done = terminal.run(*arguments)
         assert (done.returncode, why in done.stderr) == (code, True), (arguments, done.stderr)

@@ -247,6 +247,53 @@ def test_a_field_that_there_is_none_of_is_refused_by_its_name(folder: Path, fiel
 
 
 @pytest.mark.parametrize(
+    ("text", "said", "meant"),
+    [
+        ("env: {A: b}\ntimeout: 5s\nenv: {C: d}", "env", "env: {A: b, C: d}"),
+        ("env: {A: b, A: c}", "A", "env: {A: b, B: c}"),
+        ("envFrom: [{configMap: a, configMap: b}]", "configMap", "envFrom: [{configMap: a}, {configMap: b}]"),
+        (
+            "env: &a {A: b}\nlabels: &l {<<: *a, A: c}\nannotations: *l\nlabels: {}",
+            "labels",
+            "env: &a {A: b}\nlabels: {<<: *a, A: c}",
+        ),
+    ],
+)
+def test_what_is_said_twice_is_refused_where_yaml_would_forget_the_first(
+    folder: Path, text: str, said: str, meant: str
+) -> None:
+    with listening() as (url, got):
+        done = deploy(folder, text, "--url", url)
+        assert (done.exit_code, f"says `{said}` twice" in done.stderr, got) == (1, True, []), done.stderr
+        assert deploy(folder, meant, "--url", url).exit_code == 0
+    assert got[0]["data"].items() >= yaml.safe_load(meant).items()
+
+
+def test_settings_by_a_name_that_is_not_read_are_no_source(folder: Path) -> None:
+    """Beside those that are read, a file of that name is the function's own."""
+    (folder / "function.yml").write_text("env: {A: b}")
+    with listening() as (url, got):
+        done = CliRunner().invoke(main, ["deploy", str(folder), "--no-wait", "--url", url])
+        assert (done.exit_code, got) == (1, [])
+        assert f"{folder}/function.yml is not read\nHint: call it function.yaml" in done.stderr
+        assert deploy(folder, {"name": "hello"}, "--url", url).exit_code == 0
+    assert "function.yml" in got[0]["data"]["source"]["inline"]
+
+
+def test_files_of_two_runtimes_tell_of_none_and_those_beside_a_dockerfile_are_its_own(folder: Path) -> None:
+    (folder / "index.js").write_text("")
+    with listening() as (url, got):
+        done = deploy(folder, {"name": "hello"}, "--url", url)
+        assert (done.exit_code, got) == (1, [])
+        assert "has index.js and main.py: name its runtime with --runtime" in done.stderr
+        assert deploy(folder, {"name": "hello"}, "--url", url, "--runtime", "node").exit_code == 0
+        assert deploy(folder, {"name": "hello", "runtime": "python"}, "--url", url).exit_code == 0
+        (folder / "Dockerfile").write_text("FROM scratch")
+        assert deploy(folder, {"name": "hello"}, "--url", url).exit_code == 0
+    assert [each["data"]["runtime"] for each in got] == ["node", "python", "dockerfile"]
+
+
+@pytest.mark.parametrize(
     ("status", "detail"),
     [
         (401, "It is not known here who asks."),
