@@ -114,6 +114,7 @@ def test_a_private_package_is_installed_by_a_secret_that_is_nowhere_afterwards(l
 
 
 @pytest.mark.usefixtures("secret")
+@pytest.mark.long
 def test_a_dockerfile_gets_variables_as_they_are_and_files_to_read(live: Live) -> None:
     value = 'it\'s $(id) `id` "$HOME" ${BASE} \\ \n RUN id'
     give(live, {names.BUILD_SECRET_LABEL: "true"})
@@ -165,6 +166,7 @@ def both(live: Live, tmp_path: Path) -> Iterator[dict[str, tuple[Index, dict[str
         live.cluster.delete(SECRET, TENANT, f"e2e-{runtime}")
 
 
+@pytest.mark.long
 def test_packages_of_npm_and_of_go_come_by_a_secret_too(
     live: Live, both: dict[str, tuple[Index, dict[str, str]]]
 ) -> None:
@@ -230,6 +232,7 @@ def move(live: Live) -> Iterator[Callable[[], str]]:
         live.configure(NODE_BASE, before)
 
 
+@pytest.mark.long
 def test_a_function_that_asks_for_it_follows_its_base_and_another_does_not(live: Live, move: Callable[[], str]) -> None:
     source = {"inline": {"index.js": "exports.handle = async () => ({ base: process.env.E2E_BASE || 'first' });\n"}}
     asked: dict[str, dict[str, Any]] = {"follows": {"onBaseChange": "rebuild"}, "stays": {}}

@@ -5,6 +5,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from support.audit import Audit
 from support.live import TENANT, Live, within
 
@@ -56,6 +57,7 @@ def test_the_same_source_of_two_functions_at_once_makes_one_job_and_both_answer(
         live.delete(name)
 
 
+@pytest.mark.long
 def test_an_image_that_was_deleted_in_the_registry_comes_back_with_the_same_source(live: Live) -> None:
     registry = HttpRegistry(RegistrySettings(insecure=True))
     source = greeting(uuid.uuid4().hex)

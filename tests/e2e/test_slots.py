@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from support import audit
 from support.audit import Audit
 from support.live import TENANT, Live, within
@@ -23,6 +24,7 @@ def stands(live: Live, name: str) -> bool:
     return any(jobs) or any(map(record.waits, builds))
 
 
+@pytest.mark.long
 def test_eight_starts_at_once_run_no_more_jobs_than_slots_and_in_order(live: Live) -> None:
     log = Audit(datetime.now(UTC))
     for name in FUNCTIONS:

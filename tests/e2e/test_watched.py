@@ -88,6 +88,7 @@ def watch(receiver: Receiver, build: str, who: dict[str, str]) -> Watched:
     return found
 
 
+@pytest.mark.long
 def test_each_watcher_gets_every_line_once_and_the_build_takes_no_longer(
     live: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
