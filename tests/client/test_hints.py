@@ -191,6 +191,15 @@ def test_names_that_are_near_are_told(url: str, tmp_path: Path) -> None:
     assert told("delete", "build.knative-lambda.dev/greeter", "--url", url)[0] == 2
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Have what is started hear Ctrl-C, though these tests may have been started by a shell that has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_who_stops_waiting_is_told_that_it_goes_on_and_how_to_look(url: str, tmp_path: Path) -> None:
     (tmp_path / "late").mkdir()
     (tmp_path / "late" / "main.py").write_text("import time\n\ntime.sleep(600)\n\n\n" + CODE)
