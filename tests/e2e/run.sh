@@ -53,7 +53,7 @@ $signed
 $tokens
 $told
 receiver: {logEffects: true, api: true} # one of the tests reads the effects, one the records
-reach: {allowed: [10.99.0.1]} # where the webhook listens, and a story has a private package index, another a repository
+reach: {allowed: [10.99.0.1, 127.0.0.1]} # where the webhook listens, and stories have indexes, a repository; the node itself
 builds: {secrets: true, mirrors: {elsewhere.test: "$REGISTRY"}} # a registry that is not there, but has a cache
 people: # whom the stories of tests/e2e/security are about
 $(for tenant in $TENANTS; do echo "  $tenant: {users: ['system:serviceaccount:$tenant:e2e-alice', 'system:serviceaccount:$tenant:e2e-bob']}"; done)
