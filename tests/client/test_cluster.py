@@ -1,33 +1,17 @@
 """The client with a kubeconfig alone: on a real API server, whose records the tests move on."""
 
-import contextlib
 import re
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from knative_lambda.client import Build, Client, ClientError, Function, NotThere, TimedOut, Unreachable
-from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, NAMESPACE, Kind, Object
-from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+from knative_lambda.deploy.cluster import BUILD, DEAD_LETTER, FUNCTION, Kind, Object
+from knative_lambda.deploy.kubernetes import KubernetesCluster
 
 SOURCE = {"inline": {"main.py": "def handle(event, context):\n    return None\n"}}
-
-
-@pytest.fixture
-def cluster(kubeconfig: str) -> Iterator[KubernetesCluster]:
-    with contextlib.closing(KubernetesCluster(KubernetesSettings(kubeconfig))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def tenant(cluster: KubernetesCluster) -> str:
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return name
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from knative_lambda.client.command import main
-from knative_lambda.deploy.cluster import FUNCTION, NAMESPACE, Object
-from knative_lambda.deploy.kubernetes import KubernetesCluster, KubernetesSettings
+from knative_lambda.deploy.cluster import FUNCTION, Object
+from knative_lambda.deploy.kubernetes import KubernetesCluster
 from knative_lambda.schemas.catalogue import event_faults, event_schema
 
 CODE = "def handle(event, context):\n    return None\n"
@@ -144,19 +144,6 @@ def test_a_service_is_sent_each_field_as_it_stands(folder: Path) -> None:
         done = deploy(folder, ALL, "--url", url, "-n", "acme")
     assert done.exit_code == 0, done.output
     assert [each["data"] for each in got] == [{"tenant": "acme", "source": {"inline": {"main.py": CODE}}, **ALL}]
-
-
-@pytest.fixture
-def cluster(kubeconfig: str) -> Iterator[KubernetesCluster]:
-    with contextlib.closing(KubernetesCluster(KubernetesSettings(kubeconfig))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def tenant(cluster: KubernetesCluster) -> str:
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return name
 
 
 def written(cluster: KubernetesCluster, tenant: str) -> Object | None:
