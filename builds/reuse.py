@@ -16,7 +16,7 @@ from knative_lambda.builds import record, sharing
 from knative_lambda.builds.images.layers import INDEXES
 from knative_lambda.builds.images.pusher import Manifest, Pusher
 from knative_lambda.deploy.cluster import BUILD, Cluster, Object
-from knative_lambda.deploy.conditions import came
+from knative_lambda.deploy.conditions import age
 from knative_lambda.schemas import names
 from knative_lambda.schemas.errors import NotLetIn, Refused, Unavailable, Untrusted
 
@@ -76,7 +76,7 @@ class Reuse:
                 alike = self.cluster.list(BUILD, tenant, {names.MAKES_LABEL: sharing.makes(build)})
             except Refused:  # it is served no more
                 continue
-            newest = sorted(alike, key=came, reverse=True)
+            newest = sorted(alike, key=age, reverse=True)
             yield from (
                 one
                 for one in newest

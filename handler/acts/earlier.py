@@ -18,7 +18,7 @@ from knative_lambda.builds.inputs.prepare import Inputs, Source
 from knative_lambda.builds.inputs.source import RUNTIMES
 from knative_lambda.builds.jobs import given
 from knative_lambda.deploy.cluster import BUILD, Object
-from knative_lambda.deploy.conditions import came, condition
+from knative_lambda.deploy.conditions import age, condition
 from knative_lambda.handler import builds
 from knative_lambda.handler.acts.order import Key
 from knative_lambda.handler.product import Product
@@ -91,7 +91,7 @@ def known(function: Object, cause: str, product: Product) -> Inputs | None:
     ]
     if not made:
         return None
-    newest = max(made, key=came)
+    newest = max(made, key=age)
     return product.believed(meta["namespace"], spec, _as_built(spec, newest, cause, product))
 
 
