@@ -29,7 +29,7 @@ from knative_lambda.schemas.catalogue import event_faults
 from knative_lambda.schemas.errors import Refused
 
 GIVEN = {names.BUILD_SECRET_LABEL: "true"}
-NETRC = "machine pypi.test\nlogin me\npassword opensesame-4711\n"
+NETRC = "machine packages.test\nlogin me\npassword opensesame-4711\n"
 ASKS: dict[str, Any] = {"build": {"secrets": ["pypi"]}}
 
 
@@ -245,7 +245,7 @@ def test_what_was_exchanged_while_a_build_ran_is_hidden_in_its_log(estate: Estat
     estate.make_pods()
     pod = estate.end_pod(job_of(estate), "user")
     estate.cluster.logs[("acme-builds", pod, "kaniko")] = b"password opensesame-4711\nfailed\n"
-    secret(estate, text="machine pypi.test login me password another-4712")
+    secret(estate, text="machine packages.test login me password another-4712")
     estate.deliver(estate.reported("Pod", "acme-builds", pod))
     kept = estate.store.get(estate.build()["status"]["log"], limit=1 << 20)
     assert kept is not None
@@ -350,7 +350,7 @@ def test_a_variable_is_part_of_the_input_where_something_is_run() -> None:
         ("AWS_SECRET", "x"),
         ("MY_API_KEY", "x"),
         # pragma: allowlist nextline secret
-        ("INDEX", "https://me:opensesame@pypi.test/simple"),
+        ("INDEX", "https://me:opensesame@packages.test/simple"),
         ("AUTH", "Bearer abcdefgh12345678"),
     ],
 )
@@ -373,7 +373,7 @@ def test_what_belongs_to_the_platform_and_what_is_no_name_is_no_variable(name: s
     assert event_faults("build.start", data)
 
 
-INDEX = "https://pypi.acme.test/simple"
+INDEX = "https://packages.acme.test/simple"
 
 
 @pytest.mark.parametrize(
@@ -382,11 +382,11 @@ INDEX = "https://pypi.acme.test/simple"
         ("python", {"url": INDEX}, {"PIP_INDEX_URL": INDEX}),
         (
             "python",
-            {"url": "http://pypi.test:8080/simple", "extra": [INDEX, f"{INDEX}/two"], "secret": "pypi"},
+            {"url": "http://packages.test:8080/simple", "extra": [INDEX, f"{INDEX}/two"], "secret": "pypi"},
             {
-                "PIP_INDEX_URL": "http://pypi.test:8080/simple",
+                "PIP_INDEX_URL": "http://packages.test:8080/simple",
                 "PIP_EXTRA_INDEX_URL": f"{INDEX} {INDEX}/two",
-                "PIP_TRUSTED_HOST": "pypi.test:8080",
+                "PIP_TRUSTED_HOST": "packages.test:8080",
                 "PIP_CONFIG_FILE": "/run/secrets/pypi/pip.conf",
                 "NETRC": "/run/secrets/pypi/netrc",
             },
@@ -426,7 +426,7 @@ def test_what_a_runtimes_packages_do_not_know_is_refused(runtime: str, field: st
         World().start(runtime=runtime, source=SOURCES[runtime], build={"indexes": index})
 
 
-PLAIN = "http://pypi.acme.test"
+PLAIN = "http://packages.acme.test"
 
 
 @pytest.mark.parametrize("more", [{}, {"extra": [PLAIN]}])
@@ -454,8 +454,8 @@ def test_go_has_an_index_without_tls_that_asks_for_no_password(index: dict[str, 
     "url",
     [
         # pragma: allowlist nextline secret
-        "https://me:pw@pypi.test/",
-        "ftp://pypi.test/",
+        "https://me:pw@packages.test/",
+        "ftp://packages.test/",
         "https://a b/",
         "https://a,direct",
         "file:///etc/passwd",
@@ -475,10 +475,10 @@ def test_what_is_no_plain_address_is_no_index(url: str) -> None:
 
 
 def test_an_index_lies_where_registries_and_images_may() -> None:
-    world, allowed = World(), World(reach_allowed=("pypi.acme.test",))
+    world, allowed = World(), World(reach_allowed=("packages.acme.test",))
     for each in (world, allowed):
-        each.addresses["pypi.acme.test"] = ["10.1.2.3"]
-    with pytest.raises(Refused, match=r"/data/build/indexes: pypi.acme.test is not reached from here"):
+        each.addresses["packages.acme.test"] = ["10.1.2.3"]
+    with pytest.raises(Refused, match=r"/data/build/indexes: packages.acme.test is not reached from here"):
         world.start(source=LISTED, build={"indexes": {"extra": [INDEX]}})
     allowed.start(source=LISTED, build={"indexes": {"extra": [INDEX]}})
 

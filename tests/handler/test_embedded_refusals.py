@@ -22,7 +22,7 @@ ASKS: dict[str, dict[str, Any]] = {
     "source.git": {"source": {"git": {"url": "https://git.example.com/acme/hello.git"}}},
     "builder: external": {"builder": "external"},
     "build.secrets": {"build": {"secrets": ["pypi"]}},
-    "build.indexes.secret": {"build": {"indexes": {"url": "https://pypi.example.com/simple", "secret": "pypi"}}},
+    "build.indexes.secret": {"build": {"indexes": {"url": "https://packages.example.com/simple", "secret": "pypi"}}},
     "mounts": {"mounts": [{"path": "/cache", "emptyDir": {}}]},
     "probes": {"probes": {"liveness": {"path": "/healthz"}}},
     "nodeSelector": {"nodeSelector": {"disk": "ssd"}},

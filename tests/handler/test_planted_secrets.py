@@ -77,7 +77,7 @@ def given(estate: Estate) -> None:
 def blabbed(estate: Estate) -> Event:
     """Let such a build print what it was given, and fail."""
     event = ended("user")(estate)
-    told = f"looking in indexes: https://pypi.test\npassword: {PLANTED['build-secret']}\n"
+    told = f"looking in indexes: https://packages.test\npassword: {PLANTED['build-secret']}\n"
     estate.cluster.logs[("acme-builds", event.data["name"], "kaniko")] = told.encode()
     return event
 
